@@ -1,0 +1,107 @@
+//! Time comes in as an argument, so that tests move it by hand and nothing waits for real.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeZone as _, Utc};
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+/// An instant in UTC. The ledger keeps it as microseconds since 1970.
+pub type Timestamp = DateTime<Utc>;
+
+/// Where the host's time comes from.
+pub trait Clock: Send + Sync + 'static {
+    fn now(&self) -> Timestamp;
+
+    /// Returns when `now()` has reached `at`. Cancel safe.
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()>;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    fn now(&self) -> Timestamp {
+        Utc::now()
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        let wait = (at - self.now()).to_std().unwrap_or(Duration::ZERO);
+        Box::pin(tokio::time::sleep(wait))
+    }
+}
+
+/// A clock that moves only when told. Tests advance it; sleepers wake in order of their time.
+#[derive(Debug, Clone)]
+pub struct ManualClock {
+    now: Arc<watch::Sender<Timestamp>>,
+    sleepers: Arc<Mutex<BinaryHeap<Reverse<Timestamp>>>>,
+}
+
+impl ManualClock {
+    pub fn new(start: Timestamp) -> Self {
+        Self { now: Arc::new(watch::Sender::new(start)), sleepers: Arc::default() }
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.now.send_modify(|now| *now += by);
+    }
+
+    /// The earliest future instant that something sleeps until.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        let now = self.now();
+        let mut sleepers = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        while sleepers.peek().is_some_and(|Reverse(at)| *at <= now) {
+            sleepers.pop();
+        }
+        sleepers.peek().map(|Reverse(at)| *at)
+    }
+}
+
+impl Default for ManualClock {
+    /// Starts on 2026-01-01 at midnight.
+    fn default() -> Self {
+        let start = Utc.timestamp_opt(1_767_225_600, 0).single();
+        Self::new(start.unwrap_or(DateTime::UNIX_EPOCH))
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.now.borrow()
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner).push(Reverse(at));
+        let mut now = self.now.subscribe();
+        Box::pin(async move {
+            // An error means that the clock is gone: nobody can advance it, so nobody may be woken.
+            if now.wait_for(|now| *now >= at).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sleeper_wakes_when_the_clock_reaches_it() {
+        let clock = ManualClock::default();
+        let at = clock.now() + Duration::from_secs(2);
+        let mut sleeper = clock.sleep_until(at);
+        assert_eq!(clock.next_wake(), Some(at));
+        clock.advance(Duration::from_secs(1));
+        assert!(futures::poll!(&mut sleeper).is_pending());
+        clock.advance(Duration::from_secs(1));
+        sleeper.await;
+        assert_eq!(clock.next_wake(), None);
+    }
+}

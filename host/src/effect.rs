@@ -1,0 +1,60 @@
+//! What a handler wants done. Nothing of it happens while the handler runs; all of it happens
+//! after the commit, or none.
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::EventType;
+
+/// One recorded write, in the order of the handler's calls.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "effect", rename_all = "snake_case")]
+pub enum Effect {
+    Publish(Publish),
+    Execute(Execute),
+}
+
+/// An event to publish, canonical; the contract of the causing event encodes it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Publish {
+    /// Derived from component, key and index; the same in every run.
+    pub id: String,
+    #[serde(rename = "type")]
+    pub ty: EventType,
+    pub subject: Option<String>,
+    /// RFC 3339; the invocation's time when the guest gave none.
+    pub time: String,
+    /// JSON text.
+    pub data: String,
+}
+
+/// A named SQL statement with its parameters, run inside the commit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Execute {
+    /// The statement's name in the manifest.
+    pub statement: String,
+    /// The SQL text that the manifest gives for this ledger's database.
+    #[serde(skip)]
+    pub sql: std::sync::Arc<str>,
+    pub params: Vec<SqlValue>,
+    /// The number of rows that it must touch; another number runs the handler again.
+    pub expect: Option<u64>,
+}
+
+/// A value that crosses between a component and the database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SqlValue {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+    /// JSON text: `TEXT` in SQLite, `JSONB` in PostgreSQL.
+    Json(String),
+    /// RFC 3339 text: `TEXT` in SQLite (UTC, microseconds), `TIMESTAMPTZ` in PostgreSQL.
+    Timestamp(String),
+}
+
+/// A row of a query: column names with their values, in the statement's order.
+pub type SqlRow = Vec<(String, SqlValue)>;

@@ -1,0 +1,49 @@
+//! Wharf runs event consumers as sandboxed WebAssembly components beside a Dapr sidecar.
+//!
+//! A handler is a function from an event, and what it reads, to effects. Effects do nothing until
+//! they are committed together with the fact that the event was handled, in one SQL transaction.
+//!
+//! The map, lowest layer first; a module uses only layers below its own:
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | vocabulary: no I/O | [`name`], [`clock`], [`event`], [`delivery`], [`effect`], [`problem`], [`config`], [`manifest`] |
+//! | policy: pure | [`contract`], [`route`], [`grant`], [`retry`] |
+//! | ports | [`backend`] (what Dapr does for us), [`ledger`] (what must not be lost) |
+//! | sandbox | [`runtime`] |
+//! | snapshot | [`catalog`]: components, routes and contracts, immutable |
+//! | use cases | [`dispatch`] (an event's way through), [`relay`] (performs effects), [`sweep`] (parked deliveries) |
+//! | edges | [`ingress`] (daprd calls), [`admin`] (people call), [`telemetry`] |
+//! | composition | [`app`], [`cli`] |
+
+pub mod clock;
+pub mod config;
+pub mod delivery;
+pub mod effect;
+pub mod event;
+pub mod manifest;
+pub mod name;
+pub mod problem;
+
+pub mod contract;
+pub mod grant;
+pub mod retry;
+pub mod route;
+
+pub mod backend;
+pub mod ledger;
+
+pub mod runtime;
+
+pub mod catalog;
+
+pub mod dispatch;
+pub mod relay;
+pub mod sweep;
+
+pub mod admin;
+pub mod ingress;
+pub mod telemetry;
+
+pub mod app;
+pub mod cli;
