@@ -1,0 +1,418 @@
+//! Group commit: one transaction for all deliveries that are ready. No linger: a free committer
+//! takes what waits. An error that is one delivery's own costs that delivery only.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::error::LedgerError;
+use super::sqlite::Fault;
+use super::sqlite::group::{self, Kept, Newcomer};
+use super::sqlite::writer::Writer;
+use super::state_machine::{Delivery, Turn, Verdict, writes_effects};
+use super::submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
+use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus};
+use crate::effect::Execute;
+
+/// As many deliveries as one transaction takes.
+const GROUP: usize = 256;
+
+/// A submission and who waits for its answer. If nobody does any more, it is committed all the same.
+pub struct Queued {
+    pub submission: Submission,
+    pub reply: oneshot::Sender<Result<Committed, LedgerError>>,
+}
+
+/// Writes groups until the host stops, and then what was submitted before.
+pub struct Committer {
+    pub writer: Arc<Mutex<Writer>>,
+    pub outbox_changed: Arc<Notify>,
+    pub parked_changed: Arc<Notify>,
+}
+
+impl Committer {
+    pub async fn run(self, mut queue: mpsc::Receiver<Queued>, stop: CancellationToken) {
+        let mut waiting = VecDeque::new();
+        while gather(&mut queue, &mut waiting, &stop).await {
+            let group = take_group(&mut waiting);
+            self.write(group).await;
+        }
+    }
+
+    /// Writes a group, in parts where a part's own statements fail, and answers everyone in it.
+    async fn write(&self, group: Vec<Queued>) {
+        let mut writer = self.writer.lock().await;
+        let mut parts = vec![(group, Care::Together)];
+        while let Some((part, care)) = parts.pop() {
+            match attempt(&mut writer, &part, care).await {
+                Ok(answers) => self.answer(part, answers),
+                Err(Fault::Ledger(error)) => {
+                    tracing::warn!(%error, deliveries = part.len(), "a group was not committed");
+                    let rest = parts.drain(..).flat_map(|(part, _)| part);
+                    refuse(part.into_iter().chain(rest), &error);
+                }
+                Err(Fault::Own { statement, error }) => {
+                    narrow(part, care, statement, error, &mut parts);
+                }
+            }
+        }
+    }
+
+    fn answer(&self, part: Vec<Queued>, answers: Vec<Committed>) {
+        let (mut outbox, mut parked) = (false, false);
+        for (queued, answer) in part.into_iter().zip(answers) {
+            let (effects, internal) = queued.submission.outcome.effects();
+            let written = matches!(answer, Committed::Done | Committed::Dead);
+            outbox |= written && !effects.is_empty();
+            parked |= written && !internal.is_empty();
+            // Whatever leaves a parked state may free the next of its subject.
+            parked |= matches!(answer, Committed::Parked { .. });
+            parked |= written && queued.submission.claim.is_some();
+            // Nobody waits any more: that changes nothing.
+            let _gone = queued.reply.send(Ok(answer));
+        }
+        for (changed, notify) in [(outbox, &self.outbox_changed), (parked, &self.parked_changed)] {
+            if changed {
+                notify.notify_one();
+            }
+        }
+    }
+}
+
+/// Waits for work; `false` when there is none and there will be none.
+async fn gather(
+    queue: &mut mpsc::Receiver<Queued>,
+    waiting: &mut VecDeque<Queued>,
+    stop: &CancellationToken,
+) -> bool {
+    if waiting.is_empty() {
+        let first = tokio::select! {
+            first = queue.recv() => first,
+            () = stop.cancelled(), if !queue.is_closed() => {
+                queue.close();
+                queue.recv().await
+            }
+        };
+        waiting.extend(first);
+    }
+    while waiting.len() < GROUP {
+        let Ok(next) = queue.try_recv() else { break };
+        waiting.push_back(next);
+    }
+    !waiting.is_empty()
+}
+
+/// Takes what can be written together. A second delivery of the same key waits for the first one's
+/// answer to be durable, and of one ordered subject only the first has its turn.
+fn take_group(waiting: &mut VecDeque<Queued>) -> Vec<Queued> {
+    let mut keys = HashSet::new();
+    let mut subjects = HashSet::new();
+    let (mut group, mut later) = (Vec::new(), VecDeque::new());
+    for queued in waiting.drain(..) {
+        let head = &queued.submission.head;
+        let subject = head.subject.as_ref().filter(|_| head.ordered);
+        let subject = subject.map(|subject| (head.id.component.clone(), subject.clone()));
+        let first_of_subject = subject.is_none_or(|subject| subjects.insert(subject));
+        if keys.insert(head.id.clone()) && first_of_subject {
+            group.push(queued);
+        } else {
+            later.push_back(queued);
+        }
+    }
+    *waiting = later;
+    group
+}
+
+/// How much a group is kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// Only those that expect a number of rows have a savepoint.
+    Together,
+    /// Each has one.
+    Apart,
+}
+
+/// After an error of some delivery's own: once more with each kept apart; if that does not find it
+/// (it came at the commit, or took the whole transaction back), in halves, down to the one.
+fn narrow(
+    mut part: Vec<Queued>,
+    care: Care,
+    statement: Option<String>,
+    error: String,
+    parts: &mut Vec<(Vec<Queued>, Care)>,
+) {
+    if part.len() > 1 {
+        match care {
+            Care::Together => parts.push((part, Care::Apart)),
+            Care::Apart => {
+                let second = part.split_off(part.len() / 2);
+                parts.extend([(second, Care::Apart), (part, Care::Apart)]);
+            }
+        }
+    } else if let Some(culprit) = part.pop() {
+        let _gone = culprit.reply.send(Ok(failed(statement, error)));
+    }
+}
+
+fn failed(statement: Option<String>, error: String) -> Committed {
+    Committed::StatementFailed { statement: statement.unwrap_or_else(|| "commit".into()), error }
+}
+
+fn refuse(queued: impl Iterator<Item = Queued>, error: &LedgerError) {
+    for queued in queued {
+        let _gone = queued.reply.send(Err(error.clone()));
+    }
+}
+
+/// One transaction; the answers hold once this returns them.
+async fn attempt(
+    writer: &mut Writer,
+    part: &[Queued],
+    care: Care,
+) -> Result<Vec<Committed>, Fault> {
+    let connection = writer.begin().await?;
+    let written = Transaction { connection, care, answers: HashMap::new(), undone: Vec::new() }
+        .write(part)
+        .await;
+    writer.end(written).await
+}
+
+/// A group being written.
+struct Transaction<'a> {
+    connection: &'a mut SqliteConnection,
+    care: Care,
+    answers: HashMap<&'a DeliveryId, Committed>,
+    /// Newcomers whose statements were taken back: their row goes too.
+    undone: Vec<&'a DeliveryId>,
+}
+
+impl<'a> Transaction<'a> {
+    async fn write(mut self, part: &'a [Queued]) -> Result<Vec<Committed>, Fault> {
+        let submissions = || part.iter().map(|queued| &queued.submission);
+        self.newcomers(submissions().filter(|s| s.claim.is_none()).collect()).await?;
+        for submission in submissions() {
+            if let Some(claim) = submission.claim {
+                let answer = self.settle(submission, claim).await?;
+                self.answers.insert(&submission.head.id, answer);
+            }
+        }
+        if !self.undone.is_empty() {
+            group::forget(self.connection, &self.undone).await?;
+        }
+        self.effects(submissions()).await?;
+        let unanswered = || Fault::from(LedgerError::Unavailable("no answer".into()));
+        submissions()
+            .map(|submission| self.answers.remove(&submission.head.id).ok_or_else(unanswered))
+            .collect()
+    }
+
+    /// Enters what just came in, and runs the statements of what is done with that.
+    async fn newcomers(&mut self, submissions: Vec<&'a Submission>) -> Result<(), Fault> {
+        if submissions.is_empty() {
+            return Ok(());
+        }
+        let mut rows: Vec<_> = submissions.iter().map(|submission| newcomer(submission)).collect();
+        let entered = group::enter(self.connection, &mut rows).await?;
+        let (mut kept, mut repeats) = (Vec::new(), Vec::new());
+        for submission in submissions {
+            let id = &submission.head.id;
+            let Some(row) = entered.get(id) else {
+                repeats.push(id);
+                continue;
+            };
+            let answer = match row.status {
+                DeliveryStatus::Done => self.newcomer_statements(submission).await?,
+                _ => {
+                    kept.push(keep(submission));
+                    entered_as(submission, row)
+                }
+            };
+            self.answers.insert(id, answer);
+        }
+        if !kept.is_empty() {
+            group::keep(self.connection, &kept).await?;
+        }
+        self.repeats(&repeats).await
+    }
+
+    async fn repeats(&mut self, ids: &[&'a DeliveryId]) -> Result<(), Fault> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let statuses = group::statuses(self.connection, ids).await?;
+        for id in ids {
+            if let Some(status) = statuses.get(id) {
+                self.answers.insert(id, Committed::Repeat(*status));
+            }
+        }
+        Ok(())
+    }
+
+    async fn newcomer_statements(
+        &mut self,
+        submission: &'a Submission,
+    ) -> Result<Committed, Fault> {
+        let statements = submission.outcome.statements();
+        let apart = self.stands_apart(statements);
+        if apart {
+            group::savepoint(self.connection).await?;
+        }
+        let answer = self.statements(statements, apart).await?;
+        if apart {
+            self.close(&answer).await?;
+        }
+        if answer != Committed::Done {
+            self.undone.push(&submission.head.id);
+        }
+        Ok(answer)
+    }
+
+    /// Moves a claimed row on, and runs the statements that go with it.
+    async fn settle(&mut self, submission: &'a Submission, claim: i64) -> Result<Committed, Fault> {
+        let (outcome, statements) = (&submission.outcome, submission.outcome.statements());
+        let apart = self.stands_apart(statements);
+        if apart {
+            group::savepoint(self.connection).await?;
+        }
+        let to = Delivery::settled(claim, outcome.verdict(), submission.attempts);
+        let (error, log) = (outcome.error(), &submission.log);
+        let ours = group::settle(self.connection, &submission.head, claim, to, error, log).await?;
+        let answer = match (ours, outcome.verdict()) {
+            (false, _) => Committed::Superseded,
+            (true, Verdict::Done) => self.statements(statements, apart).await?,
+            (true, Verdict::Parked { .. }) => Committed::Parked { behind: false },
+            (true, Verdict::Dead) => Committed::Dead,
+        };
+        if apart {
+            self.close(&answer).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Whether what it writes must be possible to take back by itself.
+    fn stands_apart(&self, statements: &[Execute]) -> bool {
+        let expects = statements.iter().any(|statement| statement.expect.is_some());
+        expects || (self.care == Care::Apart && !statements.is_empty())
+    }
+
+    async fn close(&mut self, answer: &Committed) -> Result<(), Fault> {
+        match answer {
+            Committed::StatementFailed { .. } | Committed::Unexpected { .. } => {
+                group::undo(self.connection).await
+            }
+            _ => group::release(self.connection).await,
+        }
+    }
+
+    /// Without a savepoint, an error of the delivery's own is the whole group's.
+    async fn statements(&mut self, all: &[Execute], apart: bool) -> Result<Committed, Fault> {
+        for statement in all {
+            let touched = match group::execute(self.connection, statement).await {
+                Ok(touched) => touched,
+                Err(Fault::Own { statement, error }) if apart => {
+                    return Ok(failed(statement, error));
+                }
+                Err(fault) => return Err(fault),
+            };
+            if let Some(expected) = statement.expect.filter(|expected| *expected != touched) {
+                let statement = statement.statement.clone();
+                return Ok(Committed::Unexpected { statement, expected, touched });
+            }
+        }
+        Ok(Committed::Done)
+    }
+
+    /// Only of those that are written as they asked.
+    async fn effects(
+        &mut self,
+        submissions: impl Iterator<Item = &'a Submission>,
+    ) -> Result<(), Fault> {
+        let mut outbox: Vec<(&DeliveryHead, &NewEffect)> = Vec::new();
+        let mut internal: Vec<&NewDelivery> = Vec::new();
+        for submission in submissions {
+            let status = match self.answers.get(&submission.head.id) {
+                Some(Committed::Done) => DeliveryStatus::Done,
+                Some(Committed::Dead) => DeliveryStatus::Dead,
+                _ => continue,
+            };
+            if writes_effects(status) {
+                let (effects, deliveries) = submission.outcome.effects();
+                outbox.extend(effects.iter().map(|effect| (&submission.head, effect)));
+                internal.extend(deliveries);
+            }
+        }
+        if !outbox.is_empty() {
+            group::add_effects(self.connection, &outbox).await?;
+        }
+        group::add_internal(self.connection, internal).await
+    }
+}
+
+fn newcomer(submission: &Submission) -> Newcomer<'_> {
+    Newcomer {
+        head: &submission.head,
+        free: entering(submission, Turn::Free),
+        behind: entering(submission, Turn::Behind),
+    }
+}
+
+fn entering(submission: &Submission, turn: Turn) -> Delivery {
+    let Submission { head, attempts, outcome, .. } = submission;
+    Delivery::enter(outcome.verdict(), *attempts, head.received_at, turn)
+}
+
+/// What to say of a newcomer that is parked or dead.
+fn entered_as(submission: &Submission, row: &Delivery) -> Committed {
+    match row.status {
+        DeliveryStatus::Dead => Committed::Dead,
+        DeliveryStatus::Parked | DeliveryStatus::Done | DeliveryStatus::Discarded => {
+            Committed::Parked { behind: *row != entering(submission, Turn::Free) }
+        }
+    }
+}
+
+fn keep(submission: &Submission) -> Kept<'_> {
+    let waits = "it waits behind an earlier delivery of its subject";
+    Kept {
+        id: &submission.head.id,
+        wire: &submission.wire,
+        error: submission.outcome.error().unwrap_or(waits),
+        log: &submission.log,
+    }
+}
+
+impl Outcome {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Done { .. } => Verdict::Done,
+            Self::Parked { due, .. } => Verdict::Parked { due: *due },
+            Self::Dead { .. } => Verdict::Dead,
+        }
+    }
+
+    fn statements(&self) -> &[Execute] {
+        match self {
+            Self::Done { statements, .. } => statements,
+            Self::Parked { .. } | Self::Dead { .. } => &[],
+        }
+    }
+
+    fn effects(&self) -> (&[NewEffect], &[NewDelivery]) {
+        match self {
+            Self::Done { outbox, internal, .. } | Self::Dead { outbox, internal, .. } => {
+                (outbox, internal)
+            }
+            Self::Parked { .. } => (&[], &[]),
+        }
+    }
+
+    fn error(&self) -> Option<&str> {
+        match self {
+            Self::Done { .. } => None,
+            Self::Parked { error, .. } | Self::Dead { error, .. } => Some(error),
+        }
+    }
+}
