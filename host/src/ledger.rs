@@ -10,6 +10,11 @@ mod sqlite;
 pub mod state_machine;
 pub mod submission;
 
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
