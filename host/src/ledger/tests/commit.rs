@@ -123,8 +123,7 @@ async fn an_unexpected_count_takes_back_only_its_own_delivery() {
         host.ledger.commit(expecting("c", 1)),
     ])
     .await;
-    let mismatch =
-        Committed::Unexpected { statement: "insert".into(), expected: 2, touched: 1 };
+    let mismatch = Committed::Unexpected { statement: "insert".into(), expected: 2, touched: 1 };
     assert_eq!(answers, [Ok(Committed::Done), Ok(mismatch), Ok(Committed::Done)]);
     assert_eq!(host.audited().await, ["a", "a-before", "c", "c-before"]);
     assert_eq!(host.ledger.commit(expecting("b", 1)).await, Ok(Committed::Done), "run again");
@@ -149,8 +148,9 @@ async fn a_claimed_delivery_whose_count_is_unexpected_stays_claimed() {
 async fn values_are_bound_by_their_kind() {
     let host = Host::start().await.with_audit_log().await;
     let execute = Execute {
-        sql: "INSERT INTO audit_log VALUES ($1, typeof($2) || typeof($3) || typeof($4) || $5 || $6)"
-            .into(),
+        sql:
+            "INSERT INTO audit_log VALUES ($1, typeof($2) || typeof($3) || typeof($4) || $5 || $6)"
+                .into(),
         params: vec![
             SqlValue::Text("a".into()),
             SqlValue::Null,
@@ -161,10 +161,7 @@ async fn values_are_bound_by_their_kind() {
         ],
         ..insert("")
     };
-    assert_eq!(
-        host.ledger.commit(submission("a", done(vec![execute]))).await,
-        Ok(Committed::Done)
-    );
+    assert_eq!(host.ledger.commit(submission("a", done(vec![execute]))).await, Ok(Committed::Done));
     let rows = host.ledger.query("SELECT note FROM audit_log", &[], 1).await.unwrap();
     let expected = "nullintegerblob[1]2026-03-01T10:00:00.500000Z";
     assert_eq!(rows[0][0].1, SqlValue::Text(expected.into()));
@@ -196,7 +193,9 @@ async fn what_comes_after_a_parked_delivery_of_its_subject_waits_behind_it() {
     assert_eq!(waiting.wire.as_ref(), Some(&*super::wire("2")));
     assert_eq!(waiting.log.len(), 1);
 
-    for (event, mut other) in [("4", "t"), ("5", "s")].map(|(e, s)| (e, of(s, submission(e, done(vec![]))))) {
+    for (event, mut other) in
+        [("4", "t"), ("5", "s")].map(|(e, s)| (e, of(s, submission(e, done(vec![])))))
+    {
         other.head.ordered = event != "5";
         assert_eq!(host.ledger.commit(other).await, Ok(Committed::Done), "{event} is free");
     }

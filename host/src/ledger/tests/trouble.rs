@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Executor as _};
+use tempfile::TempDir;
 
 use super::super::{Committed, LedgerError};
-use super::{Host, done, dead, insert, parked, start, submission};
+use super::{Host, dead, done, insert, parked, start, submission};
 use crate::delivery::DeliveryStatus;
 use crate::effect::{Execute, SqlValue};
 
@@ -39,7 +40,7 @@ async fn a_locked_ledger_acknowledges_nothing_and_recovers() {
 
 #[tokio::test]
 async fn a_full_ledger_acknowledges_nothing_and_recovers() {
-    let host = Host::open(Arc::default_folder(), |options| options.max_page_count = Some(80)).await;
+    let host = Host::open(folder(), |options| options.max_page_count = Some(80)).await;
     let host = host.with_audit_log().await;
     host.ledger.ping().await.unwrap();
     let big = |event: &str| {
@@ -71,19 +72,13 @@ async fn a_full_ledger_acknowledges_nothing_and_recovers() {
     assert_eq!(host.ledger.commit(big(&refused.0)).await, Ok(Committed::Done));
 }
 
-trait DefaultFolder {
-    fn default_folder() -> Self;
-}
-
-impl DefaultFolder for Arc<tempfile::TempDir> {
-    fn default_folder() -> Self {
-        Self::new(tempfile::TempDir::new().unwrap())
-    }
+fn folder() -> Arc<TempDir> {
+    Arc::new(TempDir::new().unwrap())
 }
 
 #[tokio::test]
 async fn ping_sees_that_there_is_no_room() {
-    let host = Host::open(Arc::default_folder(), |options| options.max_page_count = Some(30)).await;
+    let host = Host::open(folder(), |options| options.max_page_count = Some(20)).await;
     assert!(matches!(host.ledger.ping().await, Err(LedgerError::Unavailable(_))));
     assert!(host.ledger.ping().await.is_err(), "and goes on seeing it");
 }
@@ -111,7 +106,7 @@ async fn what_was_answered_is_there_after_a_crash() {
 #[tokio::test]
 async fn a_stop_commits_what_was_submitted_and_takes_nothing_more() {
     let host = Host::start().await.with_audit_log().await;
-    let all: Vec<_> = (0..500)
+    let all: Vec<_> = (0..50)
         .map(|n| {
             let (event, ledger) = (format!("e{n:03}"), host.ledger.clone());
             async move { ledger.commit(submission(&event, done(vec![insert(&event)]))).await }
@@ -128,7 +123,7 @@ async fn a_stop_commits_what_was_submitted_and_takes_nothing_more() {
     host.tasks.wait().await;
     let late = host.ledger.commit(submission("late", done(vec![insert("late")]))).await;
     assert_eq!(late, Err(LedgerError::Stopping));
-    assert_eq!(host.audited().await.len(), 500);
+    assert_eq!(host.audited().await.len(), 50);
 }
 
 #[tokio::test]
