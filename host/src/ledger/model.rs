@@ -147,16 +147,16 @@ impl Model {
         claimed
     }
 
-    fn finish(&mut self, sequence: i64, claim: i64, performance: Performance) {
-        let Some(row) = self.outbox.get_mut(&sequence) else { return };
-        if row.state.accepts(claim) {
-            match row.state.finished(performance) {
-                Some(state) => row.state = state,
-                None => {
-                    self.outbox.remove(&sequence);
-                }
-            }
+    fn finish(&mut self, sequence: i64, claim: i64, performance: Performance) -> bool {
+        let Some(row) = self.outbox.get_mut(&sequence).filter(|row| row.state.accepts(claim))
+        else {
+            return false;
+        };
+        match row.state.finished(performance) {
+            Some(state) => row.state = state,
+            None => drop(self.outbox.remove(&sequence)),
         }
+        true
     }
 
     fn by_hand(

@@ -52,7 +52,6 @@ enum Step {
         ending: Ending,
         answered: bool,
     },
-    /// A run's result is handed in, and then once more.
     Crash {
         host: usize,
     },
@@ -106,7 +105,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(host, effect, ending)| Step::Report { host, effect, ending }),
         1 => any_event.clone().prop_map(|event| Step::Retry { event }),
         1 => any_event.prop_map(|event| Step::Discard { event }),
-        4 => (0..40u64).prop_map(|seconds| Step::Pass { seconds }),
+        2 => (0..6u64).prop_map(|seconds| Step::Pass { seconds }),
+        2 => Just(Step::Pass { seconds: LEASE.as_secs() }),
     ]
 }
 
@@ -120,6 +120,7 @@ struct Run {
 
 #[derive(Clone)]
 struct Call {
+    number: usize,
     sequence: i64,
     claim: i64,
     id: String,
@@ -145,6 +146,8 @@ struct Play {
     committed: HashMap<Event, u32>,
     /// The run that has the row; any other comes too late.
     holder: HashMap<Event, usize>,
+    /// Likewise the call, by the effect's sequence.
+    caller: HashMap<i64, usize>,
     /// Brought back by a person: its place in the order is given up.
     by_hand: HashSet<Event>,
     promised: HashSet<String>,
@@ -163,6 +166,7 @@ impl Play {
             acknowledged: HashSet::new(),
             committed: HashMap::new(),
             holder: HashMap::new(),
+            caller: HashMap::new(),
             by_hand: HashSet::new(),
             promised: HashSet::new(),
             performed: HashSet::new(),
@@ -240,7 +244,6 @@ impl Play {
             Ending::NotWritten => return,
         };
         let handed = self.handed(&run, verdict);
-        let ahead = self.model.ahead_of(run.event);
         let answer = self.model.commit(&handed, self.now);
         if let Some(ledger) = self.sqlite(host) {
             assert_eq!(ledger.commit(submission(&handed, self.now)).await, Ok(answer.clone()));
@@ -252,9 +255,9 @@ impl Play {
         }
         if answer == Committed::Done {
             *self.committed.entry(run.event).or_default() += 1;
-            let out_of_turn: Vec<_> =
-                ahead.iter().filter(|event| !self.by_hand.contains(event)).collect();
-            assert!(out_of_turn.is_empty(), "{} overtook {out_of_turn:?}", run.event);
+            let mut overtaken = self.model.ahead_of(run.event);
+            overtaken.retain(|event| !self.by_hand.contains(event));
+            assert!(overtaken.is_empty(), "{} overtook {overtaken:?}", run.event);
         }
         if matches!(answer, Committed::Done | Committed::Dead) {
             self.promised.extend(handed.effects.into_iter().map(|(id, _)| id));
@@ -303,7 +306,10 @@ impl Play {
             assert_eq!(theirs, claimed);
         }
         for (sequence, claim, id) in claimed {
-            self.hosts[host].calls.push(Call { sequence, claim, id, performed: false });
+            self.runs += 1;
+            let number = self.runs;
+            self.caller.insert(sequence, number);
+            self.hosts[host].calls.push(Call { number, sequence, claim, id, performed: false });
         }
     }
 
@@ -318,7 +324,7 @@ impl Play {
     }
 
     async fn report(&mut self, host: usize, call: &Call, ending: Ending) {
-        let Call { sequence, claim, .. } = *call;
+        let Call { sequence, claim, number, .. } = *call;
         let due = self.now + Duration::from_secs(3);
         let (performance, result) = match ending {
             Ending::Ok if call.performed => (Performance::Performed, EffectResult::Performed),
@@ -332,7 +338,10 @@ impl Play {
             ),
             Ending::NotWritten => return,
         };
-        self.model.finish(sequence, claim, performance);
+        if self.model.finish(sequence, claim, performance) {
+            let caller = self.caller.remove(&sequence);
+            assert_eq!(caller, Some(number), "a late report was taken");
+        }
         if let Some(ledger) = self.sqlite(host) {
             let finished = FinishedEffect { sequence, claim, result };
             assert_eq!(ledger.finish_outbox(vec![finished]).await, Ok(()));
@@ -496,7 +505,7 @@ proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
         max_shrink_iters: 200,
-        ..ProptestConfig::with_cases(24)
+        ..ProptestConfig::with_cases(48)
     })]
 
     #[test]
