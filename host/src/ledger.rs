@@ -147,7 +147,8 @@ impl Ledger {
     ) -> Result<Vec<ClaimedDelivery>, LedgerError> {
         let mut writer = self.writer.lock().await;
         let connection = writer.connection().await?;
-        claims::claim_parked(connection, now, now + lease, components, limit).await
+        let claimed = claims::claim_parked(connection, now, now + lease, components, limit).await;
+        writer.checked(claimed)
     }
 
     /// Takes effects that are due, to perform within the lease; of a lane only the lowest.
@@ -159,7 +160,8 @@ impl Ledger {
     ) -> Result<Vec<ClaimedEffect>, LedgerError> {
         let mut writer = self.writer.lock().await;
         let connection = writer.connection().await?;
-        claims::claim_outbox(connection, now, now + lease, limit).await
+        let claimed = claims::claim_outbox(connection, now, now + lease, limit).await;
+        writer.checked(claimed)
     }
 
     /// Writes what became of claimed effects, together. A result under an older claim is ignored.

@@ -1,7 +1,7 @@
 //! The one connection that writes. Groups and claims take turns on it.
 
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::Fault;
 use crate::ledger::LedgerOptions;
@@ -24,10 +24,7 @@ impl Writer {
     /// For a single statement, which is its own transaction.
     pub async fn connection(&mut self) -> Result<&mut SqliteConnection, LedgerError> {
         let connection = match self.connection.take() {
-            Some(mut connection) => match connection.ping().await {
-                Ok(()) => connection,
-                Err(_) => self.options.connect().await?,
-            },
+            Some(connection) => connection,
             None => self.options.connect().await?,
         };
         Ok(self.connection.insert(connection))
@@ -35,9 +32,18 @@ impl Writer {
 
     /// Takes the write lock; waits for it no longer than the busy timeout.
     pub async fn begin(&mut self) -> Result<&mut SqliteConnection, LedgerError> {
-        let connection = self.connection().await?;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-        Ok(connection)
+        let begun = sqlx::query("BEGIN IMMEDIATE").execute(self.connection().await?).await;
+        self.checked(begun.map_err(LedgerError::from))?;
+        self.connection().await
+    }
+
+    /// After an error outside of a transaction the connection may be broken. It is opened again
+    /// for the next caller: if it was only busy, nothing is lost by that.
+    pub fn checked<T>(&mut self, result: Result<T, LedgerError>) -> Result<T, LedgerError> {
+        if result.is_err() {
+            self.connection = None;
+        }
+        result
     }
 
     /// Commits what went well, and takes back the rest. When the commit itself fails it is not
