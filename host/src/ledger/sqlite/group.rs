@@ -29,7 +29,7 @@ pub async fn enter(
 ) -> Result<HashMap<DeliveryId, Delivery>, Fault> {
     newcomers.sort_by_key(|newcomer| (newcomer.head.id.key, newcomer.head.id.component.clone()));
     let rows: Vec<_> = newcomers.iter().map(NewRow::of).collect();
-    let entered = sqlx::query(concat!(
+    let entered = sqlx::query(
         "INSERT INTO wharf_deliveries (component, key, status, claim, attempts, next_attempt_at, \
              subject, ordered, contract, pubsub, topic, digest, event_id, event_type, received_at) \
          SELECT component, key, \
@@ -48,8 +48,8 @@ pub async fn enter(
                        AND earlier.subject = value->>'subject') AS behind \
                FROM json_each(?1)) \
          WHERE true ON CONFLICT (component, key) DO NOTHING \
-         RETURNING component, key, status, claim, attempts, next_attempt_at"
-    ))
+         RETURNING component, key, status, claim, attempts, next_attempt_at",
+    )
     .bind(json(&rows)?)
     .fetch_all(connection)
     .await?;
@@ -192,15 +192,16 @@ pub async fn settle(
     Ok(settled.rows_affected() == 1)
 }
 
-/// Takes back newcomers whose own statements failed.
+/// Takes back newcomers whose own statements failed. They are few: one statement for each, since
+/// for a list of pairs SQLite would read every row of the component.
 pub async fn forget(connection: &mut SqliteConnection, ids: &[&DeliveryId]) -> Result<(), Fault> {
-    sqlx::query(
-        "DELETE FROM wharf_deliveries WHERE (component, key) IN \
-             (SELECT value->>0, unhex(value->>1) FROM json_each(?1))",
-    )
-    .bind(json(&pairs(ids))?)
-    .execute(connection)
-    .await?;
+    for id in ids {
+        sqlx::query("DELETE FROM wharf_deliveries WHERE component = ?1 AND key = ?2")
+            .bind(id.component.as_str())
+            .bind(id.key.0.as_slice())
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(())
 }
 

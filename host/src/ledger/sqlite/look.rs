@@ -29,22 +29,41 @@ pub async fn status(
     found.as_ref().map(row::status).transpose()
 }
 
+macro_rules! summaries {
+    () => {
+        concat!(
+            "SELECT sequence, status, claim, attempts, next_attempt_at, error, ",
+            head_columns!(),
+            " FROM wharf_deliveries"
+        )
+    };
+}
+
 pub async fn deliveries(
     connection: &mut SqliteConnection,
     filter: &DeliveryFilter,
 ) -> Result<Vec<DeliverySummary>, LedgerError> {
-    let rows = sqlx::query(concat!(
-        "SELECT sequence, status, claim, attempts, next_attempt_at, error, ",
-        head_columns!(),
-        " FROM wharf_deliveries \
-         WHERE (?1 IS NULL OR component = ?1) AND (?2 IS NULL OR status = ?2) \
-         ORDER BY sequence DESC LIMIT ?3"
-    ))
-    .bind(filter.component.as_ref().map(|component| component.as_str()))
-    .bind(filter.status.map(DeliveryStatus::as_str))
-    .bind(filter.limit)
-    .fetch_all(connection)
-    .await?;
+    let sql = match filter.status {
+        // The newest of all: from the end of the table.
+        None | Some(DeliveryStatus::Done) => concat!(
+            summaries!(),
+            " WHERE (?1 IS NULL OR component = ?1) AND (?2 IS NULL OR status = ?2) \
+             ORDER BY sequence DESC LIMIT ?3"
+        ),
+        // The few: their index saves reading all that is done.
+        Some(DeliveryStatus::Parked | DeliveryStatus::Dead | DeliveryStatus::Discarded) => concat!(
+            summaries!(),
+            " INDEXED BY wharf_deliveries_failed \
+             WHERE status IN ('parked', 'dead', 'discarded') AND status = ?2 \
+             AND (?1 IS NULL OR component = ?1) ORDER BY sequence DESC LIMIT ?3"
+        ),
+    };
+    let rows = sqlx::query(sql)
+        .bind(filter.component.as_ref().map(|component| component.as_str()))
+        .bind(filter.status.map(DeliveryStatus::as_str))
+        .bind(filter.limit)
+        .fetch_all(connection)
+        .await?;
     rows.iter().map(summary).collect()
 }
 
@@ -112,8 +131,9 @@ fn outbox_row(row: &SqliteRow) -> Result<OutboxRow, LedgerError> {
 
 pub async fn counts(connection: &mut SqliteConnection) -> Result<Counts, LedgerError> {
     let rows = sqlx::query(
-        "SELECT component, status, count(*) AS many FROM wharf_deliveries \
-         WHERE status IN ('parked', 'dead') GROUP BY component, status",
+        "SELECT component, status, count(*) AS many \
+         FROM wharf_deliveries INDEXED BY wharf_deliveries_failed \
+         WHERE status IN ('parked', 'dead', 'discarded') GROUP BY component, status",
     )
     .fetch_all(&mut *connection)
     .await?;
@@ -155,10 +175,11 @@ pub async fn next_due(
     components: &[ComponentId],
 ) -> Result<NextDue, LedgerError> {
     let row = sqlx::query(concat!(
-        "SELECT (SELECT d.next_attempt_at FROM wharf_deliveries d WHERE ",
+        "SELECT (SELECT d.next_attempt_at FROM wharf_deliveries d \
+         INDEXED BY wharf_deliveries_due WHERE ",
         parked_in_turn!(),
         " ORDER BY d.next_attempt_at, d.sequence LIMIT 1) AS parked, \
-         (SELECT o.next_attempt_at FROM wharf_outbox o WHERE ",
+         (SELECT o.next_attempt_at FROM wharf_outbox o INDEXED BY wharf_outbox_due WHERE ",
         waiting_in_turn!(),
         " ORDER BY o.next_attempt_at, o.sequence LIMIT 1) AS outbox"
     ))

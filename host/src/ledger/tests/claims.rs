@@ -1,7 +1,8 @@
 //! Two hosts on one file: claims, leases, results that come late, and what people do by hand.
 
 use super::super::{
-    ByHand, ClaimedEffect, Committed, EffectResult, FinishedEffect, NextDue, Outcome,
+    ByHand, ClaimedEffect, Committed, ComponentCounts, DeliveryFilter, EffectResult,
+    FinishedEffect, NextDue, Outcome,
 };
 use super::{
     Host, LEASE, after, audit, dead, done, insert, internal, of, parked, publish, recurring, start,
@@ -88,6 +89,18 @@ async fn retry_and_discard_say_what_they_cannot_do() {
     assert_eq!(ledger.retry(&is_done, start()).await, refused(DeliveryStatus::Done));
     assert_eq!(ledger.discard(&is_done).await, refused(DeliveryStatus::Done));
     assert_eq!(ledger.retry(&is_parked, start()).await, refused(DeliveryStatus::Parked));
+
+    let counts = ledger.counts().await.unwrap().components;
+    assert_eq!(counts, [ComponentCounts { component: audit(), parked: 1, dead: 1 }]);
+    for status in DeliveryStatus::ALL {
+        let filter = DeliveryFilter { component: None, status: Some(status), limit: 9 };
+        let listed = ledger.deliveries(&filter).await.unwrap();
+        assert!(listed.iter().all(|row| row.status == status));
+        assert_eq!(listed.len(), usize::from(status != DeliveryStatus::Discarded), "{status:?}");
+        let component = Some(recurring());
+        let others = ledger.deliveries(&DeliveryFilter { component, ..filter }).await;
+        assert_eq!(others, Ok(Vec::new()));
+    }
 
     let running = host.claim_at(start()).await.remove(0);
     assert_eq!(ledger.discard(&is_parked).await, Ok(ByHand::Changed));
