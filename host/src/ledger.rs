@@ -68,7 +68,7 @@ pub struct LedgerOptions {
     pub busy_timeout: Duration,
     /// How many queries run at a time.
     pub readers: u32,
-    /// How long one query may take.
+    /// How long one query may take, and the statements of one commit together.
     pub query_timeout: Duration,
 }
 

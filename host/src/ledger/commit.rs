@@ -173,7 +173,7 @@ async fn attempt(
     part: &[Queued],
     care: Care,
 ) -> Result<Vec<Committed>, Fault> {
-    let connection = writer.begin().await?;
+    let connection = writer.begin_limited().await?;
     let written = Transaction { connection, care, answers: HashMap::new(), undone: Vec::new() }
         .write(part)
         .await;
@@ -300,10 +300,18 @@ impl<'a> Transaction<'a> {
 
     async fn close(&mut self, answer: &Committed) -> Result<(), Fault> {
         match answer {
-            Committed::StatementFailed { .. } | Committed::Unexpected { .. } => {
-                group::undo(self.connection).await
+            Committed::StatementFailed { statement, error } => {
+                // Some errors take the savepoint with them, and the whole transaction.
+                let (statement, error) = (Some(statement.clone()), error.clone());
+                let undone = group::undo(self.connection).await;
+                undone.map_err(|_| Fault::Own { statement, error })
             }
-            _ => group::release(self.connection).await,
+            Committed::Unexpected { .. } => group::undo(self.connection).await,
+            Committed::Done
+            | Committed::Parked { .. }
+            | Committed::Dead
+            | Committed::Repeat(_)
+            | Committed::Superseded => group::release(self.connection).await,
         }
     }
 

@@ -3,6 +3,7 @@
 
 pub mod by_hand;
 pub mod claims;
+mod deadline;
 pub mod group;
 pub mod look;
 pub mod migrate;

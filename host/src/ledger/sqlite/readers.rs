@@ -2,20 +2,16 @@
 //! query must not hold one for ever.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::deadline::Deadline;
 use crate::ledger::LedgerOptions;
 use crate::ledger::error::LedgerError;
-
-/// How many steps of SQLite's virtual machine pass between two looks at the time: well under a
-/// millisecond.
-const STEPS: i32 = 10_000;
 
 pub struct Readers {
     options: SqliteConnectOptions,
@@ -69,9 +65,7 @@ impl Readers {
 
     async fn connect(&self) -> Result<Reader, LedgerError> {
         let mut connection = self.options.connect().await?;
-        let deadline = Deadline::new();
-        let watched = deadline.clone();
-        connection.lock_handle().await?.set_progress_handler(STEPS, move || !watched.passed());
+        let deadline = Deadline::watch(&mut connection).await?;
         Ok(Reader { connection, deadline })
     }
 }
@@ -99,27 +93,5 @@ impl Deref for Borrowed<'_> {
 impl DerefMut for Borrowed<'_> {
     fn deref_mut(&mut self) -> &mut SqliteConnection {
         &mut self.reader.as_mut().expect("held until given back").connection
-    }
-}
-
-/// When to stop, read by SQLite's own thread.
-#[derive(Clone)]
-struct Deadline {
-    start: Instant,
-    millis: Arc<AtomicU64>,
-}
-
-impl Deadline {
-    fn new() -> Self {
-        Self { start: Instant::now(), millis: Arc::new(AtomicU64::new(u64::MAX)) }
-    }
-
-    fn set(&self, timeout: Duration) {
-        let millis = (self.start.elapsed() + timeout).as_millis();
-        self.millis.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn passed(&self) -> bool {
-        self.start.elapsed().as_millis() >= u128::from(self.millis.load(Ordering::Relaxed))
     }
 }

@@ -1,9 +1,12 @@
 //! The one connection that writes. Groups and claims take turns on it.
 
 use sqlx::ConnectOptions as _;
+use std::time::Duration;
+
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::Fault;
+use super::deadline::Deadline;
 use crate::ledger::LedgerOptions;
 use crate::ledger::error::LedgerError;
 
@@ -12,11 +15,18 @@ use crate::ledger::error::LedgerError;
 pub struct Writer {
     options: SqliteConnectOptions,
     connection: Option<SqliteConnection>,
+    deadline: Option<Deadline>,
+    statements_timeout: Duration,
 }
 
 impl Writer {
     pub async fn open(options: &LedgerOptions) -> Result<Self, LedgerError> {
-        let mut writer = Self { options: super::writing(options), connection: None };
+        let mut writer = Self {
+            options: super::writing(options),
+            connection: None,
+            deadline: None,
+            statements_timeout: options.query_timeout,
+        };
         writer.connection().await?;
         Ok(writer)
     }
@@ -25,7 +35,11 @@ impl Writer {
     pub async fn connection(&mut self) -> Result<&mut SqliteConnection, LedgerError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.options.connect().await?,
+            None => {
+                let mut connection = self.options.connect().await?;
+                self.deadline = Some(Deadline::watch(&mut connection).await?);
+                connection
+            }
         };
         Ok(self.connection.insert(connection))
     }
@@ -34,6 +48,16 @@ impl Writer {
     pub async fn begin(&mut self) -> Result<&mut SqliteConnection, LedgerError> {
         let begun = sqlx::query("BEGIN IMMEDIATE").execute(self.connection().await?).await;
         self.checked(begun.map_err(LedgerError::from))?;
+        self.connection().await
+    }
+
+    /// Like [`begin`](Self::begin), where components' statements run: one without end must not keep
+    /// everyone else from writing.
+    pub async fn begin_limited(&mut self) -> Result<&mut SqliteConnection, LedgerError> {
+        self.begin().await?;
+        if let Some(deadline) = &self.deadline {
+            deadline.set(self.statements_timeout);
+        }
         self.connection().await
     }
 
@@ -49,6 +73,9 @@ impl Writer {
     /// Commits what went well, and takes back the rest. When the commit itself fails it is not
     /// known whether it happened.
     pub async fn end<T>(&mut self, result: Result<T, Fault>) -> Result<T, Fault> {
+        if let Some(deadline) = &self.deadline {
+            deadline.clear();
+        }
         let result = match (result, &mut self.connection) {
             (Ok(value), Some(connection)) => {
                 sqlx::query("COMMIT").execute(connection).await.map(|_| value).map_err(Fault::from)

@@ -109,6 +109,27 @@ async fn a_statement_that_takes_the_transaction_back_costs_only_its_own_delivery
 }
 
 #[tokio::test]
+async fn a_statement_without_end_costs_only_its_own_delivery() {
+    let folder = std::sync::Arc::new(tempfile::TempDir::new().unwrap());
+    let timeout = std::time::Duration::from_millis(200);
+    let host = Host::open(folder, |options| options.query_timeout = timeout).await;
+    let host = host.with_audit_log().await;
+    let sql = "INSERT INTO audit_log WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+               SELECT count(*), 'never' FROM n";
+    let endless = Execute { sql: sql.into(), params: Vec::new(), ..insert("") };
+    let answers = join_all([
+        host.ledger.commit(submission("a", done(vec![insert("a")]))),
+        host.ledger.commit(submission("b", done(vec![endless]))),
+        host.ledger.commit(submission("c", done(vec![insert("c")]))),
+    ])
+    .await;
+    let failed = matches!(&answers[1], Ok(Committed::StatementFailed { error, .. }) if error == "interrupted");
+    assert!(failed, "{answers:?}");
+    assert_eq!((&answers[0], &answers[2]), (&Ok(Committed::Done), &Ok(Committed::Done)));
+    assert_eq!(host.audited().await, ["a", "c"]);
+}
+
+#[tokio::test]
 async fn an_unexpected_count_takes_back_only_its_own_delivery() {
     let host = Host::start().await.with_audit_log().await;
     let expecting = |event: &str, rows| {
