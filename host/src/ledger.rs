@@ -1,7 +1,7 @@
 //! What must not be lost: which deliveries are handled, with their effects in the same transaction,
 //! and what is parked, dead, or waits to be performed.
 //!
-//! [`state_machine`] has the rules, [`commit`] writes deliveries in groups, [`sqlite`] is all SQL.
+//! [`state_machine`] has the rules, `commit` writes deliveries in groups, `sqlite` is all SQL.
 
 mod commit;
 pub mod error;

@@ -1,21 +1,19 @@
 //! Group commit: one transaction for all deliveries that are ready. No linger: a free committer
 //! takes what waits. An error that is one delivery's own costs that delivery only.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod transaction;
+
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::error::LedgerError;
 use super::sqlite::Fault;
-use super::sqlite::group::{self, Kept, Newcomer};
 use super::sqlite::writer::Writer;
-use super::state_machine::{Delivery, Turn, Verdict, writes_effects};
-use super::submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
-use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus};
-use crate::effect::Execute;
+use super::submission::{Committed, Submission};
+use transaction::{Care, Transaction, failed};
 
 /// As many deliveries as one transaction takes.
 const GROUP: usize = 256;
@@ -126,15 +124,6 @@ fn take_group(waiting: &mut VecDeque<Queued>) -> Vec<Queued> {
     group
 }
 
-/// How much a group is kept apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Care {
-    /// Only those that expect a number of rows have a savepoint.
-    Together,
-    /// Each has one.
-    Apart,
-}
-
 /// After an error of some delivery's own: once more with each kept apart; if that does not find it
 /// (it came at the commit, or took the whole transaction back), in halves, down to the one.
 fn narrow(
@@ -157,10 +146,6 @@ fn narrow(
     }
 }
 
-fn failed(statement: Option<String>, error: String) -> Committed {
-    Committed::StatementFailed { statement: statement.unwrap_or_else(|| "commit".into()), error }
-}
-
 fn refuse(queued: impl Iterator<Item = Queued>, error: &LedgerError) {
     for queued in queued {
         let _gone = queued.reply.send(Err(error.clone()));
@@ -174,253 +159,6 @@ async fn attempt(
     care: Care,
 ) -> Result<Vec<Committed>, Fault> {
     let connection = writer.begin_limited().await?;
-    let written = Transaction { connection, care, answers: HashMap::new(), undone: Vec::new() }
-        .write(part)
-        .await;
+    let written = Transaction::new(connection, care).write(part).await;
     writer.end(written).await
-}
-
-/// A group being written.
-struct Transaction<'a> {
-    connection: &'a mut SqliteConnection,
-    care: Care,
-    answers: HashMap<&'a DeliveryId, Committed>,
-    /// Newcomers whose statements were taken back: their row goes too.
-    undone: Vec<&'a DeliveryId>,
-}
-
-impl<'a> Transaction<'a> {
-    async fn write(mut self, part: &'a [Queued]) -> Result<Vec<Committed>, Fault> {
-        let submissions = || part.iter().map(|queued| &queued.submission);
-        self.newcomers(submissions().filter(|s| s.claim.is_none()).collect()).await?;
-        for submission in submissions() {
-            if let Some(claim) = submission.claim {
-                let answer = self.settle(submission, claim).await?;
-                self.answers.insert(&submission.head.id, answer);
-            }
-        }
-        if !self.undone.is_empty() {
-            group::forget(self.connection, &self.undone).await?;
-        }
-        self.effects(submissions()).await?;
-        let unanswered = || Fault::from(LedgerError::Unavailable("no answer".into()));
-        submissions()
-            .map(|submission| self.answers.remove(&submission.head.id).ok_or_else(unanswered))
-            .collect()
-    }
-
-    /// Enters what just came in, and runs the statements of what is done with that.
-    async fn newcomers(&mut self, submissions: Vec<&'a Submission>) -> Result<(), Fault> {
-        if submissions.is_empty() {
-            return Ok(());
-        }
-        let mut rows: Vec<_> = submissions.iter().map(|submission| newcomer(submission)).collect();
-        let entered = group::enter(self.connection, &mut rows).await?;
-        let (mut kept, mut repeats) = (Vec::new(), Vec::new());
-        for submission in submissions {
-            let id = &submission.head.id;
-            let Some(row) = entered.get(id) else {
-                repeats.push(id);
-                continue;
-            };
-            let answer = match row.status {
-                DeliveryStatus::Done => self.newcomer_statements(submission).await?,
-                _ => {
-                    kept.push(keep(submission));
-                    entered_as(submission, row)
-                }
-            };
-            self.answers.insert(id, answer);
-        }
-        if !kept.is_empty() {
-            group::keep(self.connection, &kept).await?;
-        }
-        self.repeats(&repeats).await
-    }
-
-    async fn repeats(&mut self, ids: &[&'a DeliveryId]) -> Result<(), Fault> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let statuses = group::statuses(self.connection, ids).await?;
-        for id in ids {
-            if let Some(status) = statuses.get(id) {
-                self.answers.insert(id, Committed::Repeat(*status));
-            }
-        }
-        Ok(())
-    }
-
-    async fn newcomer_statements(
-        &mut self,
-        submission: &'a Submission,
-    ) -> Result<Committed, Fault> {
-        let statements = submission.outcome.statements();
-        let apart = self.stands_apart(statements);
-        if apart {
-            group::savepoint(self.connection).await?;
-        }
-        let answer = self.statements(statements, apart).await?;
-        if apart {
-            self.close(&answer).await?;
-        }
-        if answer != Committed::Done {
-            self.undone.push(&submission.head.id);
-        }
-        Ok(answer)
-    }
-
-    /// Moves a claimed row on, and runs the statements that go with it.
-    async fn settle(&mut self, submission: &'a Submission, claim: i64) -> Result<Committed, Fault> {
-        let (outcome, statements) = (&submission.outcome, submission.outcome.statements());
-        let apart = self.stands_apart(statements);
-        if apart {
-            group::savepoint(self.connection).await?;
-        }
-        let to = Delivery::settled(claim, outcome.verdict(), submission.attempts);
-        let (error, log) = (outcome.error(), &submission.log);
-        let ours = group::settle(self.connection, &submission.head, claim, to, error, log).await?;
-        let answer = match (ours, outcome.verdict()) {
-            (false, _) => Committed::Superseded,
-            (true, Verdict::Done) => self.statements(statements, apart).await?,
-            (true, Verdict::Parked { .. }) => Committed::Parked { behind: false },
-            (true, Verdict::Dead) => Committed::Dead,
-        };
-        if apart {
-            self.close(&answer).await?;
-        }
-        Ok(answer)
-    }
-
-    /// Whether what it writes must be possible to take back by itself.
-    fn stands_apart(&self, statements: &[Execute]) -> bool {
-        let expects = statements.iter().any(|statement| statement.expect.is_some());
-        expects || (self.care == Care::Apart && !statements.is_empty())
-    }
-
-    async fn close(&mut self, answer: &Committed) -> Result<(), Fault> {
-        match answer {
-            Committed::StatementFailed { statement, error } => {
-                // Some errors take the savepoint with them, and the whole transaction.
-                let (statement, error) = (Some(statement.clone()), error.clone());
-                let undone = group::undo(self.connection).await;
-                undone.map_err(|_| Fault::Own { statement, error })
-            }
-            Committed::Unexpected { .. } => group::undo(self.connection).await,
-            Committed::Done
-            | Committed::Parked { .. }
-            | Committed::Dead
-            | Committed::Repeat(_)
-            | Committed::Superseded => group::release(self.connection).await,
-        }
-    }
-
-    /// Without a savepoint, an error of the delivery's own is the whole group's.
-    async fn statements(&mut self, all: &[Execute], apart: bool) -> Result<Committed, Fault> {
-        for statement in all {
-            let touched = match group::execute(self.connection, statement).await {
-                Ok(touched) => touched,
-                Err(Fault::Own { statement, error }) if apart => {
-                    return Ok(failed(statement, error));
-                }
-                Err(fault) => return Err(fault),
-            };
-            if let Some(expected) = statement.expect.filter(|expected| *expected != touched) {
-                let statement = statement.statement.clone();
-                return Ok(Committed::Unexpected { statement, expected, touched });
-            }
-        }
-        Ok(Committed::Done)
-    }
-
-    /// Only of those that are written as they asked.
-    async fn effects(
-        &mut self,
-        submissions: impl Iterator<Item = &'a Submission>,
-    ) -> Result<(), Fault> {
-        let mut outbox: Vec<(&DeliveryHead, &NewEffect)> = Vec::new();
-        let mut internal: Vec<&NewDelivery> = Vec::new();
-        for submission in submissions {
-            let status = match self.answers.get(&submission.head.id) {
-                Some(Committed::Done) => DeliveryStatus::Done,
-                Some(Committed::Dead) => DeliveryStatus::Dead,
-                _ => continue,
-            };
-            if writes_effects(status) {
-                let (effects, deliveries) = submission.outcome.effects();
-                outbox.extend(effects.iter().map(|effect| (&submission.head, effect)));
-                internal.extend(deliveries);
-            }
-        }
-        if !outbox.is_empty() {
-            group::add_effects(self.connection, &outbox).await?;
-        }
-        group::add_internal(self.connection, internal).await
-    }
-}
-
-fn newcomer(submission: &Submission) -> Newcomer<'_> {
-    Newcomer {
-        head: &submission.head,
-        free: entering(submission, Turn::Free),
-        behind: entering(submission, Turn::Behind),
-    }
-}
-
-fn entering(submission: &Submission, turn: Turn) -> Delivery {
-    let Submission { head, attempts, outcome, .. } = submission;
-    Delivery::enter(outcome.verdict(), *attempts, head.received_at, turn)
-}
-
-/// What to say of a newcomer that is parked or dead.
-fn entered_as(submission: &Submission, row: &Delivery) -> Committed {
-    match row.status {
-        DeliveryStatus::Dead => Committed::Dead,
-        DeliveryStatus::Parked | DeliveryStatus::Done | DeliveryStatus::Discarded => {
-            Committed::Parked { behind: *row != entering(submission, Turn::Free) }
-        }
-    }
-}
-
-fn keep(submission: &Submission) -> Kept<'_> {
-    let waits = "it waits behind an earlier delivery of its subject";
-    Kept {
-        id: &submission.head.id,
-        wire: &submission.wire,
-        error: submission.outcome.error().unwrap_or(waits),
-        log: &submission.log,
-    }
-}
-
-impl Outcome {
-    fn verdict(&self) -> Verdict {
-        match self {
-            Self::Done { .. } => Verdict::Done,
-            Self::Parked { due, .. } => Verdict::Parked { due: *due },
-            Self::Dead { .. } => Verdict::Dead,
-        }
-    }
-
-    fn statements(&self) -> &[Execute] {
-        match self {
-            Self::Done { statements, .. } => statements,
-            Self::Parked { .. } | Self::Dead { .. } => &[],
-        }
-    }
-
-    fn effects(&self) -> (&[NewEffect], &[NewDelivery]) {
-        match self {
-            Self::Done { outbox, internal, .. } | Self::Dead { outbox, internal, .. } => {
-                (outbox, internal)
-            }
-            Self::Parked { .. } => (&[], &[]),
-        }
-    }
-
-    fn error(&self) -> Option<&str> {
-        match self {
-            Self::Done { .. } => None,
-            Self::Parked { error, .. } | Self::Dead { error, .. } => Some(error),
-        }
-    }
 }

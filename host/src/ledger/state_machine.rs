@@ -1,6 +1,6 @@
 //! The ledger's rules, without a database: from which state to which, and under which claim.
 //! The SQL writes what these functions give, and its `WHERE` clauses repeat their conditions; the
-//! model in [`super::model`] plays them against crashes, repeats and two hosts.
+//! model in `model.rs` plays them against crashes, repeats and two hosts.
 //!
 //! ```text
 //! received ──run──▶ done                  outbox:  waiting ──performed──▶ (no row)
