@@ -1,1 +1,304 @@
-//! Follows.
+//! What must not be lost: which deliveries are handled, with their effects in the same transaction,
+//! and what is parked, dead, or waits to be performed.
+//!
+//! [`state_machine`] has the rules, `commit` writes deliveries in groups, `sqlite` is all SQL.
+
+mod commit;
+pub mod error;
+pub mod record;
+mod sqlite;
+pub mod state_machine;
+pub mod submission;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Timestamp;
+use crate::delivery::{DeliveryId, DeliveryStatus};
+use crate::effect::{SqlRow, SqlValue};
+use crate::name::ComponentId;
+use commit::{Committer, Queued};
+use sqlite::readers::Readers;
+use sqlite::writer::Writer;
+use sqlite::{by_hand, claims, look, migrate, query};
+
+pub use error::{LedgerError, MigrateError, SqlError};
+pub use record::{
+    ByHand, ClaimedDelivery, ClaimedEffect, ComponentCounts, Counts, DeliveryDetail,
+    DeliveryFilter, DeliverySummary, EffectResult, EffectStatus, FinishedEffect, NextDue,
+    OutboxRow,
+};
+pub use sqlite::migrate::Migration;
+pub use submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
+
+/// How many submissions wait for a committer before submitting waits too.
+const QUEUE: usize = 1024;
+
+/// A handle to the ledger, cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    submissions: mpsc::Sender<Queued>,
+    writer: Arc<Mutex<Writer>>,
+    readers: Arc<Readers>,
+    outbox_changed: Arc<Notify>,
+    parked_changed: Arc<Notify>,
+    tasks: TaskTracker,
+    busy_timeout: Duration,
+}
+
+/// Where the ledger is and how long it is waited for.
+#[derive(Debug, Clone)]
+pub struct LedgerOptions {
+    /// The database file; made when missing. Its folder must exist.
+    pub path: PathBuf,
+    /// A bound on the file's size, in pages of 4 KiB.
+    pub max_page_count: Option<u32>,
+    /// How long to wait for another program that has the file locked.
+    pub busy_timeout: Duration,
+    /// How many queries run at a time.
+    pub readers: u32,
+    /// How long one query may take, and the statements of one commit together.
+    pub query_timeout: Duration,
+}
+
+impl LedgerOptions {
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            max_page_count: None,
+            busy_timeout: Duration::from_secs(1),
+            readers: 4,
+            query_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Ledger {
+    /// Opens the file, brings its tables up to date, and starts the committer among `tasks`. On
+    /// `stop` that commits what was submitted, then ends.
+    pub async fn open(
+        options: LedgerOptions,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, LedgerError> {
+        let mut writer = Writer::open(&options).await?;
+        migrate::migrate(&mut writer, &migrate::own()).await.map_err(|error| match error {
+            MigrateError::Ledger(error) => error,
+            own @ (MigrateError::Changed { .. } | MigrateError::Failed { .. }) => {
+                LedgerError::Unreadable(own.to_string())
+            }
+        })?;
+        let writer = Arc::new(Mutex::new(writer));
+        let (submissions, queue) = mpsc::channel(QUEUE);
+        let (outbox_changed, parked_changed) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+        let committer = Committer {
+            writer: Arc::clone(&writer),
+            outbox_changed: Arc::clone(&outbox_changed),
+            parked_changed: Arc::clone(&parked_changed),
+        };
+        tasks.spawn(committer.run(queue, stop));
+        Ok(Self {
+            submissions,
+            writer,
+            readers: Arc::new(Readers::new(&options)),
+            outbox_changed,
+            parked_changed,
+            tasks: tasks.clone(),
+            busy_timeout: options.busy_timeout,
+        })
+    }
+
+    /// Joins a group, and answers when it is durable. Once submitted it is written, even when this
+    /// future is dropped.
+    pub async fn commit(&self, submission: Submission) -> Result<Committed, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        let queued = Queued { submission, reply };
+        self.submissions.send(queued).await.map_err(|_| LedgerError::Stopping)?;
+        answer.await.map_err(|_| LedgerError::Stopping)?
+    }
+
+    /// What the ledger knows of a delivery; `None` when nothing.
+    pub async fn status(&self, id: &DeliveryId) -> Result<Option<DeliveryStatus>, LedgerError> {
+        let mut reader = self.readers.get().await?;
+        let status = look::status(&mut reader, id).await?;
+        reader.give_back();
+        Ok(status)
+    }
+
+    /// Takes parked deliveries that are due, to run within the lease; in order of entry, and of an
+    /// ordered subject only the lowest.
+    pub async fn claim_parked(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        components: &[ComponentId],
+        limit: u32,
+    ) -> Result<Vec<ClaimedDelivery>, LedgerError> {
+        let mut writer = self.writer.lock().await;
+        let connection = writer.connection().await?;
+        let claimed = claims::claim_parked(connection, now, now + lease, components, limit).await;
+        writer.checked(claimed)
+    }
+
+    /// Takes effects that are due, to perform within the lease; of a lane only the lowest.
+    pub async fn claim_outbox(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<ClaimedEffect>, LedgerError> {
+        let mut writer = self.writer.lock().await;
+        let connection = writer.connection().await?;
+        let claimed = claims::claim_outbox(connection, now, now + lease, limit).await;
+        writer.checked(claimed)
+    }
+
+    /// Writes what became of claimed effects, together. A result under an older claim is ignored.
+    pub async fn finish_outbox(&self, finished: Vec<FinishedEffect>) -> Result<(), LedgerError> {
+        let reports = finished.iter().any(|effect| {
+            matches!(&effect.result, EffectResult::Dead { internal, .. } if !internal.is_empty())
+        });
+        let writer = Arc::clone(&self.writer);
+        self.uncancelled(async move {
+            let mut writer = writer.lock().await;
+            let result = claims::finish(writer.begin().await?, &finished).await;
+            writer.end(result).await.map_err(LedgerError::from)
+        })
+        .await?;
+        self.outbox_changed.notify_one();
+        if reports {
+            self.parked_changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// A dead delivery is parked again, due now, its attempts counted anew.
+    pub async fn retry(&self, id: &DeliveryId, now: Timestamp) -> Result<ByHand, LedgerError> {
+        let (writer, id) = (Arc::clone(&self.writer), id.clone());
+        let done = self
+            .uncancelled(async move {
+                let mut writer = writer.lock().await;
+                let result = by_hand::retry(writer.begin().await?, &id, now).await;
+                writer.end(result).await.map_err(LedgerError::from)
+            })
+            .await;
+        self.parked_changed.notify_one();
+        done
+    }
+
+    /// A parked or dead delivery is not wanted. A run of it that is under way is thrown away.
+    pub async fn discard(&self, id: &DeliveryId) -> Result<ByHand, LedgerError> {
+        let (writer, id) = (Arc::clone(&self.writer), id.clone());
+        let done = self
+            .uncancelled(async move {
+                let mut writer = writer.lock().await;
+                let result = by_hand::discard(writer.begin().await?, &id).await;
+                writer.end(result).await.map_err(LedgerError::from)
+            })
+            .await;
+        self.parked_changed.notify_one();
+        done
+    }
+
+    /// Newest first.
+    pub async fn deliveries(
+        &self,
+        filter: &DeliveryFilter,
+    ) -> Result<Vec<DeliverySummary>, LedgerError> {
+        let mut reader = self.readers.get().await?;
+        let deliveries = look::deliveries(&mut reader, filter).await?;
+        reader.give_back();
+        Ok(deliveries)
+    }
+
+    pub async fn delivery(&self, id: &DeliveryId) -> Result<Option<DeliveryDetail>, LedgerError> {
+        let mut reader = self.readers.get().await?;
+        let delivery = look::delivery(&mut reader, id).await?;
+        reader.give_back();
+        Ok(delivery)
+    }
+
+    pub async fn counts(&self) -> Result<Counts, LedgerError> {
+        let mut reader = self.readers.get().await?;
+        let counts = look::counts(&mut reader).await?;
+        reader.give_back();
+        Ok(counts)
+    }
+
+    /// When the next claim would find something: parked deliveries of these components, effects of
+    /// any. What only waits for its turn does not count.
+    pub async fn next_due(&self, components: &[ComponentId]) -> Result<NextDue, LedgerError> {
+        let mut reader = self.readers.get().await?;
+        let due = look::next_due(&mut reader, components).await?;
+        reader.give_back();
+        Ok(due)
+    }
+
+    /// Woken when effects were added, or a lane may have gone on. One waiter.
+    pub fn outbox_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.outbox_changed)
+    }
+
+    /// Woken when deliveries were parked, or a subject may have gone on. One waiter.
+    pub fn parked_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.parked_changed)
+    }
+
+    /// Whether it can be written, in about the busy timeout.
+    pub async fn ping(&self) -> Result<(), LedgerError> {
+        let writer = Arc::clone(&self.writer);
+        let probe = self.uncancelled(async move { writer.lock().await.probe().await });
+        let late = |_| LedgerError::Unavailable("it is busy".into());
+        tokio::time::timeout(self.busy_timeout * 2, probe).await.map_err(late)?
+    }
+
+    /// A component's read, on a connection that cannot write.
+    pub async fn query(
+        &self,
+        sql: &str,
+        params: &[SqlValue],
+        max_rows: usize,
+    ) -> Result<Vec<SqlRow>, SqlError> {
+        query::query(&self.readers, sql, params, max_rows).await
+    }
+
+    /// Whether a statement fits today's tables.
+    pub async fn prepare(&self, sql: &str) -> Result<(), SqlError> {
+        query::prepare(&self.readers, sql).await
+    }
+
+    /// Applies those that are not applied yet, all or none, and gives their names as `set/name`.
+    pub async fn migrate(&self, migrations: &[Migration]) -> Result<Vec<String>, MigrateError> {
+        let (writer, migrations) = (Arc::clone(&self.writer), migrations.to_vec());
+        self.uncancelled(async move {
+            let mut writer = writer.lock().await;
+            migrate::migrate(&mut writer, &migrations).await
+        })
+        .await
+    }
+
+    /// A transaction must come to its end even when nobody waits for it any more: the next one is
+    /// on the same connection.
+    async fn uncancelled<T, E>(
+        &self,
+        work: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<LedgerError> + Send + 'static,
+    {
+        let failed = |error: tokio::task::JoinError| LedgerError::Unavailable(error.to_string());
+        self.tasks.spawn(work).await.map_err(failed)?
+    }
+}

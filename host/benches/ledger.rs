@@ -1,0 +1,194 @@
+//! What a commit costs at 1, 8 and 32 in flight, beside a native loop on the same file system that
+//! inserts one row in a transaction of its own. The ledger writes more (the inbox row, the
+//! component's row, an effect) and shares its transactions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use futures::StreamExt as _;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wharf::clock::{Clock as _, ManualClock, Timestamp};
+use wharf::delivery::{DeliveryHead, DeliveryId};
+use wharf::effect::{Execute, Outgoing, SqlValue};
+use wharf::event::{Arrival, WireEvent};
+use wharf::ledger::{Committed, Ledger, LedgerOptions, Migration, NewEffect, Outcome, Submission};
+use wharf::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
+
+const IN_FLIGHT: [usize; 3] = [1, 8, 32];
+const TABLE: &str = "CREATE TABLE audit_log (event_id TEXT PRIMARY KEY, payload TEXT NOT NULL)";
+const INSERT: &str = "INSERT INTO audit_log (event_id, payload) VALUES ($1, $2)";
+/// About as long as a task event.
+const PAYLOAD: &str = concat!(
+    r#"{"specversion":"1.0","type":"com.todo.task.created.v1","source":"todo-api","id":"","#,
+    r#""subject":"1","time":"2026-01-01T00:00:00Z","datacontenttype":"application/json","#,
+    r#""data":{"task_id":"1","user_id":"u1","task":{"id":"1","title":"Water the plants","#,
+    r#""description":"All of them, the cactus too","completed":false,"priority":"high","#,
+    r#""tags":["home","weekly"],"due_date":"2026-01-02T09:00:00Z"}}}"#
+);
+
+fn commits(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime starts");
+    let folder =
+        TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written");
+    let ours = runtime.block_on(Ours::open(&folder));
+    let native = runtime.block_on(Native::open(&folder));
+    print_ratios(&runtime, &ours, &native);
+
+    let mut group = criterion.benchmark_group("commit");
+    group.measurement_time(Duration::from_secs(3));
+    for in_flight in IN_FLIGHT {
+        // As many commits as are in flight make one round, or they would never be.
+        let round = in_flight as u64;
+        group.throughput(Throughput::Elements(round));
+        group.bench_function(format!("ledger/{in_flight}"), |bencher| {
+            bencher
+                .to_async(&runtime)
+                .iter_custom(|count| ours.commit_many(count * round, in_flight));
+        });
+    }
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("native", |bencher| {
+        bencher.to_async(&runtime).iter_custom(|count| native.insert_many(count));
+    });
+    group.finish();
+}
+
+#[expect(clippy::print_stderr, reason = "the ratio is what this benchmark is for")]
+fn print_ratios(runtime: &Runtime, ours: &Ours, native: &Native) {
+    const COUNT: u64 = 4000;
+    let rate = |took: Duration| COUNT as f64 / took.as_secs_f64();
+    let alone = rate(runtime.block_on(native.insert_many(COUNT)));
+    eprintln!("native, one insert in each transaction: {alone:.0}/s");
+    for in_flight in IN_FLIGHT {
+        let ours = rate(runtime.block_on(ours.commit_many(COUNT, in_flight)));
+        eprintln!("ledger, {in_flight:2} in flight: {ours:.0}/s, {:.2} times native", ours / alone);
+    }
+}
+
+struct Ours {
+    ledger: Ledger,
+    next: AtomicU64,
+    now: Timestamp,
+}
+
+impl Ours {
+    async fn open(folder: &TempDir) -> Self {
+        let options = LedgerOptions::at(folder.path().join("ledger.db"));
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let ledger = Ledger::open(options, &tasks, stop).await.expect("the ledger opens");
+        let migration = Migration { set: "audit".into(), name: "1".into(), sql: TABLE.into() };
+        ledger.migrate(&[migration]).await.expect("the table is made");
+        Self { ledger, next: AtomicU64::new(0), now: ManualClock::default().now() }
+    }
+
+    async fn commit_many(&self, count: u64, in_flight: usize) -> Duration {
+        let start = Instant::now();
+        futures::stream::iter(0..count)
+            .map(|_| self.ledger.commit(self.delivery()))
+            .buffer_unordered(in_flight)
+            .for_each(async |answer| assert_eq!(answer, Ok(Committed::Done)))
+            .await;
+        start.elapsed()
+    }
+
+    fn delivery(&self) -> Submission {
+        let event = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let wire = WireEvent {
+            bytes: Bytes::from_static(PAYLOAD.as_bytes()),
+            arrival: Arrival::default(),
+        };
+        let outcome = Outcome::Done {
+            statements: vec![insert(&event)],
+            outbox: vec![effect(&event)],
+            internal: Vec::new(),
+        };
+        let head = head(&event, self.now);
+        Submission { head, wire: Arc::new(wire), claim: None, attempts: 1, log: vec![], outcome }
+    }
+}
+
+fn head(event: &str, now: Timestamp) -> DeliveryHead {
+    DeliveryHead {
+        id: DeliveryId {
+            component: ComponentId::new("audit").expect("a name"),
+            key: EventKey::of(&[event.as_bytes()]),
+        },
+        subject: Some(event.to_owned()),
+        ordered: true,
+        contract: "cloudevents".parse().ok(),
+        pubsub: Pubsub::new("todo-pubsub").ok(),
+        topic: Topic::new("task-events").ok(),
+        digest: "0".repeat(64),
+        event_id: event.to_owned(),
+        event_type: "com.todo.task.created.v1".into(),
+        received_at: now,
+    }
+}
+
+fn insert(event: &str) -> Execute {
+    Execute {
+        statement: "insert".into(),
+        sql: INSERT.into(),
+        params: vec![SqlValue::Text(event.to_owned()), SqlValue::Json(PAYLOAD.into())],
+        expect: None,
+    }
+}
+
+fn effect(event: &str) -> NewEffect {
+    NewEffect {
+        lane: Lane::new(event).expect("a lane"),
+        index: 0,
+        outgoing: Outgoing {
+            pubsub: Pubsub::new("todo-pubsub").expect("a name"),
+            topic: Topic::new("task-updates").expect("a name"),
+            id: event.to_owned(),
+            content_type: "application/cloudevents+json".into(),
+            payload: Bytes::from_static(PAYLOAD.as_bytes()),
+            partition_key: None,
+        },
+        trace: (None, None),
+    }
+}
+
+/// What one would write by hand: one connection, one insert, one transaction.
+struct Native {
+    connection: tokio::sync::Mutex<SqliteConnection>,
+    next: AtomicU64,
+}
+
+impl Native {
+    async fn open(folder: &TempDir) -> Self {
+        let mut connection = SqliteConnectOptions::new()
+            .filename(folder.path().join("native.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .connect()
+            .await
+            .expect("the file opens");
+        sqlx::query(TABLE).execute(&mut connection).await.expect("the table is made");
+        Self { connection: connection.into(), next: AtomicU64::new(0) }
+    }
+
+    async fn insert_many(&self, count: u64) -> Duration {
+        let mut connection = self.connection.lock().await;
+        let start = Instant::now();
+        for _ in 0..count {
+            let event = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+            let query = sqlx::query(INSERT).bind(event).bind(PAYLOAD);
+            query.execute(&mut *connection).await.expect("the row is inserted");
+        }
+        start.elapsed()
+    }
+}
+
+criterion_group!(benches, commits);
+criterion_main!(benches);

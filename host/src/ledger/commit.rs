@@ -1,0 +1,164 @@
+//! Group commit: one transaction for all deliveries that are ready. No linger: a free committer
+//! takes what waits. An error that is one delivery's own costs that delivery only.
+
+mod transaction;
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::error::LedgerError;
+use super::sqlite::Fault;
+use super::sqlite::writer::Writer;
+use super::submission::{Committed, Submission};
+use transaction::{Care, Transaction, failed};
+
+/// As many deliveries as one transaction takes.
+const GROUP: usize = 256;
+
+/// A submission and who waits for its answer. If nobody does any more, it is committed all the same.
+pub struct Queued {
+    pub submission: Submission,
+    pub reply: oneshot::Sender<Result<Committed, LedgerError>>,
+}
+
+/// Writes groups until the host stops, and then what was submitted before.
+pub struct Committer {
+    pub writer: Arc<Mutex<Writer>>,
+    pub outbox_changed: Arc<Notify>,
+    pub parked_changed: Arc<Notify>,
+}
+
+impl Committer {
+    pub async fn run(self, mut queue: mpsc::Receiver<Queued>, stop: CancellationToken) {
+        let mut waiting = VecDeque::new();
+        while gather(&mut queue, &mut waiting, &stop).await {
+            let group = take_group(&mut waiting);
+            self.write(group).await;
+        }
+    }
+
+    /// Writes a group, in parts where a part's own statements fail, and answers everyone in it.
+    async fn write(&self, group: Vec<Queued>) {
+        let mut writer = self.writer.lock().await;
+        let mut parts = vec![(group, Care::Together)];
+        while let Some((part, care)) = parts.pop() {
+            match attempt(&mut writer, &part, care).await {
+                Ok(answers) => self.answer(part, answers),
+                Err(Fault::Ledger(error)) => {
+                    tracing::warn!(%error, deliveries = part.len(), "a group was not committed");
+                    let rest = parts.drain(..).flat_map(|(part, _)| part);
+                    refuse(part.into_iter().chain(rest), &error);
+                }
+                Err(Fault::Own { statement, error }) => {
+                    narrow(part, care, statement, error, &mut parts);
+                }
+            }
+        }
+    }
+
+    fn answer(&self, part: Vec<Queued>, answers: Vec<Committed>) {
+        let (mut outbox, mut parked) = (false, false);
+        for (queued, answer) in part.into_iter().zip(answers) {
+            let (effects, internal) = queued.submission.outcome.effects();
+            let written = matches!(answer, Committed::Done | Committed::Dead);
+            outbox |= written && !effects.is_empty();
+            parked |= written && !internal.is_empty();
+            // Whatever leaves a parked state may free the next of its subject.
+            parked |= matches!(answer, Committed::Parked { .. });
+            parked |= written && queued.submission.claim.is_some();
+            // Nobody waits any more: that changes nothing.
+            let _gone = queued.reply.send(Ok(answer));
+        }
+        for (changed, notify) in [(outbox, &self.outbox_changed), (parked, &self.parked_changed)] {
+            if changed {
+                notify.notify_one();
+            }
+        }
+    }
+}
+
+/// Waits for work; `false` when there is none and there will be none.
+async fn gather(
+    queue: &mut mpsc::Receiver<Queued>,
+    waiting: &mut VecDeque<Queued>,
+    stop: &CancellationToken,
+) -> bool {
+    if waiting.is_empty() {
+        let first = tokio::select! {
+            first = queue.recv() => first,
+            () = stop.cancelled(), if !queue.is_closed() => {
+                queue.close();
+                queue.recv().await
+            }
+        };
+        waiting.extend(first);
+    }
+    while waiting.len() < GROUP {
+        let Ok(next) = queue.try_recv() else { break };
+        waiting.push_back(next);
+    }
+    !waiting.is_empty()
+}
+
+/// Takes what can be written together. A second delivery of the same key waits for the first one's
+/// answer to be durable, and of one ordered subject only the first has its turn.
+fn take_group(waiting: &mut VecDeque<Queued>) -> Vec<Queued> {
+    let mut keys = HashSet::new();
+    let mut subjects = HashSet::new();
+    let (mut group, mut later) = (Vec::new(), VecDeque::new());
+    for queued in waiting.drain(..) {
+        let head = &queued.submission.head;
+        let subject = head.subject.as_ref().filter(|_| head.ordered);
+        let subject = subject.map(|subject| (head.id.component.clone(), subject.clone()));
+        let first_of_subject = subject.is_none_or(|subject| subjects.insert(subject));
+        if keys.insert(head.id.clone()) && first_of_subject {
+            group.push(queued);
+        } else {
+            later.push_back(queued);
+        }
+    }
+    *waiting = later;
+    group
+}
+
+/// After an error of some delivery's own: once more with each kept apart; if that does not find it
+/// (it came at the commit, or took the whole transaction back), in halves, down to the one.
+fn narrow(
+    mut part: Vec<Queued>,
+    care: Care,
+    statement: Option<String>,
+    error: String,
+    parts: &mut Vec<(Vec<Queued>, Care)>,
+) {
+    if part.len() > 1 {
+        match care {
+            Care::Together => parts.push((part, Care::Apart)),
+            Care::Apart => {
+                let second = part.split_off(part.len() / 2);
+                parts.extend([(second, Care::Apart), (part, Care::Apart)]);
+            }
+        }
+    } else if let Some(culprit) = part.pop() {
+        let _gone = culprit.reply.send(Ok(failed(statement, error)));
+    }
+}
+
+fn refuse(queued: impl Iterator<Item = Queued>, error: &LedgerError) {
+    for queued in queued {
+        let _gone = queued.reply.send(Err(error.clone()));
+    }
+}
+
+/// One transaction; the answers hold once this returns them.
+async fn attempt(
+    writer: &mut Writer,
+    part: &[Queued],
+    care: Care,
+) -> Result<Vec<Committed>, Fault> {
+    let connection = writer.begin_limited().await?;
+    let written = Transaction::new(connection, care).write(part).await;
+    writer.end(written).await
+}

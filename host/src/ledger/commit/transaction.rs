@@ -1,0 +1,281 @@
+//! Writes a group within one transaction: the inbox first, then the statements of what it let in,
+//! then what they leave for the relay.
+
+use std::collections::HashMap;
+
+use sqlx::sqlite::SqliteConnection;
+
+use super::Queued;
+use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus};
+use crate::effect::Execute;
+use crate::ledger::error::LedgerError;
+use crate::ledger::sqlite::Fault;
+use crate::ledger::sqlite::group::{self, Kept, Newcomer};
+use crate::ledger::state_machine::{Delivery, Turn, Verdict, writes_effects};
+use crate::ledger::submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
+
+/// How much a group is kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Care {
+    /// Only those that expect a number of rows have a savepoint.
+    Together,
+    /// Each has one.
+    Apart,
+}
+
+/// A group being written.
+pub struct Transaction<'a> {
+    connection: &'a mut SqliteConnection,
+    care: Care,
+    answers: HashMap<&'a DeliveryId, Committed>,
+    /// Newcomers whose statements were taken back: their row goes too.
+    undone: Vec<&'a DeliveryId>,
+}
+
+impl<'a> Transaction<'a> {
+    pub fn new(connection: &'a mut SqliteConnection, care: Care) -> Self {
+        Self { connection, care, answers: HashMap::new(), undone: Vec::new() }
+    }
+
+    /// The answers, in the order of the group.
+    pub async fn write(mut self, part: &'a [Queued]) -> Result<Vec<Committed>, Fault> {
+        let submissions = || part.iter().map(|queued| &queued.submission);
+        self.newcomers(submissions().filter(|s| s.claim.is_none()).collect()).await?;
+        for submission in submissions() {
+            if let Some(claim) = submission.claim {
+                let answer = self.settle(submission, claim).await?;
+                self.answers.insert(&submission.head.id, answer);
+            }
+        }
+        if !self.undone.is_empty() {
+            group::forget(self.connection, &self.undone).await?;
+        }
+        self.effects(submissions()).await?;
+        let unanswered = || Fault::from(LedgerError::Unavailable("no answer".into()));
+        submissions()
+            .map(|submission| self.answers.remove(&submission.head.id).ok_or_else(unanswered))
+            .collect()
+    }
+
+    /// Enters what just came in, and runs the statements of what is done with that.
+    async fn newcomers(&mut self, submissions: Vec<&'a Submission>) -> Result<(), Fault> {
+        if submissions.is_empty() {
+            return Ok(());
+        }
+        let mut rows: Vec<_> = submissions.iter().map(|submission| newcomer(submission)).collect();
+        let entered = group::enter(self.connection, &mut rows).await?;
+        let (mut kept, mut repeats) = (Vec::new(), Vec::new());
+        for submission in submissions {
+            let id = &submission.head.id;
+            let Some(row) = entered.get(id) else {
+                repeats.push(id);
+                continue;
+            };
+            let answer = match row.status {
+                DeliveryStatus::Done => self.newcomer_statements(submission).await?,
+                _ => {
+                    kept.push(keep(submission));
+                    entered_as(submission, row)
+                }
+            };
+            self.answers.insert(id, answer);
+        }
+        if !kept.is_empty() {
+            group::keep(self.connection, &kept).await?;
+        }
+        self.repeats(&repeats).await
+    }
+
+    async fn repeats(&mut self, ids: &[&'a DeliveryId]) -> Result<(), Fault> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let statuses = group::statuses(self.connection, ids).await?;
+        for id in ids {
+            if let Some(status) = statuses.get(id) {
+                self.answers.insert(id, Committed::Repeat(*status));
+            }
+        }
+        Ok(())
+    }
+
+    async fn newcomer_statements(
+        &mut self,
+        submission: &'a Submission,
+    ) -> Result<Committed, Fault> {
+        let statements = submission.outcome.statements();
+        let apart = self.stands_apart(statements);
+        if apart {
+            group::savepoint(self.connection).await?;
+        }
+        let answer = self.statements(statements, apart).await?;
+        if apart {
+            self.close(&answer).await?;
+        }
+        if answer != Committed::Done {
+            self.undone.push(&submission.head.id);
+        }
+        Ok(answer)
+    }
+
+    /// Moves a claimed row on, and runs the statements that go with it.
+    async fn settle(&mut self, submission: &'a Submission, claim: i64) -> Result<Committed, Fault> {
+        let (outcome, statements) = (&submission.outcome, submission.outcome.statements());
+        let apart = self.stands_apart(statements);
+        if apart {
+            group::savepoint(self.connection).await?;
+        }
+        let to = Delivery::settled(claim, outcome.verdict(), submission.attempts);
+        let (error, log) = (outcome.error(), &submission.log);
+        let ours = group::settle(self.connection, &submission.head, claim, to, error, log).await?;
+        let answer = match (ours, outcome.verdict()) {
+            (false, _) => Committed::Superseded,
+            (true, Verdict::Done) => self.statements(statements, apart).await?,
+            (true, Verdict::Parked { .. }) => Committed::Parked { behind: false },
+            (true, Verdict::Dead) => Committed::Dead,
+        };
+        if apart {
+            self.close(&answer).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Whether what it writes must be possible to take back by itself.
+    fn stands_apart(&self, statements: &[Execute]) -> bool {
+        let expects = statements.iter().any(|statement| statement.expect.is_some());
+        expects || (self.care == Care::Apart && !statements.is_empty())
+    }
+
+    async fn close(&mut self, answer: &Committed) -> Result<(), Fault> {
+        match answer {
+            Committed::StatementFailed { statement, error } => {
+                // Some errors take the savepoint with them, and the whole transaction.
+                let (statement, error) = (Some(statement.clone()), error.clone());
+                let undone = group::undo(self.connection).await;
+                undone.map_err(|fault| match fault {
+                    Fault::Own { .. } => Fault::Own { statement, error },
+                    ledger @ Fault::Ledger(_) => ledger,
+                })
+            }
+            Committed::Unexpected { .. } => group::undo(self.connection).await,
+            Committed::Done
+            | Committed::Parked { .. }
+            | Committed::Dead
+            | Committed::Repeat(_)
+            | Committed::Superseded => group::release(self.connection).await,
+        }
+    }
+
+    /// Without a savepoint, an error of the delivery's own is the whole group's.
+    async fn statements(&mut self, all: &[Execute], apart: bool) -> Result<Committed, Fault> {
+        for statement in all {
+            let touched = match group::execute(self.connection, statement).await {
+                Ok(touched) => touched,
+                Err(Fault::Own { statement, error }) if apart => {
+                    return Ok(failed(statement, error));
+                }
+                Err(fault) => return Err(fault),
+            };
+            if let Some(expected) = statement.expect.filter(|expected| *expected != touched) {
+                let statement = statement.statement.clone();
+                return Ok(Committed::Unexpected { statement, expected, touched });
+            }
+        }
+        Ok(Committed::Done)
+    }
+
+    /// Only of those that are written as they asked.
+    async fn effects(
+        &mut self,
+        submissions: impl Iterator<Item = &'a Submission>,
+    ) -> Result<(), Fault> {
+        let mut outbox: Vec<(&DeliveryHead, &NewEffect)> = Vec::new();
+        let mut internal: Vec<&NewDelivery> = Vec::new();
+        for submission in submissions {
+            let status = match self.answers.get(&submission.head.id) {
+                Some(Committed::Done) => DeliveryStatus::Done,
+                Some(Committed::Dead) => DeliveryStatus::Dead,
+                _ => continue,
+            };
+            if writes_effects(status) {
+                let (effects, deliveries) = submission.outcome.effects();
+                outbox.extend(effects.iter().map(|effect| (&submission.head, effect)));
+                internal.extend(deliveries);
+            }
+        }
+        if !outbox.is_empty() {
+            group::add_effects(self.connection, &outbox).await?;
+        }
+        group::add_internal(self.connection, internal).await
+    }
+}
+
+pub fn failed(statement: Option<String>, error: String) -> Committed {
+    Committed::StatementFailed { statement: statement.unwrap_or_else(|| "commit".into()), error }
+}
+
+fn newcomer(submission: &Submission) -> Newcomer<'_> {
+    Newcomer {
+        head: &submission.head,
+        free: entering(submission, Turn::Free),
+        behind: entering(submission, Turn::Behind),
+    }
+}
+
+fn entering(submission: &Submission, turn: Turn) -> Delivery {
+    let Submission { head, attempts, outcome, .. } = submission;
+    Delivery::enter(outcome.verdict(), *attempts, head.received_at, turn)
+}
+
+/// What to say of a newcomer that is parked or dead.
+fn entered_as(submission: &Submission, row: &Delivery) -> Committed {
+    match row.status {
+        DeliveryStatus::Dead => Committed::Dead,
+        DeliveryStatus::Parked | DeliveryStatus::Done | DeliveryStatus::Discarded => {
+            Committed::Parked { behind: *row != entering(submission, Turn::Free) }
+        }
+    }
+}
+
+fn keep(submission: &Submission) -> Kept<'_> {
+    let waits = "it waits behind an earlier delivery of its subject";
+    Kept {
+        id: &submission.head.id,
+        wire: &submission.wire,
+        error: submission.outcome.error().unwrap_or(waits),
+        log: &submission.log,
+    }
+}
+
+impl Outcome {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Done { .. } => Verdict::Done,
+            Self::Parked { due, .. } => Verdict::Parked { due: *due },
+            Self::Dead { .. } => Verdict::Dead,
+        }
+    }
+
+    fn statements(&self) -> &[Execute] {
+        match self {
+            Self::Done { statements, .. } => statements,
+            Self::Parked { .. } | Self::Dead { .. } => &[],
+        }
+    }
+
+    pub(in crate::ledger) fn effects(&self) -> (&[NewEffect], &[NewDelivery]) {
+        match self {
+            Self::Done { outbox, internal, .. } | Self::Dead { outbox, internal, .. } => {
+                (outbox, internal)
+            }
+            Self::Parked { .. } => (&[], &[]),
+        }
+    }
+
+    fn error(&self) -> Option<&str> {
+        match self {
+            Self::Done { .. } => None,
+            Self::Parked { error, .. } | Self::Dead { error, .. } => Some(error),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What can go wrong with the ledger, by what the caller does about it.
+
+/// The ledger could not do it, and nothing is acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// Locked, full, broken or gone: the answer is RETRY. After a failed commit it is unknown
+    /// whether it was written; the repeat finds out.
+    #[error(
+        "the ledger cannot be used: {0}; free its disk or end what locks it, and it goes on by itself"
+    )]
+    Unavailable(String),
+    /// The host is stopping and takes nothing more: the answer is RETRY.
+    #[error("the ledger takes nothing more: the host is stopping")]
+    Stopping,
+    /// A row is not as this version writes it.
+    #[error(
+        "a row of the ledger cannot be read: {0}; was it written by a newer version, or by hand?"
+    )]
+    Unreadable(String),
+}
+
+/// Why a component's SQL gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SqlError {
+    /// The statement or its parameters are wrong, or it tried to write.
+    #[error("the statement failed: {0}")]
+    Statement(String),
+    #[error("the query gives more than {0} rows; add a LIMIT")]
+    TooManyRows(usize),
+    #[error("the query took longer than {0:?}; narrow it, or add an index")]
+    Deadline(std::time::Duration),
+    /// Not the statement's fault; later it may work.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Why migrations were not applied. None of the call's migrations is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MigrateError {
+    #[error(
+        "migration `{set}/{name}` was changed after it was applied; restore it and put the change into a new migration"
+    )]
+    Changed { set: String, name: String },
+    #[error("migration `{set}/{name}` failed: {error}")]
+    Failed { set: String, name: String, error: String },
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}

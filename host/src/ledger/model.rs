@@ -1,0 +1,176 @@
+//! The ledger as a few maps, moved by the same rules as the SQL. [`play`] runs random schedules of
+//! crashes, repeats and two hosts on it, and on SQLite beside it.
+
+mod play;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::record::EffectStatus;
+use super::state_machine::{Delivery, Performance, Turn, Verdict, Waiting, writes_effects};
+use super::{ByHand, Committed};
+use crate::clock::Timestamp;
+use crate::delivery::DeliveryStatus;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Events have numbers; the first [`SUBJECT`] of them share a subject.
+type Event = usize;
+const SUBJECT: Event = 3;
+
+fn ordered(event: Event) -> bool {
+    event < SUBJECT
+}
+
+#[derive(Default)]
+struct Model {
+    rows: BTreeMap<Event, Row>,
+    outbox: BTreeMap<i64, OutboxRow>,
+    entered: i64,
+    added: i64,
+}
+
+struct Row {
+    sequence: i64,
+    state: Delivery,
+}
+
+struct OutboxRow {
+    id: String,
+    lane: usize,
+    state: Waiting,
+}
+
+/// What a run hands in.
+struct Handed {
+    event: Event,
+    claim: Option<i64>,
+    attempts: u32,
+    verdict: Verdict,
+    /// The lane of each effect, and the internal events.
+    effects: Vec<(String, usize)>,
+    internal: Vec<Event>,
+}
+
+impl Model {
+    fn commit(&mut self, result: &Handed, arrived: Timestamp) -> Committed {
+        let state = match (self.rows.get(&result.event).map(|row| row.state), result.claim) {
+            (Some(state), None) => return Committed::Repeat(state.status),
+            (None, None) => {
+                let turn = self.turn(result.event);
+                Delivery::enter(result.verdict, result.attempts, arrived, turn)
+            }
+            (Some(state), Some(claim)) if state.accepts(claim) => {
+                Delivery::settled(claim, result.verdict, result.attempts)
+            }
+            (_, Some(_)) => return Committed::Superseded,
+        };
+        let behind = result.claim.is_none() && self.turn(result.event) == Turn::Behind;
+        self.put(result.event, state);
+        if writes_effects(state.status) {
+            for (id, lane) in &result.effects {
+                self.added += 1;
+                let row = OutboxRow { id: id.clone(), lane: *lane, state: Waiting::enter(arrived) };
+                self.outbox.insert(self.added, row);
+            }
+            for event in &result.internal {
+                if !self.rows.contains_key(event) {
+                    self.put(*event, Delivery::internal(arrived));
+                }
+            }
+        }
+        match state.status {
+            DeliveryStatus::Done => Committed::Done,
+            DeliveryStatus::Dead => Committed::Dead,
+            DeliveryStatus::Parked | DeliveryStatus::Discarded => Committed::Parked { behind },
+        }
+    }
+
+    fn put(&mut self, event: Event, state: Delivery) {
+        let entered = &mut self.entered;
+        let row = self.rows.entry(event).or_insert_with(|| {
+            *entered += 1;
+            Row { sequence: *entered, state }
+        });
+        row.state = state;
+    }
+
+    fn turn(&self, event: Event) -> Turn {
+        let waits = |(other, row): (&Event, &Row)| {
+            ordered(*other) && row.state.status == DeliveryStatus::Parked
+        };
+        if ordered(event) && self.rows.iter().any(waits) { Turn::Behind } else { Turn::Free }
+    }
+
+    /// Parked ones of lower sequence that an ordered one must wait for.
+    fn ahead_of(&self, event: Event) -> Vec<Event> {
+        let Some(row) = self.rows.get(&event).filter(|_| ordered(event)) else { return vec![] };
+        let parked = |other: &Row| other.state.status == DeliveryStatus::Parked;
+        let ahead = |(e, r): (&Event, &Row)| {
+            (ordered(*e) && parked(r) && r.sequence < row.sequence).then_some(*e)
+        };
+        self.rows.iter().filter_map(ahead).collect()
+    }
+
+    fn claim_parked(&mut self, now: Timestamp) -> Vec<(Event, i64, u32)> {
+        let turn: Vec<_> =
+            self.rows.keys().copied().filter(|event| self.ahead_of(*event).is_empty()).collect();
+        let mut claimed = Vec::new();
+        for event in turn {
+            let Some(row) = self.rows.get_mut(&event) else { continue };
+            if let Some(state) = row.state.claim(now, now + LEASE) {
+                row.state = state;
+                claimed.push((row.sequence, (event, state.claim, state.attempts)));
+            }
+        }
+        claimed.sort_unstable();
+        claimed.into_iter().map(|(_, claim)| claim).collect()
+    }
+
+    fn lane_ahead_of(&self, sequence: i64) -> bool {
+        let lane = self.outbox[&sequence].lane;
+        let mut ahead = self.outbox.range(..sequence);
+        ahead.any(|(_, row)| row.lane == lane && row.state.status == EffectStatus::Waiting)
+    }
+
+    fn claim_outbox(&mut self, now: Timestamp) -> Vec<(i64, i64, String)> {
+        let turn: Vec<_> =
+            self.outbox.keys().copied().filter(|sequence| !self.lane_ahead_of(*sequence)).collect();
+        let mut claimed = Vec::new();
+        for sequence in turn {
+            let Some(row) = self.outbox.get_mut(&sequence) else { continue };
+            if let Some(state) = row.state.claim(now, now + LEASE) {
+                row.state = state;
+                claimed.push((sequence, state.claim, row.id.clone()));
+            }
+        }
+        claimed
+    }
+
+    fn finish(&mut self, sequence: i64, claim: i64, performance: Performance) -> bool {
+        let Some(row) = self.outbox.get_mut(&sequence).filter(|row| row.state.accepts(claim))
+        else {
+            return false;
+        };
+        match row.state.finished(performance) {
+            Some(state) => row.state = state,
+            None => drop(self.outbox.remove(&sequence)),
+        }
+        true
+    }
+
+    fn by_hand(
+        &mut self,
+        event: Event,
+        to: impl FnOnce(Delivery) -> Result<Delivery, DeliveryStatus>,
+    ) -> ByHand {
+        let Some(row) = self.rows.get_mut(&event) else { return ByHand::Unknown };
+        match to(row.state) {
+            Ok(state) => {
+                row.state = state;
+                ByHand::Changed
+            }
+            Err(status) => ByHand::Refused(status),
+        }
+    }
+}

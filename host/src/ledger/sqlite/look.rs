@@ -1,0 +1,193 @@
+//! Looking: none of it writes, none of it waits for a commit.
+
+use std::collections::BTreeMap;
+
+use sqlx::Row as _;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::claims::{parked_in_turn, waiting_in_turn};
+use super::row::{self, Target, head_columns, json, time};
+use crate::clock::Timestamp;
+use crate::delivery::{DeliveryId, DeliveryStatus};
+use crate::ledger::error::LedgerError;
+use crate::ledger::record::{
+    ComponentCounts, Counts, DeliveryDetail, DeliveryFilter, DeliverySummary, EffectStatus,
+    NextDue, OutboxRow,
+};
+use crate::name::ComponentId;
+
+pub async fn status(
+    connection: &mut SqliteConnection,
+    id: &DeliveryId,
+) -> Result<Option<DeliveryStatus>, LedgerError> {
+    let found =
+        sqlx::query("SELECT status FROM wharf_deliveries WHERE component = ?1 AND key = ?2")
+            .bind(id.component.as_str())
+            .bind(id.key.0.as_slice())
+            .fetch_optional(connection)
+            .await?;
+    found.as_ref().map(row::status).transpose()
+}
+
+macro_rules! summaries {
+    () => {
+        concat!(
+            "SELECT sequence, status, claim, attempts, next_attempt_at, error, ",
+            head_columns!(),
+            " FROM wharf_deliveries"
+        )
+    };
+}
+
+pub async fn deliveries(
+    connection: &mut SqliteConnection,
+    filter: &DeliveryFilter,
+) -> Result<Vec<DeliverySummary>, LedgerError> {
+    let sql = match filter.status {
+        // The newest of all: from the end of the table.
+        None | Some(DeliveryStatus::Done) => concat!(
+            summaries!(),
+            " WHERE (?1 IS NULL OR component = ?1) AND (?2 IS NULL OR status = ?2) \
+             ORDER BY sequence DESC LIMIT ?3"
+        ),
+        // The few: their index saves reading all that is done.
+        Some(DeliveryStatus::Parked | DeliveryStatus::Dead | DeliveryStatus::Discarded) => concat!(
+            summaries!(),
+            " INDEXED BY wharf_deliveries_failed \
+             WHERE status IN ('parked', 'dead', 'discarded') AND status = ?2 \
+             AND (?1 IS NULL OR component = ?1) ORDER BY sequence DESC LIMIT ?3"
+        ),
+    };
+    let rows = sqlx::query(sql)
+        .bind(filter.component.as_ref().map(|component| component.as_str()))
+        .bind(filter.status.map(DeliveryStatus::as_str))
+        .bind(filter.limit)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(summary).collect()
+}
+
+pub async fn delivery(
+    connection: &mut SqliteConnection,
+    id: &DeliveryId,
+) -> Result<Option<DeliveryDetail>, LedgerError> {
+    let found = sqlx::query("SELECT * FROM wharf_deliveries WHERE component = ?1 AND key = ?2")
+        .bind(id.component.as_str())
+        .bind(id.key.0.as_slice())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(row) = found else { return Ok(None) };
+    let (log, wire) = (row::log(&row)?, row::wire(&row)?);
+    let outbox = outbox(connection, id).await?;
+    Ok(Some(DeliveryDetail { summary: summary(&row)?, log, wire, outbox }))
+}
+
+fn summary(row: &SqliteRow) -> Result<DeliverySummary, LedgerError> {
+    let delivery = row::delivery(row)?;
+    Ok(DeliverySummary {
+        sequence: row.try_get("sequence")?,
+        head: row::head(row)?,
+        status: delivery.status,
+        attempts: delivery.attempts,
+        due: delivery.due,
+        error: row.try_get("error")?,
+    })
+}
+
+async fn outbox(
+    connection: &mut SqliteConnection,
+    id: &DeliveryId,
+) -> Result<Vec<OutboxRow>, LedgerError> {
+    let rows = sqlx::query(
+        "SELECT sequence, effect_index, lane, status, target, attempts, error FROM wharf_outbox \
+         WHERE component = ?1 AND key = ?2 ORDER BY sequence",
+    )
+    .bind(id.component.as_str())
+    .bind(id.key.0.as_slice())
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(outbox_row).collect()
+}
+
+fn outbox_row(row: &SqliteRow) -> Result<OutboxRow, LedgerError> {
+    let target = Target::read(row)?;
+    let status = match row.try_get("status")? {
+        "waiting" => EffectStatus::Waiting,
+        "dead" => EffectStatus::Dead,
+        other => return Err(LedgerError::Unreadable(format!("outbox status `{other}`"))),
+    };
+    Ok(OutboxRow {
+        sequence: row.try_get("sequence")?,
+        index: row::count(row, "effect_index")?,
+        lane: row::lane(row)?,
+        status,
+        id: target.id,
+        pubsub: target.pubsub.to_string(),
+        topic: target.topic.to_string(),
+        attempts: row::count(row, "attempts")?,
+        error: row.try_get("error")?,
+    })
+}
+
+pub async fn counts(connection: &mut SqliteConnection) -> Result<Counts, LedgerError> {
+    let rows = sqlx::query(
+        "SELECT component, status, count(*) AS many \
+         FROM wharf_deliveries INDEXED BY wharf_deliveries_failed \
+         WHERE status IN ('parked', 'dead', 'discarded') GROUP BY component, status",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let outbox = sqlx::query(
+        "SELECT (SELECT count(*) FROM wharf_outbox WHERE status = 'waiting') AS waiting, \
+             (SELECT count(*) FROM wharf_outbox WHERE status = 'dead') AS dead, \
+             (SELECT since FROM wharf_outbox WHERE status = 'waiting' ORDER BY sequence LIMIT 1) \
+             AS oldest",
+    )
+    .fetch_one(connection)
+    .await?;
+    let oldest: Option<i64> = outbox.try_get("oldest")?;
+    Ok(Counts {
+        components: by_component(&rows)?,
+        outbox_waiting: outbox.try_get("waiting")?,
+        outbox_dead: outbox.try_get("dead")?,
+        outbox_oldest: oldest.map(time).transpose()?,
+    })
+}
+
+fn by_component(rows: &[SqliteRow]) -> Result<Vec<ComponentCounts>, LedgerError> {
+    let mut counts: BTreeMap<ComponentId, (u64, u64)> = BTreeMap::new();
+    for row in rows {
+        let (parked, dead) = counts.entry(row::component(row)?).or_default();
+        match row::status(row)? {
+            DeliveryStatus::Parked => *parked = row.try_get("many")?,
+            DeliveryStatus::Dead => *dead = row.try_get("many")?,
+            DeliveryStatus::Done | DeliveryStatus::Discarded => {}
+        }
+    }
+    let counts = counts.into_iter();
+    Ok(counts
+        .map(|(component, (parked, dead))| ComponentCounts { component, parked, dead })
+        .collect())
+}
+
+pub async fn next_due(
+    connection: &mut SqliteConnection,
+    components: &[ComponentId],
+) -> Result<NextDue, LedgerError> {
+    let row = sqlx::query(concat!(
+        "SELECT (SELECT d.next_attempt_at FROM wharf_deliveries d \
+         INDEXED BY wharf_deliveries_due WHERE ",
+        parked_in_turn!(),
+        " ORDER BY d.next_attempt_at, d.sequence LIMIT 1) AS parked, \
+         (SELECT o.next_attempt_at FROM wharf_outbox o INDEXED BY wharf_outbox_due WHERE ",
+        waiting_in_turn!(),
+        " ORDER BY o.next_attempt_at, o.sequence LIMIT 1) AS outbox"
+    ))
+    .bind(json(&components)?)
+    .fetch_one(connection)
+    .await?;
+    let at = |column: &str| -> Result<Option<Timestamp>, LedgerError> {
+        row.try_get::<Option<i64>, _>(column)?.map(time).transpose()
+    };
+    Ok(NextDue { parked: at("parked")?, outbox: at("outbox")? })
+}

@@ -1,0 +1,118 @@
+//! Migrations, the host's own and the components', remembered by what they said: one that is
+//! changed after it was applied would mean two databases that only look alike.
+
+use sha2::{Digest as _, Sha256};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::Fault;
+use super::writer::Writer;
+use crate::ledger::error::{LedgerError, MigrateError};
+
+/// SQL that is applied once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migration {
+    /// Who it belongs to, such as the folder that components share; names are unique within it.
+    pub set: String,
+    pub name: String,
+    pub sql: String,
+}
+
+/// The host's own tables.
+pub fn own() -> Vec<Migration> {
+    let sql = include_str!("../../../migrations/sqlite/0001_deliveries_and_outbox.sql");
+    vec![Migration {
+        set: "wharf".into(),
+        name: "0001_deliveries_and_outbox".into(),
+        sql: sql.into(),
+    }]
+}
+
+/// Applies, in one transaction and in this order, those that are not applied yet; gives their names.
+pub async fn migrate(
+    writer: &mut Writer,
+    migrations: &[Migration],
+) -> Result<Vec<String>, MigrateError> {
+    let connection = writer.begin().await?;
+    let result = apply_all(connection, migrations).await;
+    // The commit must not come between a migration's own error and the caller.
+    let (outcome, applied) = match result {
+        Ok(applied) => (Ok(()), Ok(applied)),
+        Err(error) => {
+            let fault = Fault::Own { statement: None, error: error.to_string() };
+            (Err(fault), Err(error))
+        }
+    };
+    let ended = writer.end(outcome).await;
+    let applied = applied?;
+    ended.map_err(LedgerError::from)?;
+    Ok(applied)
+}
+
+async fn apply_all(
+    connection: &mut SqliteConnection,
+    migrations: &[Migration],
+) -> Result<Vec<String>, MigrateError> {
+    sqlx::query(
+        "CREATE TABLE IF NOT EXISTS wharf_migrations ( \
+             set_name TEXT NOT NULL, name TEXT NOT NULL, checksum TEXT NOT NULL, \
+             PRIMARY KEY (set_name, name)) WITHOUT ROWID",
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(LedgerError::from)?;
+    let mut applied = Vec::new();
+    for migration in migrations {
+        if apply(connection, migration).await? {
+            applied.push(format!("{}/{}", migration.set, migration.name));
+        }
+    }
+    Ok(applied)
+}
+
+async fn apply(
+    connection: &mut SqliteConnection,
+    migration: &Migration,
+) -> Result<bool, MigrateError> {
+    let Migration { set, name, sql } = migration;
+    let checksum = checksum(sql);
+    match known(connection, set, name).await? {
+        Some(known) if known == checksum => return Ok(false),
+        Some(_) => return Err(MigrateError::Changed { set: set.clone(), name: name.clone() }),
+        None => {}
+    }
+    sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(&mut *connection).await.map_err(
+        |error| match Fault::from(error) {
+            Fault::Ledger(error) => error.into(),
+            Fault::Own { error, .. } => {
+                MigrateError::Failed { set: set.clone(), name: name.clone(), error }
+            }
+        },
+    )?;
+    sqlx::query("INSERT INTO wharf_migrations (set_name, name, checksum) VALUES (?1, ?2, ?3)")
+        .bind(set)
+        .bind(name)
+        .bind(checksum)
+        .execute(connection)
+        .await
+        .map_err(LedgerError::from)?;
+    Ok(true)
+}
+
+async fn known(
+    connection: &mut SqliteConnection,
+    set: &str,
+    name: &str,
+) -> Result<Option<String>, LedgerError> {
+    let row =
+        sqlx::query("SELECT checksum FROM wharf_migrations WHERE set_name = ?1 AND name = ?2")
+            .bind(set)
+            .bind(name)
+            .fetch_optional(connection)
+            .await?;
+    Ok(row.map(|row| row.try_get("checksum")).transpose()?)
+}
+
+fn checksum(sql: &str) -> String {
+    super::row::hex(&Sha256::digest(sql.as_bytes()))
+}

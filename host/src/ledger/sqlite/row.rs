@@ -1,0 +1,155 @@
+//! Rows to values and back. Every column is checked on the way out: a row that another version
+//! wrote is said to be unreadable, not guessed at.
+
+use std::fmt::Display;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use crate::clock::Timestamp;
+use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus, LogLine};
+use crate::effect::Outgoing;
+use crate::event::WireEvent;
+use crate::ledger::error::LedgerError;
+use crate::ledger::state_machine::Delivery;
+use crate::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
+
+/// The columns that [`head`] reads.
+macro_rules! head_columns {
+    () => {
+        "component, key, subject, ordered, contract, pubsub, topic, digest, event_id, event_type, \
+         received_at"
+    };
+}
+pub(super) use head_columns;
+
+pub fn head(row: &SqliteRow) -> Result<DeliveryHead, LedgerError> {
+    Ok(DeliveryHead {
+        id: id(row)?,
+        subject: row.try_get("subject")?,
+        ordered: row.try_get("ordered")?,
+        contract: optional_name(row, "contract")?,
+        pubsub: optional_name(row, "pubsub")?,
+        topic: optional_name(row, "topic")?,
+        digest: row.try_get("digest")?,
+        event_id: row.try_get("event_id")?,
+        event_type: row.try_get("event_type")?,
+        received_at: time(row.try_get("received_at")?)?,
+    })
+}
+
+pub fn id(row: &SqliteRow) -> Result<DeliveryId, LedgerError> {
+    let key: &[u8] = row.try_get("key")?;
+    let key = key.try_into().map_err(|_| unreadable("key", "not 16 bytes"))?;
+    Ok(DeliveryId { component: component(row)?, key: EventKey(key) })
+}
+
+pub fn component(row: &SqliteRow) -> Result<ComponentId, LedgerError> {
+    ComponentId::new(row.try_get::<&str, _>("component")?).map_err(|e| unreadable("component", e))
+}
+
+pub fn status(row: &SqliteRow) -> Result<DeliveryStatus, LedgerError> {
+    row.try_get::<&str, _>("status")?.parse().map_err(|error| unreadable("status", error))
+}
+
+/// The columns that decide.
+pub fn delivery(row: &SqliteRow) -> Result<Delivery, LedgerError> {
+    Ok(Delivery {
+        status: status(row)?,
+        claim: row.try_get("claim")?,
+        attempts: count(row, "attempts")?,
+        due: row.try_get::<Option<i64>, _>("next_attempt_at")?.map(time).transpose()?,
+    })
+}
+
+/// `None` where the row keeps no event.
+pub fn wire(row: &SqliteRow) -> Result<Option<WireEvent>, LedgerError> {
+    let (bytes, arrival): (Option<Vec<u8>>, Option<&str>) =
+        (row.try_get("wire")?, row.try_get("arrival")?);
+    let (Some(bytes), Some(arrival)) = (bytes, arrival) else { return Ok(None) };
+    let arrival = serde_json::from_str(arrival).map_err(|error| unreadable("arrival", error))?;
+    Ok(Some(WireEvent { bytes: bytes.into(), arrival }))
+}
+
+pub fn log(row: &SqliteRow) -> Result<Vec<LogLine>, LedgerError> {
+    match row.try_get::<Option<&str>, _>("log")? {
+        Some(text) => serde_json::from_str(text).map_err(|error| unreadable("log", error)),
+        None => Ok(Vec::new()),
+    }
+}
+
+pub fn lane(row: &SqliteRow) -> Result<Lane, LedgerError> {
+    Lane::new(row.try_get::<&str, _>("lane")?).map_err(|error| unreadable("lane", error))
+}
+
+pub fn count(row: &SqliteRow, column: &str) -> Result<u32, LedgerError> {
+    u32::try_from(row.try_get::<i64, _>(column)?).map_err(|error| unreadable(column, error))
+}
+
+/// The `target` column of an outbox row that publishes.
+#[derive(Serialize, Deserialize)]
+pub struct Target {
+    pub pubsub: Pubsub,
+    pub topic: Topic,
+    pub id: String,
+    pub content_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_key: Option<String>,
+}
+
+impl Target {
+    pub fn of(outgoing: &Outgoing) -> Self {
+        Self {
+            pubsub: outgoing.pubsub.clone(),
+            topic: outgoing.topic.clone(),
+            id: outgoing.id.clone(),
+            content_type: outgoing.content_type.clone(),
+            partition_key: outgoing.partition_key.clone(),
+        }
+    }
+
+    pub fn with(self, payload: Bytes) -> Outgoing {
+        let Self { pubsub, topic, id, content_type, partition_key } = self;
+        Outgoing { pubsub, topic, id, content_type, payload, partition_key }
+    }
+
+    pub fn read(row: &SqliteRow) -> Result<Self, LedgerError> {
+        serde_json::from_str(row.try_get("target")?).map_err(|error| unreadable("target", error))
+    }
+}
+
+pub fn micros(time: Timestamp) -> i64 {
+    time.timestamp_micros()
+}
+
+pub fn time(micros: i64) -> Result<Timestamp, LedgerError> {
+    Timestamp::from_timestamp_micros(micros).ok_or_else(|| unreadable("a time", micros))
+}
+
+/// Rows go to SQLite as one JSON array, which has no bytes.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().map_or('0', char::from);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// Many rows as one parameter.
+pub fn json(rows: &impl Serialize) -> Result<String, LedgerError> {
+    serde_json::to_string(rows).map_err(|error| LedgerError::Unavailable(error.to_string()))
+}
+
+fn optional_name<T>(row: &SqliteRow, column: &str) -> Result<Option<T>, LedgerError>
+where
+    T: std::str::FromStr<Err = crate::name::NameError>,
+{
+    row.try_get::<Option<&str>, _>(column)?
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| unreadable(column, error))
+}
+
+fn unreadable(column: &str, error: impl Display) -> LedgerError {
+    LedgerError::Unreadable(format!("{column}: {error}"))
+}

@@ -1,0 +1,81 @@
+//! What components may ask, and their migrations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::super::{MigrateError, Migration, SqlError};
+use super::Host;
+use crate::effect::SqlValue;
+
+#[tokio::test]
+async fn a_query_reads_what_is_stored_and_nothing_else() {
+    let host = Host::start().await.with_audit_log().await;
+    let sql = "SELECT $1 AS a, 1.5 AS b, x'00ff' AS c, NULL AS d, 7 AS e";
+    let rows = host.ledger.query(sql, &[SqlValue::Text("x".into())], 1).await.unwrap();
+    let expected = [
+        ("a", SqlValue::Text("x".into())),
+        ("b", SqlValue::Float(1.5)),
+        ("c", SqlValue::Bytes(vec![0, 255])),
+        ("d", SqlValue::Null),
+        ("e", SqlValue::Integer(7)),
+    ];
+    assert_eq!(rows, [expected.map(|(name, value)| (name.to_owned(), value)).to_vec()]);
+
+    let many = "SELECT 1 UNION ALL SELECT 2";
+    assert_eq!(host.ledger.query(many, &[], 1).await, Err(SqlError::TooManyRows(1)));
+    for write in [
+        "INSERT INTO audit_log VALUES ('a', 'b')",
+        "PRAGMA query_only = OFF; INSERT INTO audit_log VALUES ('a', 'b')",
+        "DROP TABLE audit_log",
+    ] {
+        let refused = host.ledger.query(write, &[], 1).await;
+        assert!(refused.is_err(), "{write}: {refused:?}");
+    }
+    assert!(host.audited().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_query_without_end_is_interrupted() {
+    let timeout = Duration::from_millis(50);
+    let folder = Arc::new(TempDir::new().unwrap());
+    let host = Host::open(folder, |options| options.query_timeout = timeout).await;
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                   SELECT count(*) FROM n";
+    assert_eq!(host.ledger.query(endless, &[], 1).await, Err(SqlError::Deadline(timeout)));
+    assert!(host.ledger.query("SELECT 1", &[], 1).await.is_ok());
+}
+
+#[tokio::test]
+async fn prepare_says_whether_a_statement_fits_the_tables() {
+    let host = Host::start().await.with_audit_log().await;
+    let ledger = &host.ledger;
+    assert_eq!(ledger.prepare("INSERT INTO audit_log (event_id) VALUES ($1)").await, Ok(()));
+    assert!(host.audited().await.is_empty(), "it does not run");
+    let missing = ledger.prepare("INSERT INTO audit_log (nothing) VALUES ($1)").await;
+    assert!(matches!(missing, Err(SqlError::Statement(error)) if error.contains("nothing")));
+}
+
+fn migration(name: &str, sql: &str) -> Migration {
+    Migration { set: "todo".into(), name: name.into(), sql: sql.into() }
+}
+
+#[tokio::test]
+async fn migrations_are_applied_once_and_together() {
+    let host = Host::start().await;
+    let first = migration("1", "CREATE TABLE a (x); CREATE TABLE b (x)");
+    let applied = host.ledger.migrate(std::slice::from_ref(&first)).await;
+    assert_eq!(applied, Ok(vec!["todo/1".to_owned()]));
+    assert_eq!(host.ledger.migrate(std::slice::from_ref(&first)).await, Ok(Vec::new()));
+
+    let broken = [migration("2", "CREATE TABLE c (x)"), migration("3", "CREATE TABLE a (x)")];
+    let failed = host.ledger.migrate(&broken).await;
+    assert!(matches!(failed, Err(MigrateError::Failed { name, .. }) if name == "3"));
+    assert!(host.ledger.prepare("SELECT * FROM c").await.is_err(), "neither is applied");
+
+    let changed = migration("1", "CREATE TABLE a (y)");
+    let refused = host.ledger.migrate(&[changed]).await;
+    assert_eq!(refused, Err(MigrateError::Changed { set: "todo".into(), name: "1".into() }));
+    assert!(host.ledger.ping().await.is_ok());
+}
