@@ -176,16 +176,39 @@ fn why(error: &wasmtime::Error, run: &Run, phase: Phase) -> Failure {
     Failure::Trap(shorten(&text))
 }
 
-/// Where Rust's own code ends and the guest's begins.
-const NOT_THE_GUESTS: [&str; 9] =
-    ["std::", "core::", "alloc::", "<std::", "<core::", "<alloc::", "__rust", "rust_", "abort"];
-
 /// The innermost function that is the guest's own. Only the backtrace's text is demangled.
 fn guest_function(backtrace: &WasmBacktrace) -> Option<String> {
     let text = backtrace.to_string();
-    let names = text.lines().filter_map(|line| line.split_once('!').map(|(_, name)| name));
-    let mut own = names.filter(|name| !NOT_THE_GUESTS.iter().any(|std| name.starts_with(std)));
-    own.next().map(|name| cut(name, 200).to_owned())
+    let mut names = text.lines().filter_map(|line| line.split_once('!').map(|(_, name)| name));
+    names.find(|name| !is_rusts_own(name)).map(|name| cut(&without_hashes(name), 200).to_owned())
+}
+
+/// What stands between a panic and the trap that it ends in.
+fn is_rusts_own(name: &str) -> bool {
+    let name = name.trim_start_matches(['<', '&', '_']);
+    let of_crate = |library| {
+        let rest = name.strip_prefix(library);
+        rest.is_some_and(|rest: &str| rest.starts_with("::") || rest.starts_with('['))
+    };
+    ["std", "core", "alloc"].into_iter().any(of_crate)
+        || ["rust", "abort", "panic", "imported_wasi", "wasi_"].iter().any(|s| name.starts_with(s))
+}
+
+/// `audit[0f3c…]::handle` is `audit::handle`.
+fn without_hashes(name: &str) -> String {
+    let mut pieces = name.split('[');
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.split_once(']') {
+            Some((hash, rest))
+                if hash.len() >= 8 && hash.bytes().all(|b| b.is_ascii_hexdigit()) =>
+            {
+                plain.push_str(rest);
+            }
+            _ => plain.extend(["[", piece]),
+        }
+    }
+    plain
 }
 
 /// Reasons come from the guest, and are kept with the delivery.
@@ -211,6 +234,20 @@ mod tests {
         assert_eq!(said.to_string(), "no luck (event type `x` is not granted)");
         let twice = Failure::Reject(format!("failed: {}", denied[0]));
         assert_eq!(outcome(Err(twice.clone()), &denied), Err(twice));
+    }
+
+    #[test]
+    fn the_guests_function_is_told_from_rusts_own() {
+        for own in
+            ["std[d123b7a1a2ed1472]::sys::abort", "<core::fmt::Arguments>::new", "__rust_alloc"]
+        {
+            assert!(is_rusts_own(own), "{own}");
+        }
+        assert!(!is_rusts_own("stdout_of_mine::run"));
+        assert_eq!(
+            without_hashes("audit[d123b7a1a2ed1472]::row::<[u8; 4]>"),
+            "audit::row::<[u8; 4]>"
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::manifest::Limits;
 pub struct Memory {
     limit: usize,
     held: usize,
+    /// The last wish for more was refused.
     pub exhausted: bool,
 }
 
@@ -31,10 +32,9 @@ impl Memory {
     }
 
     fn grow(&mut self, more: usize) -> bool {
-        match self.held.checked_add(more).filter(|held| *held <= self.limit) {
-            Some(held) => self.held = held,
-            None => self.exhausted = true,
-        }
+        let held = self.held.checked_add(more).filter(|held| *held <= self.limit);
+        self.exhausted = held.is_none();
+        self.held = held.unwrap_or(self.held);
         !self.exhausted
     }
 }
@@ -286,5 +286,6 @@ mod tests {
         assert_eq!(memory.held(), 1000);
         assert!(!memory.memory_growing(600, 601, None).unwrap());
         assert!(memory.exhausted);
+        assert_eq!(memory.held(), 1000);
     }
 }

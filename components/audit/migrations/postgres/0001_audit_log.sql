@@ -12,7 +12,8 @@ CREATE TABLE IF NOT EXISTS audit_log (
     recorded_at TIMESTAMPTZ NOT NULL,
     payload     BYTEA       NOT NULL,
     error       TEXT,
-    attempts    BIGINT
+    attempts    BIGINT,
+    PRIMARY KEY (contract, source, event_id, type)
 );
 
 CREATE INDEX IF NOT EXISTS audit_log_entity ON audit_log (entity_id, occurred_at);

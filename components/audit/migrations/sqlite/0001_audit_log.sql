@@ -12,7 +12,8 @@ CREATE TABLE IF NOT EXISTS audit_log (
     recorded_at TEXT    NOT NULL,
     payload     BLOB    NOT NULL,
     error       TEXT,
-    attempts    INTEGER
+    attempts    INTEGER,
+    PRIMARY KEY (contract, source, event_id, type)
 );
 
 CREATE INDEX IF NOT EXISTS audit_log_entity ON audit_log (entity_id, occurred_at);
