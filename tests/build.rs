@@ -1,6 +1,5 @@
 //! Builds the components and the guests for the sandbox, so that plain `cargo test` is enough.
 //! They go to a target folder of their own: the outer build holds the lock of its own folder.
-#![expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
 
 use std::error::Error;
 use std::fmt::Write as _;

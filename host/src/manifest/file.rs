@@ -149,7 +149,7 @@ impl Reader<'_> {
                 None
             }
             Err(error) => {
-                self.problem(raw.span(), error, "change `name`");
+                self.problem(raw.span(), error.to_string(), "change `name`");
                 None
             }
         }
@@ -233,7 +233,7 @@ impl Reader<'_> {
                 None
             }
             Err(error) => {
-                self.problem(raw.span(), error, "list event types");
+                self.problem(raw.span(), error.to_string(), "list event types");
                 None
             }
         }
@@ -348,8 +348,8 @@ impl Reader<'_> {
         self.problem(span, message, "remove it, or use a version that provides it");
     }
 
-    fn problem(&mut self, span: Range<usize>, message: impl ToString, help: &str) {
-        let problem = Problem::at(self.file, self.text, span, message.to_string());
+    fn problem(&mut self, span: Range<usize>, message: impl Into<String>, help: &str) {
+        let problem = Problem::at(self.file, self.text, span, message);
         self.problems.push(problem.help(help));
     }
 }

@@ -194,15 +194,18 @@ fn is_rusts_own(name: &str) -> bool {
         || ["rust", "abort", "panic", "imported_wasi", "wasi_"].iter().any(|s| name.starts_with(s))
 }
 
-/// `audit[0f3c…]::handle` is `audit::handle`.
+/// `audit[0f3c…]::handle` and `audit::handle::h0f3c…` are `audit::handle`.
 fn without_hashes(name: &str) -> String {
+    let is_hash = |hash: &str| hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+    let name = match name.rsplit_once("::h") {
+        Some((path, hash)) if is_hash(hash) => path,
+        _ => name,
+    };
     let mut pieces = name.split('[');
     let mut plain = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         match piece.split_once(']') {
-            Some((hash, rest))
-                if hash.len() >= 8 && hash.bytes().all(|b| b.is_ascii_hexdigit()) =>
-            {
+            Some((hash, rest)) if is_hash(hash) => {
                 plain.push_str(rest);
             }
             _ => plain.extend(["[", piece]),
@@ -248,6 +251,7 @@ mod tests {
             without_hashes("audit[d123b7a1a2ed1472]::row::<[u8; 4]>"),
             "audit::row::<[u8; 4]>"
         );
+        assert_eq!(without_hashes("a::b::h5faaeb41252cf4f3"), "a::b");
     }
 
     #[test]
