@@ -2,9 +2,9 @@
 //! and gives back what it wants done. Nothing that a guest does reaches further than its own
 //! invocation: no panic, no endless loop, no memory, no call that was not granted.
 //!
-//! [`engine`] owns wasmtime and its clockwork, [`component`] one loaded component, [`invoke`] one
-//! run of it; [`limits`] and [`determinism`] are what a run is fenced with, [`capability`] what it
-//! can reach.
+//! `engine` owns wasmtime and its clockwork, `component` one loaded component, `invoke` one run of
+//! it; `limits`, `determinism` and `text` are what a run is fenced with, `capability` what it can
+//! reach.
 
 mod capability;
 mod component;
