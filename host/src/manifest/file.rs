@@ -1,17 +1,21 @@
-//! `component.toml` as serde reads it, and its way to a [`Manifest`]. Every value carries its
-//! place, so that a problem can point at the line.
+//! The way from what `component.toml` says to a [`Manifest`], or to every problem of it, each with
+//! its line.
+
+mod raw;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use serde::Deserialize;
 use toml::Spanned;
 
+use self::raw::{
+    EachDatabase, RawGrants, RawLimits, RawManifest, RawSqlText, RawStatement, RawWant,
+};
+
 use super::{
-    Access, Build, Grants, HOST_TYPES, Limits, Manifest, Order, Pattern, SqlText, Statement,
-    StatementKind, Want, units,
+    Access, Grants, HOST_TYPES, Limits, Manifest, Pattern, SqlText, Statement, StatementKind, Want,
+    units,
 };
 use crate::name::{ComponentId, EventType};
 use crate::problem::Problem;
@@ -25,86 +29,6 @@ pub fn parse(file: &Path, text: &str) -> Result<Manifest, Vec<Problem>> {
         Some(manifest) if reader.problems.is_empty() => Ok(manifest),
         _ => Err(reader.problems),
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawManifest {
-    name: Spanned<String>,
-    version: Spanned<String>,
-    #[serde(default)]
-    description: String,
-    migrations: Option<Vec<Spanned<PathBuf>>>,
-    #[serde(default)]
-    order: Order,
-    #[serde(default)]
-    config: BTreeMap<String, String>,
-    build: Option<Build>,
-    #[serde(default)]
-    on: Vec<Spanned<RawWant>>,
-    #[serde(default)]
-    grants: RawGrants,
-    #[serde(default)]
-    sql: BTreeMap<Spanned<String>, Spanned<RawStatement>>,
-    #[serde(default)]
-    limits: RawLimits,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawWant {
-    event: Option<Spanned<String>>,
-    job: Option<Spanned<String>>,
-    binding: Option<Spanned<String>>,
-}
-
-/// The grants of capabilities that are not provided yet are read in any form, to be refused by name.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawGrants {
-    #[serde(default)]
-    publish: Vec<Spanned<String>>,
-    #[serde(default)]
-    tables: BTreeMap<Spanned<String>, Access>,
-    state: Option<Spanned<toml::Value>>,
-    secrets: Option<Spanned<toml::Value>>,
-    jobs: Option<Spanned<toml::Value>>,
-    bindings: Option<Spanned<toml::Value>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawStatement {
-    execute: Option<RawSqlText>,
-    query: Option<RawSqlText>,
-    #[serde(default)]
-    many: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected SQL text, or { postgres = \"…\", sqlite = \"…\" }")]
-enum RawSqlText {
-    Any(Arc<str>),
-    Each(EachDatabase),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EachDatabase {
-    postgres: Option<Arc<str>>,
-    sqlite: Option<Arc<str>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawLimits {
-    time: Option<Spanned<String>>,
-    memory: Option<Spanned<String>>,
-    fuel: Option<Spanned<u64>>,
-    effects: Option<Spanned<u32>>,
-    output: Option<Spanned<String>>,
-    concurrency: Option<Spanned<u32>>,
-    max_parked: Option<Spanned<u64>>,
 }
 
 /// Collects the problems on the way.
@@ -357,6 +281,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::Order;
 
     const GOOD: &str = include_str!("../../../components/audit/component.toml");
 
