@@ -1,1 +1,219 @@
-//! Follows.
+//! What a component may do, decided from its manifest alone. SQL is parsed when a component is
+//! loaded, so that nothing has to be decided about it while a handler runs.
+
+mod sql;
+
+use std::sync::Arc;
+
+use crate::manifest::{Access, Database, Manifest, Statement, StatementKind};
+use crate::name::EventType;
+use crate::problem::Problem;
+
+/// A call that the manifest does not grant. The text names the thing and where to grant it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is not granted to `{component}`; add it under {section} in {file}")]
+pub struct Denied {
+    what: String,
+    component: String,
+    section: &'static str,
+    file: String,
+}
+
+impl Denied {
+    fn new(manifest: &Manifest, what: String, section: &'static str) -> Self {
+        let component = manifest.name.to_string();
+        Self { what, component, section, file: manifest.file.display().to_string() }
+    }
+}
+
+/// Whether the component may publish events of this type; gives the type as a name.
+pub fn publish(manifest: &Manifest, ty: &str) -> Result<EventType, Denied> {
+    let granted = manifest.grants.publish.iter().find(|granted| granted.as_str() == ty);
+    granted.cloned().ok_or_else(|| {
+        let shown: String = ty.chars().take(255).collect();
+        Denied::new(manifest, format!("event type `{shown}`"), "[grants] publish")
+    })
+}
+
+/// A call of a statement that the manifest does not name, or names as the other kind.
+pub fn no_statement(manifest: &Manifest, name: &str, kind: StatementKind) -> Denied {
+    let kind = match kind {
+        StatementKind::Query => "query",
+        StatementKind::Execute => "execute",
+    };
+    let shown: String = name.chars().take(255).collect();
+    Denied::new(manifest, format!("{kind} statement `{shown}`"), "[sql]")
+}
+
+/// A statement that may run: its text for one database, and how many parameters it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permitted {
+    pub sql: Arc<str>,
+    pub params: usize,
+}
+
+/// Checks one statement of the manifest against its grants.
+pub fn statement(
+    manifest: &Manifest,
+    name: &str,
+    statement: &Statement,
+    database: Database,
+) -> Result<Permitted, Vec<Problem>> {
+    let problem = |message: String| Problem {
+        line: Some(statement.line),
+        ..Problem::in_file(&manifest.file, format!("[sql.{name}]: {message}"))
+    };
+    let Some(sql) = statement.text.of(database) else {
+        return Err(vec![
+            problem(format!("there is no text for {database}"))
+                .help(format!("add {database} = \"…\", or give one text for both")),
+        ]);
+    };
+    let parsed = match sql::parse_statement(sql, statement.kind, statement.many, database) {
+        Ok(parsed) => parsed,
+        Err(message) => return Err(vec![problem(message)]),
+    };
+    let ungranted: Vec<_> = parsed
+        .tables
+        .iter()
+        .filter(|(table, access)| manifest.grants.tables.get(*table) < Some(access))
+        .map(|(table, access)| problem(ungranted(manifest, table, *access)))
+        .collect();
+    if ungranted.is_empty() {
+        Ok(Permitted { sql: sql.clone(), params: parsed.params })
+    } else {
+        Err(ungranted)
+    }
+}
+
+/// Checks a migration: it may only add, and only to tables that are granted to be written.
+/// Gives its statements, one text each.
+pub fn migration(
+    manifest: &Manifest,
+    file: &std::path::Path,
+    text: &str,
+    database: Database,
+) -> Result<Vec<String>, Vec<Problem>> {
+    let parsed = sql::parse_migration(text, database)
+        .map_err(|message| vec![Problem::in_file(file, message)])?;
+    let ungranted: Vec<_> = parsed
+        .iter()
+        .filter(|addition| manifest.grants.tables.get(&addition.table) < Some(&Access::Write))
+        .map(|addition| ungranted(manifest, &addition.table, Access::Write))
+        .map(|message| Problem::in_file(file, message))
+        .collect();
+    if ungranted.is_empty() {
+        Ok(parsed.into_iter().map(|addition| addition.sql).collect())
+    } else {
+        Err(ungranted)
+    }
+}
+
+fn ungranted(manifest: &Manifest, table: &str, access: Access) -> String {
+    if crate::name::is_reserved_table(table) {
+        return format!("table `{table}` is the host's own, and no component is granted it");
+    }
+    let access = match access {
+        Access::Read => "read",
+        Access::Write => "write",
+    };
+    Denied::new(manifest, format!("{access} access to table `{table}`"), "[grants] tables")
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn manifest(sql: &str) -> Manifest {
+        let text = format!(
+            "name = \"a\"\nversion = \"1\"\n[[on]]\nevent = \"*\"\n\
+             [grants]\npublish = [\"com.todo.x.v1\"]\n\
+             tables = {{ w = \"write\", r = \"read\" }}\n[sql.s]\n{sql}\n"
+        );
+        Manifest::parse(Path::new("components/a/component.toml"), &text).unwrap()
+    }
+
+    fn check(sql: &str) -> Result<Permitted, String> {
+        let manifest = manifest(sql);
+        statement(&manifest, "s", &manifest.sql["s"], Database::Sqlite)
+            .map_err(|problems| problems.iter().map(|p| p.message.clone()).collect())
+    }
+
+    #[test]
+    fn an_ungranted_publish_says_where_to_grant_it() {
+        let manifest = manifest("query = 'SELECT 1'");
+        assert!(publish(&manifest, "com.todo.x.v1").is_ok());
+        assert_eq!(
+            publish(&manifest, "com.todo.y.v1").unwrap_err().to_string(),
+            "event type `com.todo.y.v1` is not granted to `a`; \
+             add it under [grants] publish in components/a/component.toml"
+        );
+    }
+
+    #[test]
+    fn granted_statements_pass_and_their_parameters_are_counted() {
+        for (sql, params) in [
+            ("execute = 'INSERT INTO w (a, b) VALUES ($1, $2) ON CONFLICT DO NOTHING'", 2),
+            ("execute = 'UPDATE w SET a = $1 WHERE b IN (SELECT b FROM r WHERE c = $2)'", 2),
+            ("execute = 'DELETE FROM W WHERE a = $1 OR b = $1'", 1),
+            ("query = 'SELECT r.a FROM r JOIN \"w\" ON w.a = r.a ORDER BY 1 LIMIT $1'", 1),
+            ("query = 'SELECT value FROM json_each($1)'", 1),
+            ("execute = 'INSERT INTO w (a) VALUES ($1)'\nmany = true", 1),
+        ] {
+            assert_eq!(check(sql).map(|p| p.params), Ok(params), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_statement_that_reaches_further_is_refused() {
+        for (sql, says) in [
+            ("execute = 'INSERT INTO r (a) VALUES (1)'", "write access to table `r`"),
+            ("query = 'SELECT * FROM other'", "read access to table `other`"),
+            ("query = 'SELECT (SELECT max(sequence) FROM WHARF_outbox)'", "the host's own"),
+            ("query = 'SELECT * FROM sqlite_master'", "the host's own"),
+            ("query = 'SELECT * FROM pragma_table_info(1)'", "read access to table `pragma_"),
+            ("query = 'SELECT * FROM main.r'", "without a schema"),
+            ("query = 'WITH r AS (SELECT * FROM other) SELECT * FROM r'", "`WITH`"),
+            ("query = 'SELECT 1; SELECT 2'", "one statement"),
+            ("query = 'DELETE FROM w'", "must be a SELECT"),
+            ("query = 'TABLE wharf_outbox'", ""),
+            ("execute = 'SELECT 1'", "must be an INSERT, UPDATE or DELETE"),
+            ("execute = 'DROP TABLE w'", "must be an INSERT, UPDATE or DELETE"),
+            ("execute = 'ATTACH DATABASE x AS y'", "must be an INSERT, UPDATE or DELETE"),
+            ("query = \"SELECT load_extension('x')\"", "function `load_extension`"),
+            ("query = 'SELECT a FROM r WHERE a = ?'", "`?`"),
+            ("query = 'SELECT a FROM r WHERE a = $2'", "$1"),
+            ("execute = 'UPDATE w SET a = $1'\nmany = true", "`many`"),
+            ("execute = 'INSERT INTO w (a) SELECT a FROM other'", "read access to table `other`"),
+            ("execute = 'UPDATE w SET a = 1 FROM other'", "read access to table `other`"),
+            ("query = 'SELEC'", "Expected"),
+            ("execute = { postgres = 'DELETE FROM w' }", "no text for sqlite"),
+        ] {
+            let error = check(sql).unwrap_err();
+            assert!(error.contains(says), "{sql}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_migration_only_adds_to_granted_tables() {
+        let manifest = manifest("query = 'SELECT 1'");
+        let check = |sql| migration(&manifest, Path::new("0001.sql"), sql, Database::Sqlite);
+        let good = "CREATE TABLE IF NOT EXISTS w (a TEXT PRIMARY KEY);\n-- why\n\
+                    CREATE INDEX IF NOT EXISTS w_a ON w (a);\nALTER TABLE w ADD COLUMN b TEXT;";
+        assert_eq!(check(good).map(|statements| statements.len()), Ok(3));
+        for bad in [
+            "CREATE TABLE other (a TEXT)",
+            "DROP TABLE w",
+            "ALTER TABLE w DROP COLUMN a",
+            "CREATE TABLE w AS SELECT * FROM wharf_outbox",
+            "CREATE TABLE wharf_x (a TEXT)",
+            "CREATE TRIGGER t AFTER INSERT ON w BEGIN DELETE FROM wharf_outbox; END",
+            "INSERT INTO w VALUES (1)",
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,1 +1,223 @@
-//! Follows.
+//! What a component says about itself in `component.toml`: what it wants, what it is granted, its
+//! SQL and its limits. Pure: the text comes in, a manifest or every problem of it comes out.
+
+mod file;
+mod units;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::name::{ComponentId, EventType};
+use crate::problem::Problem;
+
+/// A component's manifest, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Where it was read from; error messages name it.
+    pub file: PathBuf,
+    pub name: ComponentId,
+    pub version: String,
+    pub description: String,
+    /// Folders of migrations, relative to the manifest's own; applied in this order.
+    pub migrations: Vec<PathBuf>,
+    pub order: Order,
+    /// What the guest reads through `wasi:config/store`.
+    pub config: BTreeMap<String, String>,
+    /// How `wharf dev` builds it; absent when the component comes built.
+    pub build: Option<Build>,
+    /// What it wants; never empty.
+    pub on: Vec<Want>,
+    pub grants: Grants,
+    /// SQL statements by name.
+    pub sql: BTreeMap<String, Statement>,
+    pub limits: Limits,
+}
+
+impl Manifest {
+    /// Reads a manifest. An error holds every problem that could be found.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, Vec<Problem>> {
+        file::parse(file, text)
+    }
+
+    /// Whether it wants events of this type.
+    pub fn wants(&self, ty: &EventType) -> bool {
+        self.on.iter().any(|Want::Event(pattern)| pattern.matches(ty.as_str()))
+    }
+}
+
+/// Whether deliveries of one subject wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    #[default]
+    Subject,
+    None,
+}
+
+/// A command that builds the component, and the file it makes under the build's target folder.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    pub command: String,
+    pub output: PathBuf,
+}
+
+/// One `[[on]]`: what the component is called for. Jobs and bindings join with their capabilities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Want {
+    Event(Pattern),
+}
+
+/// A name, or the beginning of names followed by `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    text: Arc<str>,
+}
+
+/// The types that the host itself makes. Wildcards leave them out.
+pub const HOST_TYPES: &str = "com.wharf.";
+
+impl Pattern {
+    /// Checks `text`; the error says what is allowed.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let stem = text.strip_suffix('*').unwrap_or(text);
+        let longest = text.chars().count() <= 255;
+        let legal = |c: char| c != '*' && !c.is_control() && !c.is_whitespace();
+        if text.is_empty() || !longest || !stem.chars().all(legal) {
+            return Err(format!(
+                "`{text}` is not a pattern: use a name of up to 255 characters without spaces, \
+                 with `*` only at its end"
+            ));
+        }
+        Ok(Self { text: text.into() })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether a name is meant. A wildcard takes the host's own types only when it names them.
+    pub fn matches(&self, name: &str) -> bool {
+        match self.text.strip_suffix('*') {
+            Some(stem) => {
+                name.starts_with(stem)
+                    && (stem.starts_with(HOST_TYPES) || !name.starts_with(HOST_TYPES))
+            }
+            None => &*self.text == name,
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What a component may do beyond computing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// Event types that it may publish.
+    pub publish: Vec<EventType>,
+    /// Tables that its statements and migrations may touch; lower case.
+    pub tables: BTreeMap<String, Access>,
+}
+
+/// How far a table is granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    Read,
+    /// Includes reading.
+    Write,
+}
+
+/// A named SQL statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    pub kind: StatementKind,
+    pub text: SqlText,
+    /// The parameters of a whole group commit may go in one round trip.
+    pub many: bool,
+    /// Where the statement stands in the manifest, counted from 1.
+    pub line: usize,
+}
+
+/// When a statement runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatementKind {
+    /// Now, read only.
+    Query,
+    /// In the commit.
+    Execute,
+}
+
+/// SQL, the same for every database or one text for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SqlText {
+    Any(Arc<str>),
+    Each { postgres: Option<Arc<str>>, sqlite: Option<Arc<str>> },
+}
+
+impl SqlText {
+    /// The text for a database; `None` when the manifest gives none for it.
+    pub fn of(&self, database: Database) -> Option<&Arc<str>> {
+        match (self, database) {
+            (Self::Any(text), _) => Some(text),
+            (Self::Each { postgres, .. }, Database::Postgres) => postgres.as_ref(),
+            (Self::Each { sqlite, .. }, Database::Sqlite) => sqlite.as_ref(),
+        }
+    }
+}
+
+/// The database that the ledger and the components' tables live in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        })
+    }
+}
+
+/// How far one invocation may go, and how many may run at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Wall clock of one invocation, waiting for reads included.
+    pub time: Duration,
+    /// Bytes of linear memory and tables together.
+    pub memory: usize,
+    /// wasmtime's unit: about one per instruction.
+    pub fuel: u64,
+    /// Recorded writes.
+    pub effects: u32,
+    /// Bytes of log lines, stdout and stderr that are kept; the rest is cut.
+    pub output: usize,
+    /// Invocations of this component at once.
+    pub concurrency: u32,
+    /// Parked deliveries of this component before callbacks are held back.
+    pub max_parked: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_secs(1),
+            memory: 16 << 20,
+            fuel: 100_000_000,
+            effects: 100,
+            output: 1 << 20,
+            concurrency: 32,
+            max_parked: 10_000,
+        }
+    }
+}

@@ -139,6 +139,13 @@ fn is_text(text: &str) -> bool {
     !text.is_empty() && text.chars().count() <= 255 && !text.chars().any(char::is_control)
 }
 
+/// Whether a table is the host's or the database's own. No component is granted one of these.
+/// `name` is lower case.
+pub fn is_reserved_table(name: &str) -> bool {
+    ["wharf_", "sqlite_", "pg_", "_sqlx_"].iter().any(|prefix| name.starts_with(prefix))
+        || name == "information_schema"
+}
+
 /// What identifies an event: the first 16 bytes of a SHA-256 over the contract's identity fields.
 /// Written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

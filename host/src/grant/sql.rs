@@ -1,0 +1,229 @@
+//! Which tables a statement touches, and how. What cannot be told for certain is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    AlterTableOperation, CreateTable, Delete, Expr, FromTable, Insert, ObjectName, ObjectNamePart,
+    OnConflictAction, OnInsert, Query, SetExpr, Statement, TableFactor, TableObject,
+    TableWithJoins, Value, ValueWithSpan, Visit as _, Visitor,
+};
+use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
+use sqlparser::parser::Parser;
+
+use crate::manifest::{Access, Database, StatementKind};
+
+/// A statement's tables and number of parameters.
+pub struct Parsed {
+    pub tables: BTreeMap<String, Access>,
+    pub params: usize,
+}
+
+/// One statement of a migration, and the table that it adds or adds to.
+pub struct Addition {
+    pub table: String,
+    pub sql: String,
+}
+
+pub fn parse_statement(
+    sql: &str,
+    kind: StatementKind,
+    many: bool,
+    database: Database,
+) -> Result<Parsed, String> {
+    let statements = parse(sql, database)?;
+    let [statement] = statements.as_slice() else {
+        return Err("exactly one statement is allowed".into());
+    };
+    if many && !is_plain_insert(statement) {
+        return Err("`many` needs a plain INSERT … VALUES (…) [ON CONFLICT DO NOTHING]".into());
+    }
+    let target = match kind {
+        StatementKind::Query => query_only(statement).map(|()| None)?,
+        StatementKind::Execute => Some(target(statement)?),
+    };
+    let mut reach = Reach::default();
+    if let ControlFlow::Break(message) = statement.visit(&mut reach) {
+        return Err(message);
+    }
+    let mut tables: BTreeMap<_, _> =
+        reach.tables.into_iter().map(|table| (table, Access::Read)).collect();
+    if let Some(target) = target {
+        tables.insert(target, Access::Write);
+    }
+    Ok(Parsed { tables, params: count(&reach.params)? })
+}
+
+pub fn parse_migration(text: &str, database: Database) -> Result<Vec<Addition>, String> {
+    parse(text, database)?.iter().map(addition).collect()
+}
+
+fn parse(sql: &str, database: Database) -> Result<Vec<Statement>, String> {
+    let dialect: &dyn Dialect = match database {
+        Database::Sqlite => &SQLiteDialect {},
+        Database::Postgres => &PostgreSqlDialect {},
+    };
+    Parser::parse_sql(dialect, sql).map_err(|error| error.to_string())
+}
+
+fn query_only(statement: &Statement) -> Result<(), String> {
+    match statement {
+        Statement::Query(query) if query.locks.is_empty() => Ok(()),
+        Statement::Query(_) => Err("a query cannot lock rows: guard with `expect`".into()),
+        _ => Err("a `query` must be a SELECT; use `execute` for writing".into()),
+    }
+}
+
+/// The table that a statement writes.
+fn target(statement: &Statement) -> Result<String, String> {
+    let name = match statement {
+        Statement::Insert(Insert { table: TableObject::TableName(name), .. }) => Some(name),
+        Statement::Update(update) => only_table(&update.table),
+        Statement::Delete(Delete { tables, from, .. }) if tables.is_empty() => match from {
+            FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from) => {
+                from.first().filter(|_| from.len() == 1).and_then(only_table)
+            }
+        },
+        _ => return Err("an `execute` must be an INSERT, UPDATE or DELETE".into()),
+    };
+    table_name(name.ok_or("write to one table, named directly")?)
+}
+
+fn only_table(table: &TableWithJoins) -> Option<&ObjectName> {
+    match &table.relation {
+        TableFactor::Table { name, args: None, .. } if table.joins.is_empty() => Some(name),
+        _ => None,
+    }
+}
+
+fn table_name(name: &ObjectName) -> Result<String, String> {
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(table)] => Ok(table.value.to_lowercase()),
+        _ => Err(format!("`{name}`: name tables plainly, without a schema")),
+    }
+}
+
+fn is_plain_insert(statement: &Statement) -> bool {
+    let Statement::Insert(insert) = statement else { return false };
+    let values = insert.source.as_ref().is_some_and(
+        |source| matches!(&*source.body, SetExpr::Values(values) if values.rows.len() == 1),
+    );
+    let conflict = match &insert.on {
+        None => true,
+        Some(OnInsert::OnConflict(on)) => on.action == OnConflictAction::DoNothing,
+        Some(_) => false,
+    };
+    values && conflict && insert.returning.is_none() && insert.or.is_none()
+}
+
+/// Parameters are numbered without gaps, so that a wrong count is seen before the database sees it.
+fn count(params: &BTreeSet<usize>) -> Result<usize, String> {
+    match (1..=params.len()).find(|number| !params.contains(number)) {
+        Some(missing) => Err(format!("parameters must be $1 to $n; ${missing} is missing")),
+        None => Ok(params.len()),
+    }
+}
+
+/// Collects what a statement reaches.
+#[derive(Default)]
+struct Reach {
+    tables: BTreeSet<String>,
+    params: BTreeSet<usize>,
+    statements: usize,
+}
+
+/// Table-valued functions that read nothing but their argument.
+const PURE_TABLES: [&str; 3] = ["json_each", "json_tree", "jsonb_array_elements"];
+
+impl Visitor for Reach {
+    type Break = String;
+
+    fn pre_visit_statement(&mut self, _: &Statement) -> ControlFlow<String> {
+        self.statements += 1;
+        refuse_if(self.statements > 1, || "statements cannot be nested".into())
+    }
+
+    /// A name that `WITH` gives may hide a table's in one place and not in another.
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
+        refuse_if(query.with.is_some(), || "`WITH` is not allowed; use subqueries".into())?;
+        refuse_if(!is_select(&query.body), || "only SELECT and VALUES can be nested".into())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<String> {
+        let plain = matches!(
+            table,
+            TableFactor::Table { .. }
+                | TableFactor::Derived { .. }
+                | TableFactor::NestedJoin { .. }
+        );
+        refuse_if(!plain, || format!("`{table}` is not allowed in FROM"))
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<String> {
+        match table_name(relation) {
+            Ok(name) if PURE_TABLES.contains(&name.as_str()) => {}
+            Ok(name) => _ = self.tables.insert(name),
+            Err(message) => return ControlFlow::Break(message),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<String> {
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let name = function.name.to_string().to_lowercase();
+        refuse_if(reaches_out(&name), || format!("function `{name}` is not allowed"))
+    }
+
+    fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<String> {
+        let Value::Placeholder(text) = &value.value else { return ControlFlow::Continue(()) };
+        match text.strip_prefix('$').and_then(|number| number.parse().ok()) {
+            Some(number @ 1..=999) => _ = self.params.insert(number),
+            _ => return ControlFlow::Break(format!("`{text}`: write parameters as $1, $2, …")),
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn refuse_if(refuse: bool, message: impl FnOnce() -> String) -> ControlFlow<String> {
+    if refuse { ControlFlow::Break(message()) } else { ControlFlow::Continue(()) }
+}
+
+fn is_select(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.into.is_none(),
+        SetExpr::Query(_) | SetExpr::Values(_) => true,
+        SetExpr::SetOperation { left, right, .. } => is_select(left) && is_select(right),
+        _ => false,
+    }
+}
+
+/// Functions that load code, read files, or run SQL that nobody parsed.
+fn reaches_out(name: &str) -> bool {
+    let name = name.rsplit('.').next().unwrap_or(name).trim_matches('"');
+    ["pg_", "lo_", "dblink"].iter().any(|prefix| name.starts_with(prefix))
+        || ["load_extension", "set_config", "setval", "readfile", "writefile"].contains(&name)
+        || name.contains("_to_xml")
+}
+
+fn addition(statement: &Statement) -> Result<Addition, String> {
+    let table = match statement {
+        Statement::CreateTable(CreateTable {
+            name, query: None, like: None, clone: None, ..
+        }) => table_name(name)?,
+        Statement::CreateIndex(index) => table_name(&index.table_name)?,
+        Statement::AlterTable(alter) if alter.operations.iter().all(adds_column) => {
+            table_name(&alter.name)?
+        }
+        _ => {
+            let shown: String = statement.to_string().chars().take(60).collect();
+            return Err(format!(
+                "`{shown}`: migrations only add; use CREATE TABLE, CREATE INDEX or ADD COLUMN"
+            ));
+        }
+    };
+    Ok(Addition { table, sql: statement.to_string() })
+}
+
+fn adds_column(operation: &AlterTableOperation) -> bool {
+    matches!(operation, AlterTableOperation::AddColumn { .. })
+}

@@ -1,0 +1,356 @@
+//! The way from what `component.toml` says to a [`Manifest`], or to every problem of it, each with
+//! its line.
+
+mod raw;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+use self::raw::{
+    EachDatabase, RawGrants, RawLimits, RawManifest, RawSqlText, RawStatement, RawWant,
+};
+
+use super::{
+    Access, Grants, HOST_TYPES, Limits, Manifest, Pattern, SqlText, Statement, StatementKind, Want,
+    units,
+};
+use crate::name::{ComponentId, EventType};
+use crate::problem::Problem;
+
+pub fn parse(file: &Path, text: &str) -> Result<Manifest, Vec<Problem>> {
+    let raw: RawManifest =
+        toml::from_str(text).map_err(|error| vec![Problem::from_toml(file, text, &error)])?;
+    let mut reader = Reader { file, text, problems: Vec::new() };
+    let manifest = reader.manifest(raw);
+    match manifest {
+        Some(manifest) if reader.problems.is_empty() => Ok(manifest),
+        _ => Err(reader.problems),
+    }
+}
+
+/// Collects the problems on the way.
+struct Reader<'a> {
+    file: &'a Path,
+    text: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn manifest(&mut self, raw: RawManifest) -> Option<Manifest> {
+        let name = self.name(&raw.name);
+        if raw.version.get_ref().is_empty() {
+            self.problem(raw.version.span(), "`version` is empty", "write one such as \"0.1.0\"");
+        }
+        let migrations = self.migrations(raw.migrations);
+        let on = self.wants(raw.on);
+        let grants = self.grants(raw.grants);
+        let sql = self.statements(raw.sql);
+        let limits = self.limits(&raw.limits);
+        Some(Manifest {
+            file: self.file.to_owned(),
+            name: name?,
+            version: raw.version.into_inner(),
+            description: raw.description,
+            migrations,
+            order: raw.order,
+            config: raw.config,
+            build: raw.build,
+            on,
+            grants,
+            sql,
+            limits,
+        })
+    }
+
+    fn name(&mut self, raw: &Spanned<String>) -> Option<ComponentId> {
+        match ComponentId::new(raw.get_ref()) {
+            Ok(name) if name != ComponentId::none() => Some(name),
+            Ok(_) => {
+                self.problem(raw.span(), "`-` stands for no component", "give it a name");
+                None
+            }
+            Err(error) => {
+                self.problem(raw.span(), error.to_string(), "change `name`");
+                None
+            }
+        }
+    }
+
+    fn migrations(&mut self, raw: Option<Vec<Spanned<PathBuf>>>) -> Vec<PathBuf> {
+        let Some(folders) = raw else { return vec!["migrations".into()] };
+        for folder in folders.iter().filter(|folder| folder.get_ref().is_absolute()) {
+            let message = format!("`{}` is not relative", folder.get_ref().display());
+            self.problem(folder.span(), message, "name a folder from the manifest's own");
+        }
+        folders.into_iter().map(Spanned::into_inner).collect()
+    }
+
+    fn wants(&mut self, raw: Vec<Spanned<RawWant>>) -> Vec<Want> {
+        if raw.is_empty() {
+            let problem = Problem::in_file(self.file, "nothing is wanted: there is no `[[on]]`");
+            self.problems.push(problem.help("add [[on]] with event = \"…\""));
+        }
+        raw.into_iter().filter_map(|want| self.want(want)).collect()
+    }
+
+    fn want(&mut self, raw: Spanned<RawWant>) -> Option<Want> {
+        let span = raw.span();
+        let RawWant { event, job, binding } = raw.into_inner();
+        for (kind, value) in [("job", &job), ("binding", &binding)] {
+            if let Some(value) = value {
+                self.not_yet(value.span(), &format!("`{kind}` in [[on]]"));
+            }
+        }
+        match event {
+            Some(event) if job.is_none() && binding.is_none() => self.pattern(&event),
+            None if job.is_some() || binding.is_some() => None,
+            _ => {
+                let help = "say one of event = \"…\", job = \"…\" or binding = \"…\"";
+                self.problem(span, "an `[[on]]` wants exactly one thing", help);
+                None
+            }
+        }
+    }
+
+    fn pattern(&mut self, event: &Spanned<String>) -> Option<Want> {
+        match Pattern::new(event.get_ref()) {
+            Ok(pattern) => Some(Want::Event(pattern)),
+            Err(message) => {
+                self.problem(event.span(), message, "name an event type, or `*` for every event");
+                None
+            }
+        }
+    }
+
+    fn grants(&mut self, raw: RawGrants) -> Grants {
+        let later = [
+            ("state", raw.state),
+            ("secrets", raw.secrets),
+            ("jobs", raw.jobs),
+            ("bindings", raw.bindings),
+        ];
+        for (key, value) in later {
+            if let Some(value) = value {
+                self.not_yet(value.span(), &format!("`{key}` in [grants]"));
+            }
+        }
+        let publish = raw.publish.iter().filter_map(|ty| self.publish(ty)).collect();
+        let tables = raw.tables.into_iter().filter_map(|(name, access)| self.table(&name, access));
+        Grants { publish, tables: tables.collect() }
+    }
+
+    fn publish(&mut self, raw: &Spanned<String>) -> Option<EventType> {
+        let text = raw.get_ref();
+        if text.starts_with(HOST_TYPES) {
+            let message = format!("`{text}` cannot be granted: `{HOST_TYPES}*` is the host's own");
+            self.problem(raw.span(), message, "publish under a type of your own");
+            return None;
+        }
+        match EventType::new(text) {
+            Ok(ty) if !text.contains('*') => Some(ty),
+            Ok(_) => {
+                let message = format!("`{text}` is a pattern, and grants have none");
+                self.problem(raw.span(), message, "list each event type");
+                None
+            }
+            Err(error) => {
+                self.problem(raw.span(), error.to_string(), "list event types");
+                None
+            }
+        }
+    }
+
+    fn table(&mut self, raw: &Spanned<String>, access: Access) -> Option<(String, Access)> {
+        let name = raw.get_ref().to_lowercase();
+        if crate::name::is_reserved_table(&name) {
+            let message = format!("table `{name}` cannot be granted: it is the host's own");
+            self.problem(raw.span(), message, "name a table of the component");
+            return None;
+        }
+        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || !name.chars().all(legal) {
+            let message = format!("`{name}` is not a table name");
+            self.problem(raw.span(), message, "use letters, digits and _");
+            return None;
+        }
+        Some((name, access))
+    }
+
+    fn statements(
+        &mut self,
+        raw: BTreeMap<Spanned<String>, Spanned<RawStatement>>,
+    ) -> BTreeMap<String, Statement> {
+        raw.into_iter()
+            .filter_map(|(name, statement)| {
+                let statement = self.statement(&name, statement.into_inner())?;
+                Some((name.into_inner(), statement))
+            })
+            .collect()
+    }
+
+    fn statement(&mut self, name: &Spanned<String>, raw: RawStatement) -> Option<Statement> {
+        let (kind, text) = match (raw.execute, raw.query) {
+            (Some(text), None) => (StatementKind::Execute, text),
+            (None, Some(text)) => (StatementKind::Query, text),
+            _ => {
+                let message = format!("[sql.{}] has not exactly one text", name.get_ref());
+                self.problem(name.span(), message, "say either execute = \"…\" or query = \"…\"");
+                return None;
+            }
+        };
+        if raw.many && kind == StatementKind::Query {
+            let message = format!("[sql.{}] is a query, and `many` is for execute", name.get_ref());
+            self.problem(name.span(), message, "remove `many`");
+        }
+        let text = match text {
+            RawSqlText::Any(text) => SqlText::Any(text),
+            RawSqlText::Each(EachDatabase { postgres: None, sqlite: None }) => {
+                let message = format!("[sql.{}] has no text", name.get_ref());
+                self.problem(name.span(), message, "give it for postgres, sqlite or both");
+                return None;
+            }
+            RawSqlText::Each(EachDatabase { postgres, sqlite }) => {
+                SqlText::Each { postgres, sqlite }
+            }
+        };
+        let line = Problem::at(self.file, self.text, name.span(), "").line.unwrap_or(1);
+        Some(Statement { kind, text, many: raw.many, line })
+    }
+
+    fn limits(&mut self, raw: &RawLimits) -> Limits {
+        let default = Limits::default();
+        Limits {
+            time: self.unit(raw.time.as_ref(), "time", units::duration, default.time),
+            memory: self.unit(raw.memory.as_ref(), "memory", units::bytes, default.memory),
+            fuel: self.count(raw.fuel.as_ref(), "fuel", default.fuel),
+            effects: self.count(raw.effects.as_ref(), "effects", default.effects),
+            output: self.unit(raw.output.as_ref(), "output", units::bytes, default.output),
+            concurrency: self.count(raw.concurrency.as_ref(), "concurrency", default.concurrency),
+            max_parked: self.count(raw.max_parked.as_ref(), "max_parked", default.max_parked),
+        }
+    }
+
+    fn unit<T: Default + PartialEq>(
+        &mut self,
+        raw: Option<&Spanned<String>>,
+        key: &str,
+        read: fn(&str) -> Result<T, String>,
+        default: T,
+    ) -> T {
+        let Some(raw) = raw else { return default };
+        match read(raw.get_ref()) {
+            Ok(value) => self.not_zero(raw.span(), key, value),
+            Err(message) => {
+                self.problem(raw.span(), message, &format!("change `{key}` in [limits]"));
+                default
+            }
+        }
+    }
+
+    fn count<T: Default + PartialEq + Copy>(
+        &mut self,
+        raw: Option<&Spanned<T>>,
+        key: &str,
+        default: T,
+    ) -> T {
+        raw.map_or(default, |raw| self.not_zero(raw.span(), key, *raw.get_ref()))
+    }
+
+    fn not_zero<T: Default + PartialEq>(&mut self, span: Range<usize>, key: &str, value: T) -> T {
+        if value == T::default() {
+            let message = format!("`{key}` in [limits] is zero: the component could never run");
+            self.problem(span, message, "give it room, or leave the key out for the default");
+        }
+        value
+    }
+
+    fn not_yet(&mut self, span: Range<usize>, what: &str) {
+        let message = format!("{what} is not provided by this version of wharf");
+        self.problem(span, message, "remove it, or use a version that provides it");
+    }
+
+    fn problem(&mut self, span: Range<usize>, message: impl Into<String>, help: &str) {
+        let problem = Problem::at(self.file, self.text, span, message);
+        self.problems.push(problem.help(help));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Order;
+
+    const GOOD: &str = include_str!("../../../components/audit/component.toml");
+
+    fn problems(text: &str) -> Vec<String> {
+        let problems = parse(Path::new("component.toml"), text).unwrap_err();
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    /// A sound manifest with something put at its end.
+    fn with(text: &str) -> String {
+        format!("name = \"a\"\nversion = \"1\"\n[[on]]\nevent = \"x\"\n{text}")
+    }
+
+    fn only_problem(text: &str) -> String {
+        let problems = problems(text);
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        problems.concat()
+    }
+
+    #[test]
+    fn the_audit_manifest_is_read() {
+        let manifest = parse(Path::new("component.toml"), GOOD).unwrap();
+        assert_eq!(manifest.name.as_str(), "audit");
+        assert_eq!(manifest.order, Order::None);
+        assert_eq!(manifest.grants.tables.get("audit_log"), Some(&Access::Write));
+        assert_eq!(manifest.migrations, [PathBuf::from("migrations")]);
+        assert!(manifest.wants(&EventType::new("com.todo.task.created.v1").unwrap()));
+        assert!(!manifest.wants(&EventType::new("com.wharf.job.fired.v1").unwrap()));
+    }
+
+    #[test]
+    fn a_mistyped_key_is_named_with_the_right_one() {
+        let problem = only_problem(&with("[limits]\nmemmory = \"16MiB\"\n"));
+        assert!(problem.starts_with("component.toml:6:"), "{problem}");
+        assert!(problem.contains("did you mean `memory`?"), "{problem}");
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_line() {
+        let text = with(concat!(
+            "[[on]]\nevent = \"a*b\"\n",
+            "[limits]\nfuel = 0\ntime = \"1 hour\"\n",
+            "[sql.both]\nquery = \"SELECT 1\"\nexecute = \"DELETE FROM t\"\n",
+            "[sql.none]\n",
+            "[grants]\npublish = [\"com.wharf.x\"]\ntables = { wharf_outbox = \"write\" }\n",
+        ));
+        let problems = problems(&text);
+        let lines: Vec<_> = problems.iter().map(|p| p.split(':').nth(1).unwrap()).collect();
+        assert_eq!(lines, ["6", "15", "16", "10", "13", "9", "8"], "{problems:#?}");
+    }
+
+    #[test]
+    fn what_is_not_provided_yet_is_refused_by_name() {
+        for (text, name) in [
+            ("[[on]]\njob = \"r-*\"\n", "`job` in [[on]]"),
+            ("[[on]]\nbinding = \"cron\"\n", "`binding` in [[on]]"),
+            ("[grants]\njobs = [\"r-*\"]\n", "`jobs` in [grants]"),
+            ("[grants]\nstate = { s = \"write\" }\n", "`state` in [grants]"),
+        ] {
+            let problem = only_problem(&with(text));
+            assert!(problem.contains(name) && problem.contains("not provided"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn nothing_wanted_is_a_problem() {
+        let problem = only_problem("name = \"a\"\nversion = \"1\"\n");
+        assert!(problem.contains("there is no `[[on]]`"), "{problem}");
+        only_problem("name = \"a\"\nversion = \"1\"\n[[on]]\n");
+        only_problem("name = \"-\"\nversion = \"1\"\n[[on]]\nevent = \"x\"\n");
+    }
+}

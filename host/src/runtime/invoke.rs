@@ -1,0 +1,262 @@
+//! One run: a fresh instance, the handler called once, and what came of it put into words.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, Trap, WasmBacktrace};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::capability::Refusals;
+use super::component::Loaded;
+use super::determinism::Randomness;
+use super::limits::{Effects, Memory, Output, Stop};
+use super::text::cut;
+use super::world::wharf::worker::types;
+use super::{Call, Failure, Invocation};
+
+/// What a store holds: the call, what came of it so far, and WASI once it is asked for.
+pub struct Run {
+    pub loaded: Arc<Loaded>,
+    pub call: Call,
+    pub effects: Effects,
+    pub refusals: Refusals,
+    pub output: Output,
+    pub memory: Memory,
+    pub randomness: Randomness,
+    wasi: Option<WasiCtx>,
+    table: ResourceTable,
+}
+
+pub async fn invoke(loaded: &Arc<Loaded>, call: Call) -> Invocation {
+    let began = Instant::now();
+    let limits = &loaded.manifest.limits;
+    let running = loaded.sandbox.ticker.running();
+    let mut store = Store::new(&loaded.sandbox.engine, Run::new(loaded.clone(), call));
+    let ended = match prepare(&mut store, loaded) {
+        // A future that is dropped at the deadline takes the guest with it.
+        Ok(()) => match tokio::time::timeout(limits.time, run(&mut store, loaded)).await {
+            Ok(ended) => ended,
+            Err(_) => Err(Failure::Deadline(limits.time)),
+        },
+        Err(error) => Err(Failure::Sandbox(format!("{error:#}"))),
+    };
+    drop(running);
+    let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
+    let run = store.into_data();
+    let Refusals { denied, unavailable } = run.refusals;
+    let unavailable = unavailable || matches!(ended, Err(Failure::Sandbox(_)));
+    Invocation {
+        outcome: outcome(ended, &denied).map(|()| run.effects.into_list()),
+        log: run.output.take(),
+        denied,
+        unavailable,
+        fuel,
+        memory: run.memory.held(),
+        duration: began.elapsed(),
+    }
+}
+
+fn prepare(store: &mut Store<Run>, loaded: &Loaded) -> wasmtime::Result<()> {
+    let limits = &loaded.manifest.limits;
+    store.limiter(|run| &mut run.memory);
+    store.set_fuel(limits.fuel)?;
+    store.set_hostcall_fuel(limits.memory);
+    // An endless loop gives way at every tick, so that the deadline's timer is seen.
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+    Ok(())
+}
+
+async fn run(store: &mut Store<Run>, loaded: &Loaded) -> Result<(), Failure> {
+    let worker = match loaded.pre.instantiate_async(&mut *store).await {
+        Ok(worker) => worker,
+        Err(error) => return Err(why(&error, store.data(), Phase::Start)),
+    };
+    let event = event(&store.data().call);
+    match worker.call_handle(&mut *store, &event).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(types::Failure::Retry(reason))) => Err(Failure::Retry(shorten(&reason))),
+        Ok(Err(types::Failure::Reject(reason))) => Err(Failure::Reject(shorten(&reason))),
+        Err(error) => Err(why(&error, store.data(), Phase::Handle)),
+    }
+}
+
+impl Run {
+    fn new(loaded: Arc<Loaded>, call: Call) -> Self {
+        let limits = &loaded.manifest.limits;
+        Self {
+            effects: Effects::new(limits),
+            output: Output::new(limits.output),
+            memory: Memory::new(limits.memory),
+            randomness: Randomness::new(call.seed),
+            refusals: Refusals::default(),
+            wasi: None,
+            table: ResourceTable::new(),
+            loaded,
+            call,
+        }
+    }
+}
+
+/// Open handles of one run; far more than a handler needs, and no burden to the host.
+const HANDLES: usize = 10_000;
+
+impl WasiView for Run {
+    /// Most handlers need no WASI, so its context is made when it is first used.
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let ctx = self.wasi.get_or_insert_with(|| {
+            self.table.set_max_capacity(HANDLES);
+            super::capability::wasi(&self.output)
+        });
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
+fn event(call: &Call) -> types::Event {
+    let event = &call.decoded.event;
+    types::Event {
+        id: event.id.clone(),
+        source: event.source.clone(),
+        ty: event.ty.to_string(),
+        subject: event.subject.clone(),
+        time: event.time.clone(),
+        data: event.data.clone(),
+        contract: event.contract.to_string(),
+        attempt: call.attempt,
+    }
+}
+
+/// A denied call must be seen: an invocation that has one commits nothing, and says which.
+fn outcome(ended: Result<(), Failure>, denied: &[String]) -> Result<(), Failure> {
+    let Some(denied) = denied.first() else { return ended };
+    let named = |reason: String| match reason.contains(denied.as_str()) {
+        true => reason,
+        false => format!("{reason} ({denied})"),
+    };
+    Err(match ended {
+        Ok(()) => Failure::Denied(denied.clone()),
+        Err(Failure::Retry(reason)) => Failure::Retry(named(reason)),
+        Err(Failure::Reject(reason)) => Failure::Reject(named(reason)),
+        Err(Failure::Trap(reason)) => Failure::Trap(named(reason)),
+        Err(other) => other,
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Start,
+    Handle,
+}
+
+/// wasmtime's error says where; the cause is below it, and a panic's text is on stderr.
+fn why(error: &wasmtime::Error, run: &Run, phase: Phase) -> Failure {
+    let limits = &run.loaded.manifest.limits;
+    if let Some(Stop(failure)) = error.downcast_ref::<Stop>() {
+        return failure.clone();
+    }
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::OutOfFuel) {
+        return Failure::OutOfFuel(limits.fuel);
+    }
+    if run.memory.exhausted {
+        return Failure::OutOfMemory(limits.memory);
+    }
+    if phase == Phase::Start && trap.is_none() {
+        return Failure::Sandbox(shorten(&format!("{error:#}")));
+    }
+    let panic = run.output.panic_text();
+    let mut text = panic.unwrap_or_else(|| match trap {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    });
+    if let Some(function) = error.downcast_ref::<WasmBacktrace>().and_then(guest_function) {
+        text = format!("{text}, in `{function}`");
+    }
+    Failure::Trap(shorten(&text))
+}
+
+/// The innermost function that is the guest's own. Only the backtrace's text is demangled.
+fn guest_function(backtrace: &WasmBacktrace) -> Option<String> {
+    let text = backtrace.to_string();
+    let mut names = text.lines().filter_map(|line| line.split_once('!').map(|(_, name)| name));
+    names.find(|name| !is_rusts_own(name)).map(|name| cut(&without_hashes(name), 200).to_owned())
+}
+
+/// What stands between a panic and the trap that it ends in.
+fn is_rusts_own(name: &str) -> bool {
+    let name = name.trim_start_matches(['<', '&', '_']);
+    let of_crate = |library| {
+        let rest = name.strip_prefix(library);
+        rest.is_some_and(|rest: &str| rest.starts_with("::") || rest.starts_with('['))
+    };
+    ["std", "core", "alloc"].into_iter().any(of_crate)
+        || ["rust", "abort", "panic", "imported_wasi", "wasi_"].iter().any(|s| name.starts_with(s))
+}
+
+/// `audit[0f3c…]::handle` and `audit::handle::h0f3c…` are `audit::handle`.
+fn without_hashes(name: &str) -> String {
+    let is_hash = |hash: &str| hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+    let name = match name.rsplit_once("::h") {
+        Some((path, hash)) if is_hash(hash) => path,
+        _ => name,
+    };
+    let mut pieces = name.split('[');
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        match piece.split_once(']') {
+            Some((hash, rest)) if is_hash(hash) => {
+                plain.push_str(rest);
+            }
+            _ => plain.extend(["[", piece]),
+        }
+    }
+    plain
+}
+
+/// Reasons come from the guest, and are kept with the delivery.
+const REASON: usize = 4 << 10;
+
+fn shorten(reason: &str) -> String {
+    match cut(reason, REASON) {
+        whole if whole.len() == reason.len() => whole.to_owned(),
+        beginning => format!("{beginning}…"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denied_call_is_named_once_and_never_commits() {
+        let denied = ["event type `x` is not granted".to_owned()];
+        assert_eq!(outcome(Ok(()), &[]), Ok(()));
+        assert_eq!(outcome(Ok(()), &denied), Err(Failure::Denied(denied[0].clone())));
+        let said = outcome(Err(Failure::Retry("no luck".into())), &denied).unwrap_err();
+        assert_eq!(said.to_string(), "no luck (event type `x` is not granted)");
+        let twice = Failure::Reject(format!("failed: {}", denied[0]));
+        assert_eq!(outcome(Err(twice.clone()), &denied), Err(twice));
+    }
+
+    #[test]
+    fn the_guests_function_is_told_from_rusts_own() {
+        for own in
+            ["std[d123b7a1a2ed1472]::sys::abort", "<core::fmt::Arguments>::new", "__rust_alloc"]
+        {
+            assert!(is_rusts_own(own), "{own}");
+        }
+        assert!(!is_rusts_own("stdout_of_mine::run"));
+        assert_eq!(
+            without_hashes("audit[d123b7a1a2ed1472]::row::<[u8; 4]>"),
+            "audit::row::<[u8; 4]>"
+        );
+        assert_eq!(without_hashes("a::b::h5faaeb41252cf4f3"), "a::b");
+    }
+
+    #[test]
+    fn reasons_are_cut_at_whole_characters() {
+        let reason = shorten(&"ä".repeat(1_000_000));
+        assert!(reason.len() <= REASON + 3 && reason.ends_with("ä…"));
+    }
+}

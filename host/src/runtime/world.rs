@@ -1,0 +1,11 @@
+//! The world of `wit/` as Rust sees it. Generated; only what the sandbox provides is linked.
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "wharf:worker/worker",
+    imports: {
+        "wharf:worker/sql.query": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+});

@@ -1,0 +1,10 @@
+//! What tests of the whole share: the built components and guests, by path.
+
+pub mod built {
+    //! Paths of the components and guests as built for the sandbox, and [`foreach_guest`], by which
+    //! a guest without a test does not compile.
+    //!
+    //! [`foreach_guest`]: crate::foreach_guest
+
+    include!(concat!(env!("OUT_DIR"), "/built.rs"));
+}
