@@ -1,9 +1,10 @@
 //! What a handler wants done. Nothing of it happens while the handler runs; all of it happens
 //! after the commit, or none.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::name::EventType;
+use crate::name::{EventType, Pubsub, Topic};
 
 /// One recorded write, in the order of the handler's calls.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,6 +26,20 @@ pub struct Publish {
     pub time: String,
     /// JSON text.
     pub data: String,
+}
+
+/// A published event as it leaves the host: encoded by its contract, on its way to a pubsub.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outgoing {
+    pub pubsub: Pubsub,
+    pub topic: Topic,
+    /// Stays the same when the publish is repeated.
+    pub id: String,
+    pub content_type: String,
+    /// Trace context is inside, as attributes of the CloudEvent.
+    pub payload: Bytes,
+    /// Events with the same one keep their order.
+    pub partition_key: Option<String>,
 }
 
 /// A named SQL statement with its parameters, run inside the commit.
