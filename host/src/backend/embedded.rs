@@ -122,3 +122,6 @@ impl Embedded {
 fn fresh_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -274,8 +274,9 @@ const NEXT_OF_TOPIC: &str = "
       AND m.sequence > (SELECT min(sequence) FROM positions WHERE topic = $1)
     ORDER BY m.sequence LIMIT $2";
 
+// CROSS keeps the order of the tables: the other way round it would read the whole topic.
 const WAITING_OF_TOPIC: &str = "
-    SELECT count(*) FROM positions p JOIN messages m INDEXED BY messages_by_partition
+    SELECT count(*) FROM positions p CROSS JOIN messages m
       ON m.topic = p.topic AND m.partition = p.partition AND m.sequence > p.sequence
     WHERE p.topic = $1";
 

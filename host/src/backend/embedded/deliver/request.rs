@@ -36,11 +36,12 @@ impl Single {
                 Err(verdict) => return Self::Settled(verdict),
             }
         };
-        let mut metadata = metadata(subscription, message);
-        metadata.insert("pubsubName".into(), subscription.pubsub.to_string());
+        // Headers differ in case from metadata: the last one wins.
+        let mut metadata: Vec<_> = metadata(subscription, message).into_iter().collect();
+        metadata.push(("pubsubName".into(), subscription.pubsub.to_string()));
         Self::Post(Post {
             content_type: CLOUD_EVENT,
-            metadata: metadata.into_iter().collect(),
+            metadata,
             traceparent: traceparent(&attributes),
             tracestate: string(&attributes, "tracestate").filter(|state| !state.is_empty()),
             body,

@@ -154,3 +154,88 @@ fn boolean(text: &str) -> Option<bool> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn item(extra: &Value) -> String {
+        let mut item = json!({ "pubsubname": "shop", "topic": "orders" });
+        item.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        json!([item]).to_string()
+    }
+
+    #[test]
+    fn both_shapes_are_read() {
+        for (extra, path, mode, raw) in [
+            (json!({ "route": "/a" }), "/a", Mode::Single, false),
+            (
+                json!({ "route": "a/b", "routes": null, "metadata": null }),
+                "/a/b",
+                Mode::Single,
+                false,
+            ),
+            (json!({ "route": "/a", "routes": { "default": "/b" } }), "/b", Mode::Single, false),
+            (
+                json!({ "routes": { "rules": [{ "match": "", "path": "/r" }], "default": "/b" } }),
+                "/r",
+                Mode::Single,
+                false,
+            ),
+            (
+                json!({ "route": "/a", "bulkSubscribe": { "enabled": true, "maxMessagesCount": 7 } }),
+                "/a",
+                Mode::Bulk { max: 7 },
+                false,
+            ),
+            (
+                json!({ "route": "/a", "bulkSubscribe": { "enabled": true }, "metadata": { "rawPayload": "true" } }),
+                "/a",
+                Mode::Bulk { max: 100 },
+                true,
+            ),
+        ] {
+            let wanted = read(200, item(&extra).as_bytes());
+            let [got] = wanted.subscriptions.as_slice() else { panic!("{extra}: {wanted:?}") };
+            assert_eq!((got.path.as_str(), got.mode, got.raw), (path, mode, raw), "{extra}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_subscribed_is_said() {
+        for (status, body) in [
+            (500, String::new()),
+            (200, "{}".into()),
+            (200, item(&json!({}))),
+            (200, item(&json!({ "topic": "", "route": "/a" }))),
+            (
+                200,
+                item(
+                    &json!({ "routes": { "rules": [{ "match": "event.type == 'x'", "path": "/r" }] } }),
+                ),
+            ),
+            (200, item(&json!({ "route": "/a", "deadLetterTopic": "dead" }))),
+            (200, item(&json!({ "route": "/a b" }))),
+        ] {
+            let wanted = read(status, body.as_bytes());
+            assert_eq!((wanted.subscriptions.len(), wanted.complaints.len()), (0, 1), "{body}");
+        }
+        for (status, body) in [(404, ""), (200, ""), (200, "null"), (200, "[]")] {
+            assert_eq!(read(status, body.as_bytes()), Wanted::default(), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_topic_is_subscribed_once() {
+        let body = json!([
+            { "pubsubname": "shop", "topic": "orders", "route": "/first" },
+            { "pubsubname": "shop", "topic": "bills", "route": "/bills" },
+            { "pubsubname": "shop", "topic": "orders", "route": "/second" },
+        ]);
+        let wanted = read(200, body.to_string().as_bytes());
+        let paths: Vec<_> = wanted.subscriptions.iter().map(|one| one.path.as_str()).collect();
+        assert_eq!(paths, ["/bills", "/second"]);
+    }
+}

@@ -30,7 +30,8 @@ pub fn envelope(request: &Publishing, around: &Surroundings<'_>) -> Option<Vec<u
     };
     if let Some(seconds) = ttl(request) {
         // Beyond what a date can say, nothing expires.
-        if let Some(at) = around.now.checked_add_signed(chrono::Duration::seconds(seconds)) {
+        let lifetime = chrono::TimeDelta::try_seconds(seconds);
+        if let Some(at) = lifetime.and_then(|lifetime| around.now.checked_add_signed(lifetime)) {
             set(&mut attributes, "expiration", &rfc3339(at));
         }
     }
@@ -134,4 +135,144 @@ fn text(value: &str) -> Box<RawValue> {
 
 fn rfc3339(time: Timestamp) -> String {
     time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::backend::embedded::Trace;
+    use crate::clock::{Clock as _, ManualClock};
+    use crate::name::{Pubsub, Topic};
+
+    fn made(content_type: &str, body: &[u8], metadata: &[(&str, &str)]) -> Option<Value> {
+        let request = Publishing {
+            pubsub: Pubsub::new("shop").unwrap(),
+            topic: Topic::new("orders").unwrap(),
+            content_type: content_type.into(),
+            metadata: metadata.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+            headers: BTreeMap::new(),
+            body: body.to_vec().into(),
+            trace: Trace { parent: "trace".into(), state: "state".into() },
+            raw: false,
+        };
+        let now = ManualClock::default().now();
+        let around = Surroundings { app_id: "app", fresh_id: "fresh".into(), now };
+        envelope(&request, &around).map(|bytes| serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[test]
+    fn what_is_no_cloud_event_is_wrapped() {
+        assert_eq!(
+            made("application/json; charset=utf-8", br#"{"n":1}"#, &[]),
+            Some(json!({
+                "id": "fresh", "source": "app", "type": "com.dapr.event.sent",
+                "specversion": "1.0", "datacontenttype": "application/json; charset=utf-8",
+                "topic": "orders", "pubsubname": "shop", "time": "2026-01-01T00:00:00Z",
+                "traceid": "trace", "traceparent": "trace", "tracestate": "state",
+                "data": { "n": 1 },
+            }))
+        );
+        for (content_type, body, name, data) in [
+            ("", &b"x"[..], "data", json!("x")),
+            ("application/json", b"{", "data", json!("{")),
+            ("application/json", b"", "data", json!("")),
+            ("application/json", br#"{"a":1} {"b":2}"#, "data", json!({ "a": 1 })),
+            ("text/plain", b"\xffx", "data", json!("\u{fffd}x")),
+            ("application/octet-stream", b"\x01\x02", "data_base64", json!("AQI=")),
+        ] {
+            let event = made(content_type, body, &[]).unwrap();
+            assert_eq!(event.get(name), Some(&data), "{content_type}");
+        }
+        assert_eq!(made("", b"", &[]).unwrap()["datacontenttype"], "text/plain");
+    }
+
+    #[test]
+    fn metadata_overrides_what_is_wrapped_and_nothing_else() {
+        let over = [
+            ("cloudevent.id", "i"),
+            ("CloudEvent.Source", "s"),
+            ("cloudevent.type", "t"),
+            ("cloudevent.subject", "sub"),
+            ("cloudevent.traceid", "lost"),
+            ("cloudevent.traceparent", "tp"),
+            ("cloudevent.tracestate", ""),
+            ("cloudevent.topic", "no"),
+        ];
+        let event = made("text/plain", b"x", &over).unwrap();
+        for (name, value) in [
+            ("id", "i"),
+            ("source", "s"),
+            ("type", "t"),
+            ("subject", "sub"),
+            ("traceid", "tp"),
+            ("traceparent", "tp"),
+            ("tracestate", "state"),
+            ("topic", "orders"),
+        ] {
+            assert_eq!(event[name], value, "{name}");
+        }
+        let event = made("application/cloudevents+json", br#"{"id":"mine"}"#, &over).unwrap();
+        assert_eq!(event["id"], "mine");
+    }
+
+    #[test]
+    fn a_cloud_event_passes_with_its_gaps_filled() {
+        let ty = "application/cloudevents+json";
+        assert_eq!(
+            made(ty, br#"{"topic":"other","pubsubname":"other","data":{"b":1,"a":2}}"#, &[]),
+            Some(json!({
+                "topic": "orders", "pubsubname": "shop", "data": { "b": 1, "a": 2 },
+                "traceid": "trace", "traceparent": "trace", "tracestate": "state",
+                "source": "Dapr", "type": "com.dapr.event.sent", "specversion": "1.0",
+                "time": "2026-01-01T00:00:00Z",
+            }))
+        );
+        let own = json!({
+            "id": "i", "source": "s", "type": "t", "specversion": "0.3", "time": null,
+            "traceid": "own", "tracestate": "own", "topic": "orders", "pubsubname": "shop",
+        });
+        assert_eq!(made(ty, own.to_string().as_bytes(), &[]), Some(own));
+        for bad in ["", "null", "1", "[]", "{", "\"text\""] {
+            assert_eq!(made(ty, bad.as_bytes(), &[]), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_depth_survive() {
+        let deep = format!("{}1{}", "[".repeat(3000), "]".repeat(3000));
+        let body =
+            format!(r#"{{"id":"1","data":{{"n":123456789012345678901234567890,"d":{deep}}}}}"#);
+        let request = Publishing {
+            pubsub: Pubsub::new("shop").unwrap(),
+            topic: Topic::new("orders").unwrap(),
+            content_type: "application/cloudevents+json".into(),
+            metadata: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            body: body.into(),
+            trace: Trace::default(),
+            raw: false,
+        };
+        let now = ManualClock::default().now();
+        let around = Surroundings { app_id: "app", fresh_id: String::new(), now };
+        let text = String::from_utf8(envelope(&request, &around).unwrap()).unwrap();
+        assert!(text.contains("123456789012345678901234567890") && text.contains(&deep));
+    }
+
+    #[test]
+    fn a_time_to_live_becomes_an_expiration() {
+        for (ttl, expiration) in [
+            ("60", Some("2026-01-01T00:01:00Z")),
+            ("0", None),
+            ("-1", None),
+            ("soon", None),
+            ("9223372036854775807", None),
+        ] {
+            for ty in ["text/plain", "application/cloudevents+json"] {
+                let event = made(ty, b"{}", &[("ttlInSeconds", ttl)]).unwrap();
+                assert_eq!(event.get("expiration").and_then(Value::as_str), expiration, "{ttl}");
+            }
+        }
+    }
 }
