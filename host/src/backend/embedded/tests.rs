@@ -106,8 +106,11 @@ async fn app(State(app): State<App>, request: Request) -> Response {
         "/dapr/config" => StatusCode::NOT_FOUND.into_response(),
         "/dapr/subscribe" => app.subscriptions.to_string().into_response(),
         _ => {
-            let nth = app.events().len() - 1;
-            app.events.send_modify(|events| *events += 1);
+            let mut nth = 0;
+            app.events.send_modify(|events| {
+                nth = *events;
+                *events += 1;
+            });
             let (status, text) = (app.answer)(nth, &received);
             (StatusCode::from_u16(status).unwrap(), text).into_response()
         }
