@@ -84,7 +84,8 @@ impl App {
     }
 
     async fn got(&self, events: usize) {
-        self.events.subscribe().wait_for(|got| *got >= events).await.unwrap();
+        let mut got = self.events.subscribe();
+        in_time(got.wait_for(|got| *got >= events)).await.unwrap();
     }
 }
 
@@ -168,12 +169,15 @@ impl World {
     /// Returns when the app has settled everything; each retry is waited for by moving the clock.
     async fn settle(&self) {
         let mut acknowledged = self.dapr.acknowledgements();
-        while self.dapr.waiting().await.unwrap() > 0 {
-            tokio::select! {
-                changed = acknowledged.changed() => changed.unwrap(),
-                () = self.sleeper() => self.clock.advance(Duration::from_secs(1)),
+        let settled = async {
+            while self.dapr.waiting().await.unwrap() > 0 {
+                tokio::select! {
+                    changed = acknowledged.changed() => changed.unwrap(),
+                    () = self.sleeper() => self.clock.advance(Duration::from_secs(1)),
+                }
             }
-        }
+        };
+        in_time(settled).await;
     }
 
     /// Returns when something sleeps by the clock.
@@ -195,6 +199,11 @@ impl World {
         let stored = self.dapr.messages(&Pubsub::new("shop").unwrap(), &topic, 100).await.unwrap();
         stored.iter().map(|one| serde_json::from_slice(&one.body).unwrap_or(Value::Null)).collect()
     }
+}
+
+/// What takes longer never happens.
+async fn in_time<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(10), future).await.unwrap()
 }
 
 fn singly() -> Value {

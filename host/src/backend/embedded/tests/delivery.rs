@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{App, World, in_bulk, singly, success};
+use super::{App, World, in_bulk, in_time, singly, success};
 use crate::clock::{Clock as _, ManualClock};
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn a_failing_event_holds_its_partition_and_no_other() {
     }
     app.got(6).await;
     let mut acknowledged = world.dapr.acknowledgements();
-    acknowledged.wait_for(|count| *count == 5).await.unwrap();
+    in_time(acknowledged.wait_for(|count| *count == 5)).await.unwrap();
     let others: Vec<Value> = app.data().into_iter().filter(Value::is_number).collect();
     assert_eq!(others, [0, 1, 2, 3, 4]);
     assert!(!app.data().contains(&json!("behind")));
@@ -205,6 +205,35 @@ async fn progress_outlives_a_clean_stop() {
     world.settle().await;
     assert_eq!(third.events()[0].ids(), ["new"]);
     assert_eq!(third.events().len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_bulk_that_stops_half_way_forgets_no_failed_entry() {
+    let folder = TempDir::new().unwrap();
+    let clock = ManualClock::default();
+    let world = World::open(folder.path(), &clock).await;
+    for id in ["a", "b", "c"] {
+        world
+            .publish(&format!("?metadata.partitionKey=k&metadata.cloudevent.id={id}"), json!(1))
+            .await;
+    }
+    let statuses = json!({ "statuses": [
+        { "entryId": "0", "status": "SUCCESS" },
+        { "entryId": "1", "status": "RETRY" },
+        { "entryId": "2", "status": "SUCCESS" },
+    ] });
+    let app = App::new(in_bulk(10), move |_, _| (200, statuses.to_string()));
+    world.start(&app).await;
+    let mut acknowledged = world.dapr.acknowledgements();
+    in_time(acknowledged.wait_for(|count| *count == 1)).await.unwrap();
+    world.stop().await;
+
+    let again = App::new(in_bulk(10), |_, _| answer_all("SUCCESS"));
+    let world = World::open(folder.path(), &clock).await;
+    world.start(&again).await;
+    world.settle().await;
+    assert_eq!(again.events()[0].ids(), ["b", "c"]);
     world.stop().await;
 }
 
