@@ -28,14 +28,17 @@ pub struct Publish {
     pub data: String,
 }
 
-/// A publish as it goes to Dapr: encoded by its contract, under its final id.
+/// A published event as it leaves the host: encoded by its contract, on its way to a pubsub.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
     pub pubsub: Pubsub,
     pub topic: Topic,
+    /// Stays the same when the publish is repeated.
     pub id: String,
     pub content_type: String,
+    /// Trace context is inside, as attributes of the CloudEvent.
     pub payload: Bytes,
+    /// Events with the same one keep their order.
     pub partition_key: Option<String>,
 }
 
