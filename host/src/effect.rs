@@ -1,9 +1,10 @@
 //! What a handler wants done. Nothing of it happens while the handler runs; all of it happens
 //! after the commit, or none.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::name::EventType;
+use crate::name::{EventType, Pubsub, Topic};
 
 /// One recorded write, in the order of the handler's calls.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,6 +26,19 @@ pub struct Publish {
     pub time: String,
     /// JSON text.
     pub data: String,
+}
+
+/// An event in its contract's dialect, ready for a pubsub.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outgoing {
+    pub pubsub: Pubsub,
+    pub topic: Topic,
+    /// The CloudEvent's id; the same in every attempt, so that receivers can drop repeats.
+    pub id: String,
+    pub content_type: String,
+    pub payload: Bytes,
+    /// Events of one key keep their order; those without a key have none to keep.
+    pub partition_key: Option<String>,
 }
 
 /// A named SQL statement with its parameters, run inside the commit.

@@ -1,1 +1,320 @@
-//! Follows.
+//! Takes a CloudEvent apart without deciding anything by it. What comes in is hostile: every
+//! refusal names the attribute, its value cut short, and what is expected.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
+
+/// The type that daprd gives to a payload which it wrapped itself.
+pub const DAPR_WRAPPED: &str = "com.dapr.event.sent";
+
+/// A body taken apart.
+#[derive(Debug)]
+pub struct Parsed<'a> {
+    pub form: Form,
+    /// Every attribute but the data; those that are `null` count as absent. Empty for a bare body.
+    pub attributes: Map<String, Value>,
+    /// JSON text; `null` when the event has no data. Not yet checked to be JSON all the way down.
+    pub payload: Cow<'a, str>,
+}
+
+/// Whether there was an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    CloudEvent,
+    /// JSON that is no CloudEvent: a payload that its producer asked Dapr not to wrap.
+    Bare,
+}
+
+/// Why a body is no event, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ParseError(String);
+
+impl Parsed<'_> {
+    /// An attribute that is a string; others count as absent here.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name).and_then(Value::as_str)
+    }
+}
+
+/// Parses a body: structured, or binary where `headers` carry the attributes (`ce_*`, without the
+/// prefix).
+pub fn parse<'a>(bytes: &'a [u8], headers: &[(String, String)]) -> Result<Parsed<'a>, ParseError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        ParseError(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
+    })?;
+    let is_binary = headers.iter().any(|(name, _)| name == "specversion");
+    let parts = match serde_json::from_str::<Parts>(text) {
+        Ok(parts) if parts.attributes.contains_key("specversion") => parts,
+        _ if is_binary => return binary(text, headers),
+        Ok(_) => return Ok(bare(text)),
+        Err(error) => return Err(json_error("the body", &error)),
+    };
+    structured(parts)
+}
+
+/// Parses JSON in which no object has a key twice: readers disagree about which of the two counts.
+pub fn json(what: &str, text: &str) -> Result<Value, ParseError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let value = Unique.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    value.map_err(|error| json_error(what, &error))
+}
+
+/// A value for a reason: JSON, cut after 60 characters.
+pub fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("`{}…`", text.get(..end).unwrap_or_default()),
+        None => format!("`{text}`"),
+    }
+}
+
+/// What a reason calls a place in the payload, given as a JSON Pointer.
+pub fn data_name(path: &str) -> String {
+    format!("`data{}`", path.replace('/', "."))
+}
+
+/// What a reason calls a place in the envelope, given as a JSON Pointer.
+pub fn attribute_name(path: &str) -> String {
+    match path.strip_prefix('/') {
+        Some(name) => format!("attribute `{}`", name.replace('/', ".")),
+        None => "the envelope".to_owned(),
+    }
+}
+
+fn structured(parts: Parts<'_>) -> Result<Parsed<'_>, ParseError> {
+    let Parts { mut attributes, data } = parts;
+    attributes.retain(|_, value| !value.is_null());
+    check(&attributes)?;
+    let base64 = attributes.shift_remove("data_base64");
+    let form = match (&base64, attributes.get("source").and_then(Value::as_str)) {
+        (Some(_), Some("Dapr")) => {
+            // daprd drew this id for this one delivery.
+            attributes.shift_remove("id");
+            Form::Bare
+        }
+        _ => Form::CloudEvent,
+    };
+    let payload = match (data, base64) {
+        (Some(_), Some(_)) => {
+            return Err(ParseError("both `data` and `data_base64` are given; use one".into()));
+        }
+        (Some(data), None) => unquoted(data.get(), &attributes),
+        (None, Some(base64)) => Cow::Owned(from_base64(&base64)?),
+        (None, None) => Cow::Borrowed("null"),
+    };
+    Ok(Parsed { form, attributes, payload })
+}
+
+fn binary<'a>(text: &'a str, headers: &[(String, String)]) -> Result<Parsed<'a>, ParseError> {
+    let mut attributes = Map::new();
+    for (name, value) in headers {
+        if attributes.insert(name.clone(), Value::String(value.clone())).is_some() {
+            return Err(ParseError(format!("attribute `{name}` is given twice")));
+        }
+    }
+    check(&attributes)?;
+    let payload = if text.trim().is_empty() { "null" } else { text };
+    Ok(Parsed { form: Form::CloudEvent, attributes, payload: Cow::Borrowed(payload) })
+}
+
+fn bare(text: &str) -> Parsed<'_> {
+    Parsed { form: Form::Bare, attributes: Map::new(), payload: Cow::Borrowed(text) }
+}
+
+/// CloudEvents 1.0 §3.1: four attributes must be there, and be strings that are not empty.
+fn check(attributes: &Map<String, Value>) -> Result<(), ParseError> {
+    let version = text_attribute(attributes, "specversion")?;
+    if version != Some("1.0") {
+        let version = shown(attributes.get("specversion").unwrap_or(&Value::Null));
+        return Err(ParseError(format!(
+            "attribute `specversion` is {version}; expected `\"1.0\"`"
+        )));
+    }
+    for name in ["id", "source", "type"] {
+        match text_attribute(attributes, name)? {
+            None => return Err(ParseError(format!("attribute `{name}` is missing"))),
+            Some("") => return Err(ParseError(format!("attribute `{name}` is empty"))),
+            Some(text) if text.len() > 255 && text.chars().count() > 255 => {
+                let length = text.chars().count();
+                return Err(ParseError(format!(
+                    "attribute `{name}` has {length} characters; at most 255 are allowed"
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    for name in ["subject", "time", "datacontenttype"] {
+        text_attribute(attributes, name)?;
+    }
+    Ok(())
+}
+
+fn text_attribute<'a>(
+    attributes: &'a Map<String, Value>,
+    name: &str,
+) -> Result<Option<&'a str>, ParseError> {
+    match attributes.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => {
+            Err(ParseError(format!("attribute `{name}` is {}; expected a string", shown(other))))
+        }
+    }
+}
+
+/// Dapr's SDKs publish JSON text without saying that it is JSON; it then arrives as a string.
+fn unquoted<'a>(data: &'a str, attributes: &Map<String, Value>) -> Cow<'a, str> {
+    let attribute = |name| attributes.get(name).and_then(Value::as_str);
+    let is_wrapped = attribute("type") == Some(DAPR_WRAPPED);
+    let is_text = attribute("datacontenttype").is_some_and(|kind| !kind.contains("json"));
+    if !(data.starts_with('"') && (is_wrapped || is_text)) {
+        return Cow::Borrowed(data);
+    }
+    match serde_json::from_str::<String>(data) {
+        Ok(inner) if serde_json::from_str::<Parts>(&inner).is_ok() => Cow::Owned(inner),
+        _ => Cow::Borrowed(data),
+    }
+}
+
+fn from_base64(value: &Value) -> Result<String, ParseError> {
+    let refuse = |why: &str| {
+        ParseError(format!("`data_base64` is {}; expected base64 of {why}", shown(value)))
+    };
+    let text = value.as_str().ok_or_else(|| refuse("JSON text, as a string"))?;
+    let bytes = BASE64.decode(text).map_err(|_| refuse("JSON text"))?;
+    String::from_utf8(bytes).map_err(|_| refuse("UTF-8 text"))
+}
+
+fn json_error(what: &str, error: &serde_json::Error) -> ParseError {
+    let text = error.to_string();
+    if text.starts_with("recursion limit") {
+        return ParseError(format!("{what} is nested too deeply; at most 127 levels are allowed"));
+    }
+    if error.is_data() {
+        return ParseError(format!("{what} is not a CloudEvent: {text}"));
+    }
+    ParseError(format!("{what} is not JSON: {text}"))
+}
+
+/// The top level of a structured CloudEvent. The data stays text.
+struct Parts<'a> {
+    attributes: Map<String, Value>,
+    data: Option<&'a RawValue>,
+}
+
+impl<'de> de::Deserialize<'de> for Parts<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PartsVisitor)
+    }
+}
+
+struct PartsVisitor;
+
+impl<'de> Visitor<'de> for PartsVisitor {
+    type Value = Parts<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parts<'de>, A::Error> {
+        let mut parts = Parts { attributes: Map::with_capacity(16), data: None };
+        while let Some(key) = map.next_key::<String>()? {
+            if key != "data" {
+                insert_once(&mut parts.attributes, key, map.next_value_seed(Unique)?)?;
+            } else if parts.data.replace(map.next_value()?).is_some() {
+                return Err(twice("data"));
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// Reads a value and refuses objects with a key twice.
+struct Unique;
+
+impl<'de> DeserializeSeed<'de> for Unique {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unique {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(Self)? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            insert_once(&mut object, key, map.next_value_seed(Self)?)?;
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+fn insert_once<E: de::Error>(
+    object: &mut Map<String, Value>,
+    key: String,
+    value: Value,
+) -> Result<(), E> {
+    match object.entry(key) {
+        Entry::Occupied(entry) => Err(twice(entry.key())),
+        Entry::Vacant(entry) => {
+            entry.insert(value);
+            Ok(())
+        }
+    }
+}
+
+fn twice<E: de::Error>(key: &str) -> E {
+    E::custom(format_args!("`{key}` is given twice"))
+}

@@ -1,0 +1,404 @@
+//! The two-way table between a dialect's payload and the canonical event. Read left to right it
+//! decodes, right to left it encodes, so that the two cannot disagree. No expressions: a place, a
+//! constant, a cast, and where to look when a place is empty.
+
+use chrono::{DateTime, NaiveDateTime, Offset as _, TimeZone as _};
+use chrono_tz::Tz;
+use serde_json::{Map, Number, Value, json};
+
+use super::Pointer;
+use crate::event::parse::{attribute_name, data_name, shown};
+
+/// The table of one entry.
+#[derive(Debug)]
+pub struct Table {
+    fields: Vec<Field>,
+    /// Positions in `fields`, longest wire pointer first.
+    by_wire: Vec<usize>,
+    /// Positions in `fields`, longest canonical pointer first.
+    by_canonical: Vec<usize>,
+    extra: Pointer,
+}
+
+/// One line of a table.
+#[derive(Debug, Default)]
+pub struct Field {
+    /// `None`: nothing is written on the way out.
+    pub wire: Option<Wire>,
+    /// `None`: nothing is kept on the way in.
+    pub canonical: Option<Pointer>,
+    pub cast: Option<Cast>,
+    /// Other places of the payload, tried in order on the way in.
+    pub or: Vec<Pointer>,
+    /// The value on the way in when every place is empty.
+    pub default: Option<Value>,
+    /// The value of whichever side the line names, whatever the other one says.
+    pub constant: Option<Value>,
+}
+
+/// A place on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wire {
+    Payload(Pointer),
+    /// An attribute of the CloudEvent.
+    Envelope(String),
+}
+
+/// What a value is on either side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cast {
+    /// An integer on the wire, its decimal text inside.
+    Integer,
+    /// Text inside; a number or boolean on the wire becomes text and stays it.
+    String,
+    /// RFC 3339 inside; on the wire a time without a zone is in this one, or refused.
+    Time(Option<Tz>),
+}
+
+/// What tells an entry's payload from another's on the way in, and is written on the way out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Condition {
+    pub pointer: Pointer,
+    pub expect: Expect,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expect {
+    Is(Value),
+    Absent,
+}
+
+impl Table {
+    /// Refuses lines that could not be read both ways.
+    pub fn new(fields: Vec<Field>) -> Result<Self, String> {
+        for (index, field) in fields.iter().enumerate() {
+            field.check()?;
+            let earlier = fields.iter().take(index);
+            for other in earlier {
+                if field.wire.is_some() && field.wire == other.wire {
+                    return Err("two lines name the same wire place; use `or` in one".into());
+                }
+                if let Some(place) = &field.canonical
+                    && other.canonical.as_ref() == Some(place)
+                {
+                    return Err(format!("two lines name the canonical place `{place}`"));
+                }
+            }
+        }
+        let by_wire = longest_first(&fields, |field| match &field.wire {
+            Some(Wire::Payload(pointer)) => pointer.depth(),
+            Some(Wire::Envelope(_)) | None => 0,
+        });
+        let by_canonical =
+            longest_first(&fields, |field| field.canonical.as_ref().map_or(0, Pointer::depth));
+        Ok(Self { fields, by_wire, by_canonical, extra: Pointer::new("/data/extra")? })
+    }
+
+    /// Gives times without a zone theirs, so that the schema sees the time that is meant.
+    pub fn give_zones(
+        &self,
+        payload: &mut Value,
+        attributes: &mut Map<String, Value>,
+    ) -> Result<(), String> {
+        for field in &self.fields {
+            let (Some(wire), Some(Cast::Time(zone))) = (&field.wire, field.cast) else { continue };
+            let place = match wire {
+                Wire::Payload(pointer) => pointer.get_mut(payload),
+                Wire::Envelope(name) => attributes.get_mut(name),
+            };
+            if let Some(value) = place {
+                *value = Cast::Time(zone).inward(value.take(), &wire.name())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The canonical event as an object of `data` and of those attributes that the table names.
+    pub fn decode(
+        &self,
+        mut payload: Value,
+        attributes: &Map<String, Value>,
+    ) -> Result<Value, String> {
+        let mut values = Vec::with_capacity(self.fields.len());
+        for field in &self.fields {
+            values.push(field.fallback(&payload, attributes)?);
+        }
+        for (field, slot) in pick(&self.by_wire, &self.fields, &mut values) {
+            let taken = match &field.wire {
+                Some(Wire::Payload(pointer)) => pointer.take(&mut payload),
+                Some(Wire::Envelope(name)) => attributes.get(name).cloned(),
+                None => None,
+            };
+            if let (None, Some(taken)) = (&slot, taken) {
+                *slot = Some(field.inward(taken)?);
+            }
+        }
+        let mut event = json!({});
+        for (field, slot) in pick(&self.by_canonical, &self.fields, &mut values) {
+            if let (Some(place), Some(value)) = (&field.canonical, slot.take())
+                && !place.put(&mut event, value)
+            {
+                return Err(format!("the canonical place `{place}` is filled twice"));
+            }
+        }
+        if payload.as_object().is_none_or(|rest| !rest.is_empty()) {
+            self.extra.put(&mut event, payload);
+        }
+        if let Some(object) = event.as_object_mut() {
+            object.entry("data").or_insert_with(|| json!({}));
+        }
+        Ok(event)
+    }
+
+    /// The payload; lines that name the envelope are written to `attributes`. `event` is an object
+    /// of `data` and the canonical attributes.
+    pub fn encode(
+        &self,
+        mut event: Value,
+        attributes: &mut Map<String, Value>,
+    ) -> Result<Value, String> {
+        let extra = self.extra.take(&mut event);
+        let mut values = vec![None; self.fields.len()];
+        for (field, slot) in pick(&self.by_canonical, &self.fields, &mut values) {
+            let taken = field.canonical.as_ref().and_then(|place| place.take(&mut event));
+            *slot = match (taken, field.wire.is_some()) {
+                (_, false) => None,
+                (Some(value), true) => Some(field.outward(value)?),
+                (None, true) => field.constant.clone(),
+            };
+        }
+        let mut payload = json!({});
+        for (field, slot) in pick(&self.by_wire, &self.fields, &mut values) {
+            match (&field.wire, slot.take()) {
+                (Some(Wire::Payload(place)), Some(value)) => {
+                    if !place.put(&mut payload, value) {
+                        return Err(format!("`{place}` is filled twice"));
+                    }
+                }
+                (Some(Wire::Envelope(name)), Some(value)) => {
+                    attributes.insert(name.clone(), value);
+                }
+                (_, None) | (None, Some(_)) => {}
+            }
+        }
+        let unnamed = event.as_object_mut().and_then(|event| event.shift_remove("data"));
+        for rest in [extra, unnamed].into_iter().flatten() {
+            give_back(&mut payload, rest)?;
+        }
+        Ok(payload)
+    }
+}
+
+/// What no line names goes out under its own name, and never over something that a line wrote.
+fn give_back(payload: &mut Value, rest: Value) -> Result<(), String> {
+    if !rest.is_object() {
+        return Err(format!("`data` is {}; expected an object", shown(&rest)));
+    }
+    if let Ok(whole) = Pointer::new("") {
+        whole.put(payload, rest);
+    }
+    Ok(())
+}
+
+fn longest_first(fields: &[Field], depth: impl Fn(&Field) -> usize) -> Vec<usize> {
+    let mut order: Vec<_> = fields.iter().map(depth).enumerate().collect();
+    order.sort_by_key(|(_, depth)| std::cmp::Reverse(*depth));
+    order.into_iter().map(|(index, _)| index).collect()
+}
+
+/// Fields with their values, in the given order.
+fn pick<'a>(
+    order: &'a [usize],
+    fields: &'a [Field],
+    values: &'a mut [Option<Value>],
+) -> impl Iterator<Item = (&'a Field, &'a mut Option<Value>)> {
+    let mut slots: Vec<_> = values.iter_mut().map(Some).collect();
+    order.iter().filter_map(move |index| {
+        Some((fields.get(*index)?, slots.get_mut(*index).and_then(Option::take)?))
+    })
+}
+
+impl Field {
+    fn check(&self) -> Result<(), String> {
+        let is_read = !self.or.is_empty() || self.default.is_some();
+        match (&self.wire, &self.canonical, &self.constant) {
+            (None, None, _) => return Err("a line names neither `wire` nor `canonical`".into()),
+            (Some(_), Some(_), Some(_)) => {
+                return Err("a line with `const` names one side, `wire` or `canonical`".into());
+            }
+            (Some(wire), None, None) if is_read => {
+                return Err(format!("{} has a fallback and no `canonical`", wire.name()));
+            }
+            (None, Some(place), None) if !is_read => {
+                return Err(format!("`{place}` has no `wire`, `or`, `default` or `const`"));
+            }
+            (Some(_), _, None) | (Some(_), None, Some(_)) | (None, Some(_), _) => {}
+        }
+        match self.canonical.as_ref().map(|place| (place, place.tokens())) {
+            None => Ok(()),
+            Some((_, [attribute])) if is_attribute(attribute) => Ok(()),
+            Some((_, [data, extra, ..])) if data == "data" && extra == "extra" => {
+                Err("`/data/extra` is where unnamed fields go; choose another place".into())
+            }
+            Some((_, [data, ..])) if data == "data" => Ok(()),
+            Some((place, _)) => Err(format!(
+                "`{place}` is no place of the canonical event; use /id, /source, /subject, /time or /data/…"
+            )),
+        }
+    }
+
+    fn fallback(
+        &self,
+        payload: &Value,
+        attributes: &Map<String, Value>,
+    ) -> Result<Option<Value>, String> {
+        if self.canonical.is_none() {
+            return Ok(None);
+        }
+        if self.constant.is_some() {
+            return Ok(self.constant.clone());
+        }
+        let own = match &self.wire {
+            Some(Wire::Payload(pointer)) => pointer.get(payload),
+            Some(Wire::Envelope(name)) => attributes.get(name),
+            None => None,
+        };
+        if own.is_some_and(|value| !value.is_null()) {
+            return Ok(None);
+        }
+        let other = self.or.iter().find_map(|pointer| {
+            pointer.get(payload).filter(|value| !value.is_null()).map(|value| (pointer, value))
+        });
+        match other {
+            Some((pointer, value)) => {
+                let name = data_name(&pointer.to_string());
+                self.cast
+                    .map_or(Ok(value.clone()), |cast| cast.inward(value.clone(), &name))
+                    .map(Some)
+            }
+            None => Ok(self.default.clone()),
+        }
+    }
+
+    fn inward(&self, value: Value) -> Result<Value, String> {
+        match (self.cast, &self.wire) {
+            (Some(cast), Some(wire)) => cast.inward(value, &wire.name()),
+            (Some(_), None) | (None, _) => Ok(value),
+        }
+    }
+
+    fn outward(&self, value: Value) -> Result<Value, String> {
+        match (self.cast, &self.canonical) {
+            (Some(cast), Some(place)) => cast.outward(value, &format!("`{place}`")),
+            (Some(_), None) | (None, _) => Ok(value),
+        }
+    }
+}
+
+fn is_attribute(token: &str) -> bool {
+    matches!(token, "id" | "source" | "subject" | "time")
+}
+
+impl Wire {
+    fn name(&self) -> String {
+        match self {
+            Self::Payload(pointer) => data_name(&pointer.to_string()),
+            Self::Envelope(name) => attribute_name(&format!("/{name}")),
+        }
+    }
+}
+
+impl Cast {
+    fn inward(self, value: Value, name: &str) -> Result<Value, String> {
+        match (self, value) {
+            (_, Value::Null) => Ok(Value::Null),
+            (Self::Integer, Value::Number(number)) if !number.is_f64() => {
+                Ok(Value::String(number.to_string()))
+            }
+            (Self::String, Value::Number(number)) => Ok(Value::String(number.to_string())),
+            (Self::String, Value::Bool(flag)) => Ok(Value::String(flag.to_string())),
+            (Self::String, Value::String(text)) => Ok(Value::String(text)),
+            (Self::Time(zone), Value::String(text)) => match with_zone(&text, zone) {
+                Ok(text) => Ok(Value::String(text)),
+                Err(why) => Err(refused(name, &Value::String(text), &why)),
+            },
+            (Self::Integer, other) => Err(refused(name, &other, "an integer")),
+            (Self::String, other) => Err(refused(name, &other, "text or a number")),
+            (Self::Time(_), other) => Err(refused(name, &other, "a time, as a string")),
+        }
+    }
+
+    fn outward(self, value: Value, name: &str) -> Result<Value, String> {
+        let expected = match (self, &value) {
+            (_, Value::Null) => return Ok(value),
+            (Self::Integer, Value::Number(number)) if !number.is_f64() => return Ok(value),
+            (Self::Integer, Value::String(text)) => match integer(text) {
+                Some(number) => return Ok(Value::Number(number)),
+                None => "an integer, since the contract's wire form is one",
+            },
+            (Self::String, Value::String(_)) => return Ok(value),
+            (Self::Time(_), Value::String(text)) if DateTime::parse_from_rfc3339(text).is_ok() => {
+                return Ok(value);
+            }
+            (Self::Integer, _) => "an integer",
+            (Self::String, _) => "text",
+            (Self::Time(_), _) => "an RFC 3339 time with zone",
+        };
+        Err(refused(name, &value, expected))
+    }
+}
+
+fn refused(name: &str, value: &Value, expected: &str) -> String {
+    format!("{name} is {}; expected {expected}", shown(value))
+}
+
+/// Only the text that the number itself would give: `007` would not come back.
+fn integer(text: &str) -> Option<Number> {
+    let number = text.parse::<i64>().ok()?;
+    (number.to_string() == text).then(|| number.into())
+}
+
+/// The digits stay as they are; only the zone is added.
+fn with_zone(text: &str, zone: Option<Tz>) -> Result<String, String> {
+    if DateTime::parse_from_rfc3339(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    let local = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
+        .map_err(|_| "an RFC 3339 time, such as 2026-02-03T10:00:00Z".to_owned())?;
+    let zone = zone.ok_or("a zone at its end, such as `Z`")?;
+    let at = zone.from_local_datetime(&local).earliest();
+    let offset = at.ok_or_else(|| format!("a time that exists in {zone}"))?.offset().fix();
+    match offset.local_minus_utc() {
+        0 => Ok(format!("{text}Z")),
+        _ => Ok(format!("{text}{offset}")),
+    }
+}
+
+impl Condition {
+    pub fn holds(&self, payload: &Value) -> bool {
+        match (&self.expect, self.pointer.get(payload)) {
+            (Expect::Is(expected), Some(value)) => expected == value,
+            (Expect::Absent, found) => found.is_none_or(Value::is_null),
+            (Expect::Is(_), None) => false,
+        }
+    }
+
+    /// Takes out what the entry's type says already.
+    pub fn remove(&self, payload: &mut Value) {
+        match self.expect {
+            Expect::Is(_) => drop(self.pointer.take(payload)),
+            Expect::Absent => {}
+        }
+    }
+
+    /// Writes what tells the type on the way back in.
+    pub fn write(&self, payload: &mut Value) -> Result<(), String> {
+        self.pointer.take(payload);
+        match &self.expect {
+            Expect::Is(value) if !self.pointer.put(payload, value.clone()) => {
+                Err(format!("`{}` has no room for {}", self.pointer, shown(value)))
+            }
+            Expect::Is(_) | Expect::Absent => Ok(()),
+        }
+    }
+}
