@@ -56,6 +56,10 @@ pub struct Contract {
     pub strict: bool,
     pub jobs: Vec<JobRules>,
     pub bindings: Vec<BindingRules>,
+    /// Dapr's state stores that the dialect's system uses.
+    pub state_stores: Vec<String>,
+    /// Dapr's secret stores that the dialect's system uses.
+    pub secret_stores: Vec<String>,
     /// Places in the canonical event whose values identify it.
     identity: Vec<Pointer>,
     /// Places in the canonical event that give a subject to one without.
@@ -274,3 +278,6 @@ impl Contract {
         self.topics.iter().find(|topic| topic.name == *name)
     }
 }
+
+#[cfg(test)]
+mod tests;

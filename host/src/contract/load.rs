@@ -101,6 +101,8 @@ impl Reader<'_> {
             strict: file.strict,
             jobs,
             bindings,
+            state_stores: file.stores.state.clone(),
+            secret_stores: file.stores.secrets.clone(),
             identity,
             subject,
             types: types?,
@@ -141,21 +143,18 @@ impl Reader<'_> {
         topics
     }
 
-    fn delivery(&mut self, bulk: &Bulk) -> Option<Delivery> {
-        match bulk {
-            Bulk::Simple(false) => Some(Delivery::Single),
-            Bulk::Simple(true) => {
-                Some(Delivery::Bulk { max: 100, await_: Duration::from_millis(250) })
-            }
-            Bulk::Full(limits) => {
-                let await_ = self.parse(&limits.await_, duration)?;
-                if limits.max == 0 {
-                    let span = limits.await_.span();
-                    self.fault(span, "a bulk of at most 0 events", "use `bulk = false`, or 100");
-                }
-                Some(Delivery::Bulk { max: limits.max, await_ })
-            }
+    fn delivery(&mut self, bulk: &toml::Spanned<Bulk>) -> Option<Delivery> {
+        let (max, text) = match bulk.get_ref() {
+            Bulk::Simple(false) => return Some(Delivery::Single),
+            Bulk::Simple(true) => (100, "250ms"),
+            Bulk::Full(limits) => (limits.max, limits.await_.as_str()),
+        };
+        match duration(text) {
+            Ok(await_) if max > 0 => return Some(Delivery::Bulk { max, await_ }),
+            Ok(_) => self.fault(bulk.span(), "a bulk of at most 0 events", "write `bulk = false`"),
+            Err(error) => self.fault(bulk.span(), error, "`await` is how long a bulk may gather"),
         }
+        None
     }
 
     fn events(
@@ -267,9 +266,10 @@ impl Reader<'_> {
         match table {
             Ok(table) if is_whole => Some(table),
             Ok(_) => None,
-            Err(message) => {
+            Err((index, message)) => {
                 let help = "each line pairs one wire place with one canonical place";
-                self.fault(files.span(), message, help);
+                let span = files.get_ref().get(index).map_or(files.span(), toml::Spanned::span);
+                self.fault(span, message, help);
                 None
             }
         }

@@ -69,20 +69,22 @@ pub enum Expect {
 }
 
 impl Table {
-    /// Refuses lines that could not be read both ways.
-    pub fn new(fields: Vec<Field>) -> Result<Self, String> {
+    /// Refuses lines that could not be read both ways: gives the position of the first and why.
+    pub fn new(fields: Vec<Field>) -> Result<Self, (usize, String)> {
         for (index, field) in fields.iter().enumerate() {
-            field.check()?;
-            let earlier = fields.iter().take(index);
-            for other in earlier {
-                if field.wire.is_some() && field.wire == other.wire {
-                    return Err("two lines name the same wire place; use `or` in one".into());
-                }
-                if let Some(place) = &field.canonical
-                    && other.canonical.as_ref() == Some(place)
-                {
-                    return Err(format!("two lines name the canonical place `{place}`"));
-                }
+            let earlier = || fields.iter().take(index);
+            field.check().map_err(|why| (index, why))?;
+            if field.wire.is_some() && earlier().any(|other| other.wire == field.wire) {
+                let why = "an earlier line names the same wire place; use `or` in this one";
+                return Err((index, why.to_owned()));
+            }
+            if let Some(place) = &field.canonical
+                && earlier().any(|other| other.canonical.as_ref() == Some(place))
+            {
+                return Err((
+                    index,
+                    format!("an earlier line names the canonical place `{place}`"),
+                ));
             }
         }
         let by_wire = longest_first(&fields, |field| match &field.wire {
@@ -91,7 +93,7 @@ impl Table {
         });
         let by_canonical =
             longest_first(&fields, |field| field.canonical.as_ref().map_or(0, Pointer::depth));
-        Ok(Self { fields, by_wire, by_canonical, extra: Pointer::new("/data/extra")? })
+        Ok(Self { fields, by_wire, by_canonical, extra: Pointer::of(&["data", "extra"]) })
     }
 
     /// Gives times without a zone theirs, so that the schema sees the time that is meant.
@@ -194,9 +196,7 @@ fn give_back(payload: &mut Value, rest: Value) -> Result<(), String> {
     if !rest.is_object() {
         return Err(format!("`data` is {}; expected an object", shown(&rest)));
     }
-    if let Ok(whole) = Pointer::new("") {
-        whole.put(payload, rest);
-    }
+    Pointer::of(&[]).put(payload, rest);
     Ok(())
 }
 

@@ -19,6 +19,10 @@ impl Pointer {
         rest.split('/').map(|token| unescape(token, text)).collect::<Result<_, _>>().map(Self)
     }
 
+    pub fn of(tokens: &[&str]) -> Self {
+        Self(tokens.iter().map(|token| (*token).to_owned()).collect())
+    }
+
     pub fn tokens(&self) -> &[String] {
         &self.0
     }

@@ -29,6 +29,8 @@ pub struct File {
     pub dead_letter: Text,
     #[serde(default)]
     pub envelope: Envelope,
+    #[serde(default)]
+    pub stores: Stores,
     #[serde(rename = "topic")]
     pub topics: Vec<Topic>,
     #[serde(rename = "event")]
@@ -48,13 +50,22 @@ pub struct Envelope {
     pub bare: bool,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stores {
+    #[serde(default)]
+    pub state: Vec<String>,
+    #[serde(default)]
+    pub secrets: Vec<String>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Topic {
     pub name: Text,
     pub path: Text,
-    #[serde(default = "Bulk::usual")]
-    pub bulk: Bulk,
+    #[serde(default = "usual_bulk")]
+    pub bulk: Spanned<Bulk>,
     pub retention: Text,
     #[serde(default = "one")]
     pub partitions: u32,
@@ -72,7 +83,7 @@ pub enum Bulk {
 pub struct BulkLimits {
     pub max: u32,
     #[serde(rename = "await")]
-    pub await_: Text,
+    pub await_: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,10 +149,8 @@ pub struct Binding {
     pub period: Option<Text>,
 }
 
-impl Bulk {
-    fn usual() -> Self {
-        Self::Simple(true)
-    }
+fn usual_bulk() -> Spanned<Bulk> {
+    Spanned::new(0..0, Bulk::Simple(true))
 }
 
 fn one() -> u32 {
