@@ -402,3 +402,268 @@ impl Condition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(text: &str) -> Option<Pointer> {
+        Some(Pointer::new(text).unwrap())
+    }
+
+    fn line(wire: &str, canonical: &str, cast: Option<Cast>) -> Field {
+        let wire = at(wire).map(Wire::Payload);
+        Field { wire, canonical: at(canonical), cast, ..Field::default() }
+    }
+
+    fn constant(field: Field, value: Value) -> Field {
+        Field { constant: Some(value), ..field }
+    }
+
+    /// Like the table of a task event: casts, a place inside another's, an attribute.
+    fn task_event() -> Table {
+        let utc = Some(Cast::Time(Some(Tz::UTC)));
+        Table::new(vec![
+            line("/id", "/id", None),
+            line("/task_id", "/data/task_id", Some(Cast::Integer)),
+            line("/task_data", "/data/task", None),
+            line("/task_data/id", "/data/task/id", Some(Cast::Integer)),
+            line("/task_data/recurrence_rule", "/data/task/recurrence", None),
+            line("/timestamp", "/time", utc),
+            line("/user_id", "/data/user_id", None),
+            Field {
+                wire: Some(Wire::Envelope("subject".to_owned())),
+                canonical: at("/subject"),
+                ..Field::default()
+            },
+        ])
+        .unwrap()
+    }
+
+    fn decode(table: &Table, payload: Value) -> Result<Value, String> {
+        table.decode(payload, &Map::new())
+    }
+
+    fn encode(table: &Table, event: Value) -> Result<Value, String> {
+        table.encode(event, &mut Map::new())
+    }
+
+    fn anything() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[a-z/~ é]{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                object(inner).prop_map(Value::from),
+            ]
+        })
+    }
+
+    fn object(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<String, Value>> {
+        let entries = prop::collection::vec(("[a-c]{1,2}", inner), 0..3);
+        entries.prop_map(|entries| entries.into_iter().collect())
+    }
+
+    prop_compose! {
+        fn task_data()(
+            id in prop::option::of(any::<i64>()),
+            rule in prop::option::of(prop_oneof![Just(json!(null)), Just(json!("daily"))]),
+            rest in object(anything()),
+        ) -> Value {
+            let mut task = Value::Object(rest);
+            if let Some(id) = id { task["id"] = json!(id); }
+            if let Some(rule) = rule { task["recurrence_rule"] = rule; }
+            task
+        }
+    }
+
+    prop_compose! {
+        fn payload()(
+            task_id in any::<i64>(),
+            task in prop::option::of(prop_oneof![task_data(), Just(json!(null))]),
+            user_id in prop::option::of(anything()),
+            extra in object(anything()),
+        ) -> Value {
+            let mut payload = json!({"id": "e", "task_id": task_id, "timestamp": "2025-01-01T00:00:00Z"});
+            if let Some(task) = task { payload["task_data"] = task; }
+            if let Some(user_id) = user_id { payload["user_id"] = user_id; }
+            for (key, value) in extra { payload[key] = value; }
+            payload
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_in_goes_out_the_same(payload in payload()) {
+            let table = task_event();
+            let event = decode(&table, payload.clone()).unwrap();
+            prop_assert_eq!(encode(&table, event.clone()).unwrap(), payload);
+            let again = decode(&table, encode(&table, event.clone()).unwrap()).unwrap();
+            prop_assert_eq!(again, event);
+        }
+
+        #[test]
+        fn hostile_payloads_are_refused_not_mangled(payload in anything()) {
+            let table = task_event();
+            if let Ok(event) = decode(&table, payload.clone()) {
+                let out = encode(&table, event);
+                prop_assert!(!payload.is_object() || out == Ok(payload));
+            }
+        }
+    }
+
+    #[test]
+    fn casts_go_both_ways_or_say_why() {
+        let zone = |name: &str| Cast::Time(Some(name.parse().unwrap()));
+        let bare = Cast::Time(None);
+        for (cast, wire, inside) in [
+            (Cast::Integer, json!(1), json!("1")),
+            (Cast::Integer, json!(-9007199254740993_i64), json!("-9007199254740993")),
+            (Cast::Integer, json!(null), json!(null)),
+            (Cast::String, json!("a"), json!("a")),
+            (bare, json!("2025-01-01T00:00:00.000+02:00"), json!("2025-01-01T00:00:00.000+02:00")),
+        ] {
+            assert_eq!(cast.inward(wire.clone(), "x").as_ref(), Ok(&inside), "{cast:?} {wire}");
+            assert_eq!(cast.outward(inside, "x"), Ok(wire), "{cast:?}");
+        }
+        for (cast, wire, inside) in [
+            (Cast::String, json!(17), "17"),
+            (Cast::String, json!(true), "true"),
+            (zone("UTC"), json!("2025-07-01T00:00:00.123456"), "2025-07-01T00:00:00.123456Z"),
+            (zone("Europe/Berlin"), json!("2025-07-01T00:00:00"), "2025-07-01T00:00:00+02:00"),
+            (zone("Europe/Berlin"), json!("2025-01-01T00:00:00"), "2025-01-01T00:00:00+01:00"),
+            (zone("Europe/Berlin"), json!("2025-10-26T02:30:00"), "2025-10-26T02:30:00+02:00"),
+            (zone("Europe/Berlin"), json!("2025-01-01T00:00:00Z"), "2025-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(cast.inward(wire, "x"), Ok(json!(inside)));
+        }
+        for (cast, wire, says) in [
+            (Cast::Integer, json!("1"), "x is `\"1\"`; expected an integer"),
+            (Cast::Integer, json!(1.5), "x is `1.5`; expected an integer"),
+            (Cast::String, json!([]), "x is `[]`; expected text or a number"),
+            (bare, json!("2025-01-01T00:00:00"), "expected a zone at its end"),
+            (bare, json!(1735689600), "expected a time, as a string"),
+            (zone("UTC"), json!("01.01.2025"), "expected an RFC 3339 time"),
+            (
+                zone("Europe/Berlin"),
+                json!("2025-03-30T02:30:00"),
+                "a time that exists in Europe/Berlin",
+            ),
+        ] {
+            let error = cast.inward(wire, "x").unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+        for (cast, inside) in [
+            (Cast::Integer, json!("one")),
+            (Cast::Integer, json!("007")),
+            (Cast::Integer, json!("+1")),
+            (Cast::Integer, json!("9223372036854775808")),
+            (Cast::Integer, json!(1.5)),
+            (Cast::String, json!(1)),
+            (bare, json!("2025-01-01T00:00:00")),
+        ] {
+            assert!(cast.outward(inside.clone(), "x").is_err(), "{cast:?} {inside}");
+        }
+    }
+
+    #[test]
+    fn an_empty_place_is_filled_from_others_in_order_then_by_the_default() {
+        let table = Table::new(vec![
+            line("/task_id", "/data/task_id", Some(Cast::Integer)),
+            Field {
+                or: vec![Pointer::of(&["reminder", "id"]), Pointer::of(&["task_id"])],
+                ..line("/rid", "/data/reminder_id", Some(Cast::String))
+            },
+            Field { default: Some(json!("Reminder")), ..line("/title", "/data/title", None) },
+        ])
+        .unwrap();
+        for (payload, reminder_id, title) in [
+            (json!({"task_id": 1, "rid": "r", "title": "t"}), "r", "t"),
+            (json!({"task_id": 1, "rid": null, "reminder": {"id": 2}}), "2", "Reminder"),
+            (json!({"task_id": 1, "title": null}), "1", "Reminder"),
+        ] {
+            let event = decode(&table, payload).unwrap();
+            assert_eq!(event["data"]["reminder_id"], reminder_id);
+            assert_eq!(event["data"]["title"], title);
+        }
+    }
+
+    #[test]
+    fn constants_are_for_one_side() {
+        let table = Table::new(vec![
+            constant(Field { canonical: None, ..line("/kind", "", None) }, json!("task")),
+            constant(Field { wire: None, ..line("", "/data/origin", None) }, json!("shop")),
+            line("", "/data", None),
+        ])
+        .unwrap();
+        let event = decode(&table, json!({"kind": "anything", "a": 1})).unwrap();
+        assert_eq!(event, json!({"data": {"origin": "shop", "a": 1}}));
+        assert_eq!(encode(&table, event), Ok(json!({"kind": "task", "a": 1})));
+    }
+
+    #[test]
+    fn the_envelope_is_a_wire_place_too() {
+        let table = task_event();
+        let envelope = Map::from_iter([("subject".to_owned(), json!("s"))]);
+        let event = table.decode(json!({"task_id": 1}), &envelope).unwrap();
+        assert_eq!(event["subject"], "s");
+        let mut attributes = Map::new();
+        table.encode(event, &mut attributes).unwrap();
+        assert_eq!(attributes, envelope);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_read_both_ways_are_refused() {
+        let ok = || line("/a", "/data/a", None);
+        let lone = |wire: Option<&str>, canonical: Option<&str>| Field {
+            wire: wire.and_then(at).map(Wire::Payload),
+            canonical: canonical.and_then(at),
+            ..Field::default()
+        };
+        for (fields, says) in [
+            (vec![ok(), line("/a", "/data/b", None)], "same wire place"),
+            (vec![ok(), line("/b", "/data/a", None)], "canonical place `/data/a`"),
+            (vec![ok(), line("/b", "/type", None)], "no place of the canonical event"),
+            (vec![ok(), line("/b", "/time/zone", None)], "no place of the canonical event"),
+            (vec![ok(), line("/b", "/data/extra", None)], "unnamed fields"),
+            (vec![ok(), lone(None, None)], "neither"),
+            (vec![ok(), lone(None, Some("/data/b"))], "no `wire`, `or`, `default` or `const`"),
+            (
+                vec![ok(), Field { default: Some(json!(1)), ..lone(Some("/b"), None) }],
+                "no `canonical`",
+            ),
+            (vec![ok(), constant(line("/b", "/data/b", None), json!(1))], "one side"),
+        ] {
+            let (index, why) = Table::new(fields).unwrap_err();
+            assert!(why.contains(says), "{why}");
+            assert_eq!(index, 1);
+        }
+    }
+
+    #[test]
+    fn a_condition_tells_and_is_written() {
+        let is = Condition { pointer: Pointer::of(&["kind"]), expect: Expect::Is(json!("a")) };
+        let absent = Condition { pointer: Pointer::of(&["kind"]), expect: Expect::Absent };
+        for (payload, told, untold) in [
+            (json!({"kind": "a"}), true, false),
+            (json!({"kind": "b"}), false, false),
+            (json!({"kind": null}), false, true),
+            (json!({}), false, true),
+            (json!([]), false, true),
+        ] {
+            assert_eq!((is.holds(&payload), absent.holds(&payload)), (told, untold), "{payload}");
+        }
+        let mut payload = json!({"kind": "b"});
+        is.write(&mut payload).unwrap();
+        assert_eq!(payload, json!({"kind": "a"}));
+        absent.write(&mut payload).unwrap();
+        assert_eq!(payload, json!({}));
+        assert!(is.write(&mut json!([])).is_err());
+    }
+}

@@ -318,3 +318,133 @@ fn insert_once<E: de::Error>(
 fn twice<E: de::Error>(key: &str) -> E {
     E::custom(format_args!("`{key}` is given twice"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(body: impl AsRef<[u8]>) -> String {
+        parse(body.as_ref(), &[]).unwrap_err().to_string()
+    }
+
+    fn event(more: &str) -> String {
+        format!(r#"{{"specversion":"1.0","id":"i","source":"s","type":"t"{more}}}"#)
+    }
+
+    #[test]
+    fn data_stays_the_text_that_was_sent() {
+        let body = event(r#","data": {"n": 1.0,  "big": 12345678901234567890123}"#);
+        let parsed = parse(body.as_bytes(), &[]).unwrap();
+        assert!(matches!(
+            parsed.payload,
+            Cow::Borrowed(r#"{"n": 1.0,  "big": 12345678901234567890123}"#)
+        ));
+        assert_eq!((parsed.form, parsed.attribute("id")), (Form::CloudEvent, Some("i")));
+    }
+
+    #[test]
+    fn odd_but_harmless_events_are_read() {
+        for (more, payload) in [
+            ("", "null"),
+            (r#","traceid":17,"traceparent":null,"subject":null"#, "null"),
+            (r#","data_base64":"eyJhIjoxfQ==""#, r#"{"a":1}"#),
+            (r#","data_base64":null,"data":1"#, "1"),
+            (r#","data":"{\"a\":1}""#, r#""{\"a\":1}""#),
+            (r#","datacontenttype":"text/plain","data":"{\"a\":1}""#, r#"{"a":1}"#),
+            (r#","datacontenttype":"text/plain","data":"hello""#, r#""hello""#),
+            (r#","datacontenttype":"text/plain","data":"[1]""#, r#""[1]""#),
+        ] {
+            let body = event(more);
+            assert_eq!(parse(body.as_bytes(), &[]).unwrap().payload, payload, "{more}");
+        }
+        let wrapped = event(r#","data":"{\"a\":1}""#).replace(r#""t""#, r#""com.dapr.event.sent""#);
+        assert_eq!(parse(wrapped.as_bytes(), &[]).unwrap().payload, r#"{"a":1}"#);
+    }
+
+    #[test]
+    fn an_id_that_daprd_drew_for_one_delivery_is_no_id() {
+        let body = event(r#","data_base64":"e30=""#).replace(r#""s""#, r#""Dapr""#);
+        let parsed = parse(body.as_bytes(), &[]).unwrap();
+        assert_eq!((parsed.form, parsed.attribute("id")), (Form::Bare, None));
+    }
+
+    #[test]
+    fn hostile_bodies_are_refused_in_words() {
+        let without = |name: &str| event("").replace(&format!(r#""{name}":"#), r#""other":"#);
+        let of = |name: &str, value: &str| {
+            let body = event("");
+            let at = body.find(&format!(r#""{name}":"#)).unwrap() + name.len() + 3;
+            let end = at + body[at..].find([',', '}']).unwrap();
+            format!("{}{value}{}", &body[..at], &body[end..])
+        };
+        for (body, says) in [
+            (String::new(), "the body is not JSON: EOF"),
+            ("hello".to_owned(), "the body is not JSON"),
+            ("[]".to_owned(), "the body is not a CloudEvent"),
+            ("17".to_owned(), "the body is not a CloudEvent"),
+            (event("") + "x", "the body is not JSON: trailing characters"),
+            (event(r#","id":"j""#), "`id` is given twice"),
+            (event(r#","data":1,"data":2"#), "`data` is given twice"),
+            (event(r#","x":{"a":1,"a":2}"#), "`a` is given twice"),
+            (event(r#","data":1,"data_base64":"MQ==""#), "both `data` and `data_base64`"),
+            (
+                event(r#","data_base64":"%""#),
+                "`data_base64` is `\"%\"`; expected base64 of JSON text",
+            ),
+            (event(r#","data_base64":"/w==""#), "expected base64 of UTF-8 text"),
+            (event(r#","data_base64":1"#), "expected base64 of JSON text, as a string"),
+            (event(r#","subject":7"#), "attribute `subject` is `7`; expected a string"),
+            (without("id"), "attribute `id` is missing"),
+            (without("source"), "attribute `source` is missing"),
+            (without("type"), "attribute `type` is missing"),
+            (of("id", "null"), "attribute `id` is missing"),
+            (of("id", "7"), "attribute `id` is `7`; expected a string"),
+            (of("id", "\"\""), "attribute `id` is empty"),
+            (of("id", &format!("{:?}", "é".repeat(256))), "has 256 characters; at most 255"),
+            (of("specversion", "\"0.3\""), "`specversion` is `\"0.3\"`; expected `\"1.0\"`"),
+            (of("specversion", "null"), "`specversion` is `null`; expected `\"1.0\"`"),
+            (of("type", r#""\ud800""#), "the body is not JSON"),
+            (event(&format!(r#","x":{}"#, "[".repeat(500))), "nested too deeply"),
+        ] {
+            let refusal = refusal(&body);
+            assert!(refusal.contains(says), "{refusal} is not {says}, for {body}");
+            assert!(refusal.len() < 200, "{refusal}");
+        }
+        assert_eq!(refusal(b"{\"id\": \"\xff\"}"), "the body is not UTF-8 from byte 8 on");
+        assert!(
+            parse(event("").replace("\"i\"", &format!("{:?}", "é".repeat(255))).as_bytes(), &[])
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn data_is_read_with_the_same_care() {
+        let deep = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+        assert!(json("`data`", &deep).unwrap_err().to_string().contains("nested too deeply"));
+        let twice = json("`data`", r#"{"a":{"b":1,"b":2}}"#).unwrap_err().to_string();
+        assert!(twice.contains("`b` is given twice"), "{twice}");
+        assert!(json("`data`", "{} {}").is_err());
+        let value = json("`data`", r#"{"a":[1,-2,0.5,"x",true,null]}"#).unwrap();
+        assert_eq!(value, serde_json::json!({"a": [1, -2, 0.5, "x", true, null]}));
+    }
+
+    #[test]
+    fn without_an_envelope_the_body_is_the_payload() {
+        let parsed = parse(br#"{"event_type": "created"}"#, &[]).unwrap();
+        assert_eq!((parsed.form, &*parsed.payload), (Form::Bare, r#"{"event_type": "created"}"#));
+    }
+
+    #[test]
+    fn a_header_given_twice_is_refused() {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut headers = vec![
+            header("specversion", "1.0"),
+            header("id", "i"),
+            header("source", "s"),
+            header("type", "t"),
+        ];
+        assert_eq!(parse(b"", &headers).unwrap().payload, "null");
+        headers.push(header("id", "j"));
+        assert!(parse(b"", &headers).unwrap_err().to_string().contains("`id` is given twice"));
+    }
+}
