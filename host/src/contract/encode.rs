@@ -152,12 +152,17 @@ impl Entry {
 }
 
 fn whole(event: &Event, data: Value) -> Value {
-    let mut whole =
-        json!({"id": event.id, "source": event.source, "time": event.time, "data": data});
-    if let (Some(object), Some(subject)) = (whole.as_object_mut(), &event.subject) {
-        object.insert("subject".to_owned(), json!(subject));
+    let mut whole = Map::from_iter([("data".to_owned(), data)]);
+    let mut set = |name: &str, value: &str| {
+        whole.insert(name.to_owned(), json!(value));
+    };
+    set("id", &event.id);
+    set("source", &event.source);
+    set("time", &event.time);
+    if let Some(subject) = &event.subject {
+        set("subject", subject);
     }
-    whole
+    Value::Object(whole)
 }
 
 fn broken(contract: &Contract, ty: EventType, reason: String) -> EncodeError {

@@ -111,6 +111,7 @@ fn origin(pubsub: &str, topic: &str) -> TopicOrigin {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "stories read better without `&`")]
 fn wire(body: impl ToString, origin: TopicOrigin) -> WireEvent {
     let arrival = Arrival { origin: Origin::Topic(origin), ..Arrival::default() };
     WireEvent { bytes: Bytes::from(body.to_string()), arrival }
@@ -139,6 +140,7 @@ fn with(mut event: Value, name: &str, value: Value) -> Value {
     event
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "stories read better without `&`")]
 fn task(change: Value) -> Value {
     let mut payload = json!({
         "id": "550e8400-e29b-41d4-a716-446655440000",
@@ -156,6 +158,7 @@ fn task(change: Value) -> Value {
     payload
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "stories read better without `&`")]
 fn wrapped(payload: Value) -> Value {
     json!({
         "specversion": "1.0", "id": "fresh", "source": "backend", "type": "com.dapr.event.sent",
@@ -164,6 +167,7 @@ fn wrapped(payload: Value) -> Value {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "stories read better without `&`")]
 fn publish(ty: &str, data: Value) -> Publish {
     Publish {
         id: "550e8400-e29b-41d4-a716-446655440000".to_owned(),
