@@ -188,25 +188,10 @@ impl Contract {
 
     /// Why a type that no entry takes is nevertheless not someone else's.
     fn misfit(&self, ty: &str) -> Option<Refusal> {
-        if let Some((base, actual)) = split_type(ty) {
-            let versions = self.events.iter().filter_map(|entry| split_type(entry.ty.as_str()));
-            let mut others = versions.filter(|(other, _)| *other == base).map(|(_, major)| major);
-            if let Some(expected) = others.clone().next()
-                && others.all(|major| major != actual)
-            {
-                return Some(Refusal {
-                    reason: format!(
-                        "type `{ty}` has major version {actual}; contract `{}` knows version {expected}",
-                        self.name
-                    ),
-                    kind: UnreadableKind::Version {
-                        expected: expected.to_owned(),
-                        actual: actual.to_owned(),
-                    },
-                });
-            }
+        if let Some(refusal) = self.other_version(ty) {
+            return Some(refusal);
         }
-        let elsewhere = self.events.iter().find(|entry| entry.ty.as_str() == ty);
+        let elsewhere = self.events.iter().find(|e| e.wire_type.as_deref() == Some(ty));
         let reason = match (elsewhere.map(|entry| &entry.topic), &self.types) {
             (Some(Some(topic)), _) => format!("type `{ty}` belongs on topic `{topic}`"),
             (Some(None), _) => format!("type `{ty}` is internal; no topic carries it"),
@@ -219,6 +204,24 @@ impl Contract {
             (None, _) => return None,
         };
         Some(Refusal { reason, kind: UnreadableKind::Type })
+    }
+
+    /// A type that the contract knows with another major version only.
+    fn other_version(&self, ty: &str) -> Option<Refusal> {
+        let (base, actual) = split_type(ty)?;
+        let known = self.events.iter().filter_map(|entry| split_type(entry.wire_type.as_deref()?));
+        let majors: Vec<_> =
+            known.filter(|(other, _)| *other == base).map(|(_, major)| major).collect();
+        let expected = (*majors.first()?).to_owned();
+        if majors.contains(&actual) {
+            return None;
+        }
+        let name = &self.name;
+        let reason = format!(
+            "type `{ty}` has major version {actual}; contract `{name}` knows version {expected}"
+        );
+        let actual = actual.to_owned();
+        Some(Refusal { reason, kind: UnreadableKind::Version { expected, actual } })
     }
 
     /// Whether the envelope breaks the contract's schema for it.

@@ -263,6 +263,13 @@ fn what_no_contract_knows_is_unknown_unless_one_is_strict() {
 }
 
 #[test]
+fn an_empty_subject_is_none() {
+    let body = with(created(), "subject", json!(""));
+    let got = decoded(&cloudevents(), &wire(body, origin("todo-pubsub", "task-events")));
+    assert_eq!(got.event.subject.as_deref(), created()["data"]["task_id"].as_str());
+}
+
+#[test]
 fn another_major_version_says_both() {
     let next = with(created(), "type", json!("com.todo.task.created.v2"));
     let got = unreadable(&cloudevents(), &wire(next, origin("todo-pubsub", "task-events")));

@@ -79,7 +79,7 @@ impl Match<'_> {
             id: attribute("id").unwrap_or_else(derive_id),
             source: attribute("source").unwrap_or_else(|| self.contract.pubsub.to_string()),
             ty: self.entry.ty.clone(),
-            subject: attribute("subject"),
+            subject: attribute("subject").filter(|subject| !subject.is_empty()),
             time: attribute("time").ok_or("attribute `time` is missing")?,
             data: String::new(),
             contract: self.contract.name.clone(),
