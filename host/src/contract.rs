@@ -156,7 +156,7 @@ pub struct Example {
 
 impl Contracts {
     /// Reads each folder as one contract; gives every problem of all of them.
-    /// Examples are not looked at: [`check`] does that.
+    /// Examples are not looked at: [`check()`] does that.
     pub fn load(folders: &[PathBuf]) -> Result<Self, Vec<Problem>> {
         let mut active: Vec<Arc<Contract>> = Vec::new();
         let mut problems = Vec::new();
