@@ -1,1 +1,283 @@
-//! Follows.
+//! Contracts are data: which topics carry which events, how their bytes become canonical events
+//! and canonical events their bytes, who consumes them, and what happens to those that fail.
+//! A new dialect is a folder of files, never Rust.
+
+mod check;
+mod decode;
+mod encode;
+mod load;
+mod mapping;
+mod pointer;
+mod schema;
+mod version;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub use self::check::check;
+use self::decode::subject;
+pub use self::decode::{Decode, Unreadable, UnreadableKind};
+pub use self::encode::{EncodeError, Encoded};
+use self::load::read;
+use self::mapping::{Cast, Condition, Expect, Field, Table, Wire};
+use self::pointer::Pointer;
+use self::schema::Schema;
+use self::version::{SchemaVersion, TypePattern, split_type};
+use crate::effect::Publish;
+use crate::event::WireEvent;
+use crate::name::{ComponentId, ContractName, EventType, Pubsub, Topic};
+use crate::problem::Problem;
+use crate::retry::RetrySchedule;
+
+/// The active contracts. Where two could take the same event or topic, the first one does.
+#[derive(Debug, Clone, Default)]
+pub struct Contracts {
+    active: Vec<Arc<Contract>>,
+}
+
+/// One dialect: everything that its folder says.
+#[derive(Debug)]
+pub struct Contract {
+    pub name: ContractName,
+    /// One line, for people.
+    pub description: String,
+    pub pubsub: Pubsub,
+    pub topics: Vec<TopicRules>,
+    pub events: Vec<Entry>,
+    /// The delays between the attempts of a delivery.
+    pub retry: RetrySchedule,
+    /// The dead-letter topic; `{topic}` stands for the topic that the event came from.
+    pub dead_letter: String,
+    /// Whether an event of a type that no contract knows is dead instead of acknowledged.
+    pub strict: bool,
+    pub jobs: Vec<JobRules>,
+    pub bindings: Vec<BindingRules>,
+    /// Dapr's state stores that the dialect's system uses.
+    pub state_stores: Vec<String>,
+    /// Dapr's secret stores that the dialect's system uses.
+    pub secret_stores: Vec<String>,
+    /// Places in the canonical event whose values identify it.
+    identity: Vec<Pointer>,
+    /// Places in the canonical event that give a subject to one without.
+    subject: Vec<Pointer>,
+    /// The names that this contract claims.
+    types: Option<TypePattern>,
+    /// Where the payload says its type, for dialects whose envelope does not.
+    type_at: Option<Pointer>,
+    envelope: Option<Arc<Schema>>,
+    /// Whether a payload may come without an envelope.
+    bare: bool,
+    folder: PathBuf,
+}
+
+/// One topic of a contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicRules {
+    pub name: Topic,
+    /// The ingress path, such as `/events/task-events`.
+    pub path: String,
+    pub delivery: Delivery,
+    /// How long the broker keeps an event; the dedup window must be longer.
+    pub retention: Duration,
+    pub partitions: u32,
+}
+
+/// How daprd should hand over a topic's events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Up to `max` together, after at most `await_`.
+    Bulk { max: u32, await_: Duration },
+    /// One by one, with their exact bytes.
+    Single,
+}
+
+/// One `[[event]]` of contract.toml: a type on a topic, or an internal type.
+#[derive(Debug)]
+pub struct Entry {
+    pub ty: EventType,
+    /// `None` for an internal type.
+    pub topic: Option<Topic>,
+    pub consumers: BTreeSet<ComponentId>,
+    /// The envelope's type; `None` when the payload alone tells.
+    wire_type: Option<String>,
+    when: Vec<Condition>,
+    version: Option<VersionRule>,
+    schema: Option<Arc<Schema>>,
+    /// `None` for a plain CloudEvent, whose data is canonical as it is.
+    table: Option<Table>,
+}
+
+/// A payload field that says the version of the payload's schema.
+#[derive(Debug)]
+struct VersionRule {
+    wire: Pointer,
+    is: SchemaVersion,
+}
+
+/// A job that this contract's components schedule, or that others fire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRules {
+    /// May hold `*`, or places of the body such as `{/data/task_id}` when it has a path.
+    pub name: String,
+    /// An extra ingress path whose POST counts as this job.
+    pub path: Option<String>,
+}
+
+/// An input binding that this contract expects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindingRules {
+    pub name: String,
+    /// A tick's time is rounded to this, so that every replica's tick is the same event.
+    pub period: Option<Duration>,
+}
+
+/// What Dapr is told to subscribe to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    pub pubsub: Pubsub,
+    pub topic: Topic,
+    pub path: String,
+    pub delivery: Delivery,
+}
+
+/// An event from a contract's `examples/`, for `wharf emit`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    pub pubsub: Pubsub,
+    pub topic: Topic,
+    /// `application/cloudevents+json`, or `application/json` for a payload that Dapr wraps.
+    pub content_type: &'static str,
+    pub value: Value,
+}
+
+impl Contracts {
+    /// Reads each folder as one contract; gives every problem of all of them.
+    /// Examples are not looked at: [`check()`] does that.
+    pub fn load(folders: &[PathBuf]) -> Result<Self, Vec<Problem>> {
+        let mut active: Vec<Arc<Contract>> = Vec::new();
+        let mut problems = Vec::new();
+        for folder in folders {
+            match read(folder) {
+                Ok(contract) if active.iter().any(|other| other.name == contract.name) => {
+                    let message = format!("contract `{}` is active already", contract.name);
+                    problems.push(
+                        Problem::in_file(folder.join("contract.toml"), message)
+                            .help("name each contract once"),
+                    );
+                }
+                Ok(contract) => active.push(Arc::new(contract)),
+                Err(more) => problems.extend(more),
+            }
+        }
+        if problems.is_empty() { Ok(Self { active }) } else { Err(problems) }
+    }
+
+    /// In the order in which they are active.
+    pub fn iter(&self) -> impl Iterator<Item = &Contract> {
+        self.active.iter().map(Arc::as_ref)
+    }
+
+    pub fn get(&self, name: &ContractName) -> Option<&Contract> {
+        self.iter().find(|contract| contract.name == *name)
+    }
+
+    /// Understands a wire event, or says why not. Pure: the same bytes and arrival give the same.
+    pub fn decode(&self, wire: &WireEvent) -> Decode {
+        decode::decode(self, wire)
+    }
+
+    /// Puts a canonical event into a contract's dialect and validates the result.
+    pub fn encode(
+        &self,
+        contract: &ContractName,
+        publish: &Publish,
+        source: &str,
+    ) -> Result<Encoded, EncodeError> {
+        match self.get(contract) {
+            Some(contract) => encode::encode(contract, publish, source),
+            None => Err(EncodeError::Inactive { contract: contract.clone() }),
+        }
+    }
+
+    /// One per pubsub and topic.
+    pub fn subscriptions(&self) -> Vec<Subscription> {
+        let mut subscriptions: Vec<Subscription> = Vec::new();
+        for contract in self.iter() {
+            for rules in &contract.topics {
+                let is_known = |known: &Subscription| {
+                    known.pubsub == contract.pubsub && known.topic == rules.name
+                };
+                if !subscriptions.iter().any(is_known) {
+                    subscriptions.push(Subscription {
+                        pubsub: contract.pubsub.clone(),
+                        topic: rules.name.clone(),
+                        path: rules.path.clone(),
+                        delivery: rules.delivery,
+                    });
+                }
+            }
+        }
+        subscriptions
+    }
+
+    /// Whether events may be posted there; also on paths that another contract's replaced.
+    pub fn accepts_path(&self, path: &str) -> bool {
+        self.iter().any(|contract| contract.topics.iter().any(|topic| topic.path == path))
+    }
+
+    /// Where a dead event of that topic goes; `{topic}-dlq` when the contract is not active.
+    pub fn dead_letter(&self, contract: &ContractName, topic: &Topic) -> Topic {
+        let pattern = self.get(contract).map_or("{topic}-dlq", |known| &known.dead_letter);
+        // A pattern that makes the name too long is the only way to fail; the topic's own dead
+        // letters are then better than none.
+        Topic::new(pattern.replace("{topic}", topic.as_str())).unwrap_or_else(|_| topic.clone())
+    }
+
+    /// The components that an entry lists. For an internal type, those of the contract's entry
+    /// without a topic; `None` when it has none, so that manifests alone decide.
+    pub fn consumers(
+        &self,
+        contract: &ContractName,
+        ty: &EventType,
+        entry: Option<usize>,
+    ) -> Option<&BTreeSet<ComponentId>> {
+        let events = &self.get(contract)?.events;
+        let found = match entry {
+            Some(index) => events.get(index),
+            None => events.iter().find(|event| event.topic.is_none() && event.ty == *ty),
+        };
+        found.map(|event| &event.consumers)
+    }
+
+    /// Whether an active contract lists the component; only then do lists bind it.
+    pub fn names_component(&self, component: &ComponentId) -> bool {
+        self.iter().any(|contract| contract.events.iter().any(|e| e.consumers.contains(component)))
+    }
+
+    /// Zero when no contract is active.
+    pub fn longest_retention(&self) -> Duration {
+        let topics = self.iter().flat_map(|contract| &contract.topics);
+        topics.map(|topic| topic.retention).max().unwrap_or_default()
+    }
+
+    /// The example of a canonical type, from the contract asked for or the first that has one.
+    pub fn example(&self, ty: &str, contract: Option<&ContractName>) -> Option<Example> {
+        self.iter()
+            .filter(|candidate| contract.is_none_or(|name| candidate.name == *name))
+            .find_map(|contract| check::example(contract, ty))
+    }
+}
+
+impl Contract {
+    /// The dialect's rules for a topic.
+    pub fn topic(&self, name: &Topic) -> Option<&TopicRules> {
+        self.topics.iter().find(|topic| topic.name == *name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

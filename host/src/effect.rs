@@ -28,17 +28,16 @@ pub struct Publish {
     pub data: String,
 }
 
-/// A published event as it leaves the host: encoded by its contract, on its way to a pubsub.
+/// An event in its contract's dialect, ready for a pubsub.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
     pub pubsub: Pubsub,
     pub topic: Topic,
-    /// Stays the same when the publish is repeated.
+    /// The CloudEvent's id; the same in every attempt, so that receivers can drop repeats.
     pub id: String,
     pub content_type: String,
-    /// Trace context is inside, as attributes of the CloudEvent.
     pub payload: Bytes,
-    /// Events with the same one keep their order.
+    /// Events of one key keep their order; those without a key have none to keep.
     pub partition_key: Option<String>,
 }
 
