@@ -1,1 +1,235 @@
-//! Follows.
+//! Puts the parts together. The only place that names the backend and the database.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::Admin;
+use crate::backend::embedded::{Embedded, Options};
+use crate::catalog::Registry;
+use crate::catalog::load::{self, Offer};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::contract::Contracts;
+use crate::dispatch::order::Order;
+use crate::dispatch::report::Reporter;
+use crate::dispatch::{Dispatch, Parts};
+use crate::ingress::Ingress;
+use crate::ledger::{Ledger, LedgerOptions};
+use crate::problem::Problem;
+use crate::relay::Relay;
+use crate::runtime::{Sandbox, SandboxConfig};
+use crate::sweep::Sweep;
+use crate::telemetry::metrics::Metrics;
+
+/// A host with the embedded Dapr.
+pub struct App {
+    pub config: Config,
+    pub clock: Arc<dyn Clock>,
+    pub ledger: Ledger,
+    pub registry: Arc<Registry>,
+    pub embedded: Embedded,
+    pub metrics: Metrics,
+    dispatch: Dispatch,
+    ingress: Arc<Ingress>,
+    admin: Arc<Admin>,
+    /// Deliveries and effects in progress.
+    work: TaskTracker,
+    /// Loops that start new work: relay, sweep, and the embedded Dapr's deliveries.
+    loops: TaskTracker,
+    /// What work in progress still needs: the ledger's committer and the listeners.
+    services: TaskTracker,
+    /// Ends the loops and turns new events away.
+    stop: CancellationToken,
+    /// Ends the services, after the work is done.
+    close: CancellationToken,
+}
+
+/// Why a host cannot start: faults in files that people write, or something else.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{} problems", .0.len())]
+    Problems(Vec<Problem>),
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+impl App {
+    /// Opens the databases, compiles the components and wires everything; nothing runs yet.
+    pub async fn build(
+        config: Config,
+        contracts: Vec<PathBuf>,
+        offers: Vec<Offer>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let contracts = Contracts::load(&contracts).map_err(StartError::Problems)?;
+        let [work, loops, services] = std::array::from_fn(|_| TaskTracker::new());
+        let (stop, close) = (CancellationToken::new(), CancellationToken::new());
+        let ledger = open_ledger(&config, &services, &close).await?;
+        let embedded = open_embedded(&config, &contracts, &clock).await?;
+        let metrics = Metrics::new().context("the metrics cannot be set up")?;
+        let sandbox = Sandbox::new(SandboxConfig::default())?;
+        let catalog = load::load(contracts, offers, &sandbox, &ledger).await;
+        let registry = Arc::new(Registry::new(catalog.map_err(StartError::Problems)?));
+        let dispatch = Dispatch::new(Parts {
+            registry: Arc::clone(&registry),
+            ledger: ledger.clone(),
+            clock: Arc::clone(&clock),
+            reporter: Reporter { metrics: metrics.clone() },
+            order: Order::default(),
+            work: work.clone(),
+            stop: stop.clone(),
+        });
+        let ingress = Arc::new(Ingress {
+            service: config.service.clone(),
+            token: config.ingress.token.clone(),
+            max_body: config.ingress.max_body,
+            registry: Arc::clone(&registry),
+            dispatch: dispatch.clone(),
+            ledger: ledger.clone(),
+            metrics: metrics.clone(),
+            ready: AtomicBool::new(false),
+        });
+        let admin = Arc::new(Admin {
+            service: config.service.clone(),
+            token: config.admin.token.clone(),
+            registry: Arc::clone(&registry),
+            ledger: ledger.clone(),
+            clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
+        });
+        Ok(Self {
+            config,
+            clock,
+            ledger,
+            registry,
+            embedded,
+            metrics,
+            dispatch,
+            ingress,
+            admin,
+            work,
+            loops,
+            services,
+            stop,
+            close,
+        })
+    }
+
+    /// The routes that daprd calls.
+    pub fn ingress(&self) -> Router {
+        self.ingress.router()
+    }
+
+    /// The routes that people call.
+    pub fn admin(&self) -> Router {
+        self.admin.router()
+    }
+
+    /// Starts the relay, the sweep and the embedded Dapr, and reports healthy.
+    pub fn start(&self) {
+        let relay = Relay {
+            backend: Arc::new(self.embedded.clone()),
+            registry: Arc::clone(&self.registry),
+            ledger: self.ledger.clone(),
+            clock: Arc::clone(&self.clock),
+            metrics: self.metrics.clone(),
+            lease: self.config.relay.lease,
+            batch: self.config.relay.batch,
+            work: self.work.clone(),
+        };
+        let sweep = Sweep {
+            dispatch: self.dispatch.clone(),
+            registry: Arc::clone(&self.registry),
+            ledger: self.ledger.clone(),
+            clock: Arc::clone(&self.clock),
+            lease: self.config.ledger.lease,
+            work: self.work.clone(),
+        };
+        self.loops.spawn(relay.run(self.stop.clone()));
+        self.loops.spawn(sweep.run(self.stop.clone()));
+        self.ingress.set_ready(true);
+        self.embedded.start(self.ingress(), &self.loops, self.stop.clone());
+    }
+
+    /// Serves a router until the host stops.
+    pub fn serve(&self, listener: TcpListener, router: Router) {
+        let stop = self.close.clone();
+        let listener = listener.tap_io(|stream| {
+            // Answers are small; waiting to fill a packet would only delay them.
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "nodelay is not set");
+            }
+        });
+        self.services.spawn(async move {
+            let served = axum::serve(listener, router)
+                .with_graceful_shutdown(async move { stop.cancelled().await });
+            if let Err(error) = served.await {
+                tracing::error!(%error, "a listener failed");
+            }
+        });
+    }
+
+    /// Takes nothing new, finishes what is in progress, then closes the databases.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        for tasks in [&self.loops, &self.work] {
+            tasks.close();
+            tasks.wait().await;
+        }
+        self.ingress.set_ready(false);
+        self.close.cancel();
+        self.services.close();
+        self.services.wait().await;
+        self.embedded.close().await;
+    }
+
+    /// Waits until no delivery and no effect is in progress. New ones may start at once.
+    pub async fn drained(&self) {
+        self.work.close();
+        self.work.wait().await;
+        self.work.reopen();
+    }
+}
+
+async fn open_ledger(
+    config: &Config,
+    tasks: &TaskTracker,
+    close: &CancellationToken,
+) -> anyhow::Result<Ledger> {
+    let options = LedgerOptions {
+        max_page_count: config.ledger.max_page_count,
+        busy_timeout: config.ledger.busy_timeout,
+        ..LedgerOptions::at(config.ledger_file())
+    };
+    let opened = Ledger::open(options, tasks, close.clone()).await;
+    opened
+        .with_context(|| format!("the ledger {} cannot be opened", config.ledger_file().display()))
+}
+
+async fn open_embedded(
+    config: &Config,
+    contracts: &Contracts,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Embedded> {
+    let options = Options {
+        path: config.dapr_file(),
+        app_id: config.service.clone(),
+        pubsubs: contracts.iter().map(|contract| contract.pubsub.clone()).collect(),
+        app_token: config.ingress.token.clone(),
+        api_token: config.dapr.token.clone(),
+        clock: Arc::clone(clock),
+        retention: Options::RETENTION,
+    };
+    let opened = Embedded::open(options).await;
+    opened.with_context(|| {
+        format!("the embedded Dapr's {} cannot be opened", config.dapr_file().display())
+    })
+}

@@ -1,1 +1,65 @@
-//! Follows.
+//! The command line. Exit code 0: fine; 1: a finding or a failure; 2: wrong use.
+
+pub mod build;
+pub mod check;
+pub mod client;
+pub mod dev;
+pub mod emit;
+pub mod inspect;
+pub mod print;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::StartError;
+
+/// Runs event consumers as sandboxed WebAssembly components beside a Dapr sidecar.
+#[derive(Parser)]
+#[command(name = "wharf", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Dev(dev::Dev),
+    Emit(emit::Emit),
+    Check(check::Check),
+    Inspect(inspect::Inspect),
+}
+
+/// What a command found out: whether anything is wrong that a script should know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    Nothing,
+    Something,
+}
+
+/// Reads the arguments, runs the command and gives the exit code. clap itself exits with 2.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(cli.command)),
+        Err(error) => Err(anyhow::Error::from(error).into()),
+    };
+    match result {
+        Ok(Finding::Nothing) => ExitCode::SUCCESS,
+        Ok(Finding::Something) => ExitCode::FAILURE,
+        Err(error) => {
+            print::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<Finding, StartError> {
+    match command {
+        Command::Dev(dev) => Box::pin(dev.run()).await.map(|()| Finding::Nothing),
+        Command::Emit(emit) => Ok(emit.run().await.map(|()| Finding::Nothing)?),
+        Command::Check(check) => Ok(check.run()?),
+        Command::Inspect(inspect) => Ok(inspect.run()?),
+    }
+}

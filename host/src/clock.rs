@@ -1,7 +1,9 @@
-//! Time comes in as an argument, so that tests move it by hand and nothing waits for real.
+//! Time and randomness come in as an argument, so that tests move the one by hand, know the other,
+//! and nothing waits for real.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,12 +14,20 @@ use tokio::sync::watch;
 /// An instant in UTC. The ledger keeps it as microseconds since 1970.
 pub type Timestamp = DateTime<Utc>;
 
-/// Where the host's time comes from.
+/// The text for an instant: RFC 3339 in UTC, with microseconds.
+pub fn rfc3339(at: Timestamp) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
+}
+
+/// Where the host's time and randomness come from.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 
     /// Returns when `now()` has reached `at`. Cancel safe.
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()>;
+
+    /// 32 random bytes, drawn once per invocation.
+    fn draw(&self) -> [u8; 32];
 }
 
 /// The machine's clock.
@@ -34,6 +44,12 @@ impl Clock for SystemClock {
         let wait = (at - self.now()).to_std().unwrap_or(Duration::ZERO);
         Box::pin(tokio::time::sleep(wait))
     }
+
+    fn draw(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the operating system has randomness to give");
+        bytes
+    }
 }
 
 /// A clock that moves only when told. Tests advance it; sleepers wake in order of their time.
@@ -41,11 +57,16 @@ impl Clock for SystemClock {
 pub struct ManualClock {
     now: Arc<watch::Sender<Timestamp>>,
     sleepers: Arc<Mutex<BinaryHeap<Reverse<Timestamp>>>>,
+    drawn: Arc<AtomicU64>,
 }
 
 impl ManualClock {
     pub fn new(start: Timestamp) -> Self {
-        Self { now: Arc::new(watch::Sender::new(start)), sleepers: Arc::default() }
+        Self {
+            now: Arc::new(watch::Sender::new(start)),
+            sleepers: Arc::default(),
+            drawn: Arc::default(),
+        }
     }
 
     pub fn advance(&self, by: Duration) {
@@ -85,6 +106,14 @@ impl Clock for ManualClock {
                 std::future::pending::<()>().await;
             }
         })
+    }
+
+    /// Different every time, and the same in every run of a test.
+    fn draw(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        let number = self.drawn.fetch_add(1, Ordering::Relaxed);
+        bytes.iter_mut().zip(number.to_le_bytes()).for_each(|(byte, drawn)| *byte = drawn);
+        bytes
     }
 }
 

@@ -1,1 +1,234 @@
-//! Follows.
+//! What the operator decides. Every key has a default that is safe on a developer's machine and
+//! can be overridden by an environment variable: `[ingress] address` by `WHARF_INGRESS__ADDRESS`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+/// The whole configuration, by section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The name that `GET /health` and the embedded Dapr report; Dapr's app id.
+    pub service: String,
+    /// Where the ledger and the embedded Dapr keep their files.
+    pub data: PathBuf,
+    /// A folder whose sub-folders are contracts.
+    pub contracts: PathBuf,
+    /// A folder whose sub-folders are components.
+    pub components: PathBuf,
+    pub ingress: Ingress,
+    pub admin: Admin,
+    pub dapr: Dapr,
+    pub ledger: Ledger,
+    pub relay: Relay,
+}
+
+/// The listener that only daprd calls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ingress {
+    pub address: SocketAddr,
+    /// Bytes. A larger callback is kept as dead without its body: it would block its partition for ever.
+    pub max_body: usize,
+    /// Checked against the `dapr-api-token` header when set. Also `APP_API_TOKEN`.
+    pub token: Option<String>,
+}
+
+/// The listener that people and tools call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    pub address: SocketAddr,
+    /// Required beyond loopback.
+    pub token: Option<String>,
+}
+
+/// The embedded Dapr HTTP API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dapr {
+    pub address: SocketAddr,
+    /// Callers must send it as `dapr-api-token` when set. Also `DAPR_API_TOKEN`.
+    pub token: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ledger {
+    /// How long a parked delivery stays claimed by the host that runs it.
+    #[serde(with = "seconds")]
+    pub lease: Duration,
+    /// How long a write waits for another process that holds the database.
+    #[serde(with = "seconds")]
+    pub busy_timeout: Duration,
+    /// SQLite's `max_page_count`: the ledger refuses to grow past it. None: no limit.
+    pub max_page_count: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Relay {
+    /// How long an effect stays claimed by the host that performs it.
+    #[serde(with = "seconds")]
+    pub lease: Duration,
+    /// Effects claimed at once, 1 or more.
+    pub batch: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            service: "wharf".to_owned(),
+            data: PathBuf::from(".wharf"),
+            contracts: PathBuf::from("contracts"),
+            components: PathBuf::from("components"),
+            ingress: Ingress::default(),
+            admin: Admin::default(),
+            dapr: Dapr::default(),
+            ledger: Ledger::default(),
+            relay: Relay::default(),
+        }
+    }
+}
+
+impl Default for Ingress {
+    fn default() -> Self {
+        Self { address: loopback(8080), max_body: 16 << 20, token: None }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: loopback(8081), token: None }
+    }
+}
+
+impl Default for Dapr {
+    fn default() -> Self {
+        Self { address: loopback(3500), token: None }
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(60),
+            busy_timeout: Duration::from_secs(1),
+            max_page_count: None,
+        }
+    }
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(30), batch: 100 }
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+impl Config {
+    /// Defaults, then the file if one is given, then the environment.
+    pub fn load(file: Option<&Path>) -> Result<Self, Box<figment::Error>> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        figment
+            .merge(Env::raw().only(&["APP_API_TOKEN"]).map(|_| "ingress.token".into()))
+            .merge(Env::raw().only(&["DAPR_API_TOKEN"]).map(|_| "dapr.token".into()))
+            .merge(Env::prefixed("WHARF_").split("__"))
+            .extract()
+            .map_err(Box::new)
+            .and_then(Self::checked)
+    }
+
+    /// Refuses what would be unsafe or could not work.
+    fn checked(self) -> Result<Self, Box<figment::Error>> {
+        let refuse = |text: String| Err(Box::new(figment::Error::from(text)));
+        if !self.admin.address.ip().is_loopback() && self.admin.token.is_none() {
+            return refuse(format!(
+                "the admin listener {} is reachable from outside and has no token; set [admin] token \
+                 (WHARF_ADMIN__TOKEN) or listen on 127.0.0.1",
+                self.admin.address
+            ));
+        }
+        if self.relay.batch == 0 {
+            return refuse("[relay] batch is 0; give 1 or more".to_owned());
+        }
+        Ok(self)
+    }
+
+    /// The ledger's SQLite file.
+    pub fn ledger_file(&self) -> PathBuf {
+        self.data.join("ledger.db")
+    }
+
+    /// The embedded Dapr's SQLite file.
+    pub fn dapr_file(&self) -> PathBuf {
+        self.data.join("dapr.db")
+    }
+}
+
+/// Where a sidecar's HTTP API is, in the words of Dapr's own tools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaprEndpoint {
+    /// Without a slash at the end.
+    pub url: String,
+    pub token: Option<String>,
+}
+
+impl DaprEndpoint {
+    /// From `DAPR_HTTP_ENDPOINT`, else `DAPR_HTTP_PORT`, else port 3500 of this machine; the token
+    /// from `DAPR_API_TOKEN`.
+    #[expect(clippy::disallowed_methods, reason = "configuration is read in this file")]
+    pub fn load() -> Self {
+        let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let port = var("DAPR_HTTP_PORT").unwrap_or_else(|| "3500".to_owned());
+        let url = var("DAPR_HTTP_ENDPOINT").unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
+        Self { url: url.trim_end_matches('/').to_owned(), token: var("DAPR_API_TOKEN") }
+    }
+}
+
+/// Whether a caller gave the right token. Compares every byte, so that the time taken tells nothing.
+pub fn same_token(given: &[u8], token: &str) -> bool {
+    let differing = given.iter().zip(token.as_bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    given.len() == token.len() && differing == 0
+}
+
+mod seconds {
+    //! Durations as a number of seconds.
+
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(duration.as_secs_f64())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds)
+            .map_err(|_| de::Error::custom(format!("{seconds} is not a number of seconds")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_admin_listener_needs_a_token() {
+        let admin = Admin { address: SocketAddr::from(([0, 0, 0, 0], 8081)), token: None };
+        let error = Config { admin, ..Config::default() }.checked().unwrap_err();
+        assert!(error.to_string().contains("WHARF_ADMIN__TOKEN"), "{error}");
+    }
+}

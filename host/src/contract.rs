@@ -28,7 +28,7 @@ use self::pointer::Pointer;
 use self::schema::Schema;
 use self::version::{SchemaVersion, TypePattern, split_type};
 use crate::effect::Publish;
-use crate::event::WireEvent;
+use crate::event::{TopicOrigin, WireEvent};
 use crate::name::{ComponentId, ContractName, EventType, Pubsub, Topic};
 use crate::problem::Problem;
 use crate::retry::RetrySchedule;
@@ -188,6 +188,11 @@ impl Contracts {
     /// Understands a wire event, or says why not. Pure: the same bytes and arrival give the same.
     pub fn decode(&self, wire: &WireEvent) -> Decode {
         decode::decode(self, wire)
+    }
+
+    /// Turns an event away unread, for a reason that the caller knows.
+    pub fn refuse(&self, origin: &TopicOrigin, bytes: &[u8], reason: String) -> Unreadable {
+        decode::refuse(self, origin, bytes, reason)
     }
 
     /// Puts a canonical event into a contract's dialect and validates the result.

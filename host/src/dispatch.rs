@@ -1,1 +1,269 @@
-//! Follows.
+//! An event's way through the host: decode, hand to each component that wants it, commit, answer.
+//! The answer is SUCCESS only when the ledger has every delivery; whatever else happens, daprd
+//! sends the event again.
+
+pub mod answer;
+pub mod dead_letter;
+pub mod decide;
+pub mod internal;
+pub mod order;
+pub mod reads;
+pub mod report;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt as _, join_all};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::catalog::{Catalog, Registry};
+use crate::clock::Clock;
+use crate::contract::{Decode, Unreadable};
+use crate::event::{Arrival, Decoded, Origin, TopicOrigin, WireEvent};
+use crate::ledger::{ClaimedDelivery, Committed, Ledger, LedgerError};
+use crate::name::ComponentId;
+use crate::runtime::{Call, Component};
+use report::Reporter;
+
+use answer::Answer;
+use decide::Attempt;
+use order::{Order, Turn};
+use reads::LedgerReads;
+
+/// How long a delivery waits for a free place in its component before it is parked.
+const PERMIT_WAIT: Duration = Duration::from_millis(250);
+
+/// How often a handler runs again at once because a row that it read had changed by the commit.
+const FRESH_READS: u32 = 3;
+
+/// The pipeline. Cheap to clone.
+#[derive(Clone)]
+pub struct Dispatch {
+    parts: Arc<Parts>,
+}
+
+/// What the pipeline is made of.
+pub struct Parts {
+    pub registry: Arc<Registry>,
+    pub ledger: Ledger,
+    pub clock: Arc<dyn Clock>,
+    pub reporter: Reporter,
+    pub order: Order,
+    /// Work in progress: a stop waits for it.
+    pub work: TaskTracker,
+    /// Once cancelled, events are answered RETRY.
+    pub stop: CancellationToken,
+}
+
+/// One delivery on its way.
+struct Run {
+    catalog: Arc<Catalog>,
+    component: Arc<Component>,
+    decoded: Arc<Decoded>,
+    wire: Arc<WireEvent>,
+    turn: Option<Turn>,
+    /// The fence, when the delivery was parked.
+    claim: Option<i64>,
+    /// Attempts that failed before this one.
+    failed: u32,
+}
+
+impl Dispatch {
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
+    }
+
+    /// Takes an event from daprd. Its places behind earlier events of the same subjects are taken
+    /// before this returns; the answer comes when every delivery is durable. Dropping the answer
+    /// withdraws nothing.
+    pub fn receive(&self, wire: WireEvent) -> BoxFuture<'static, Answer> {
+        if self.parts.stop.is_cancelled() {
+            return futures::future::ready(Answer::Retry).boxed();
+        }
+        let catalog = self.parts.registry.snapshot();
+        let task = match catalog.contracts.decode(&wire) {
+            Decode::Event(decoded) => self.deliver_to_all(&catalog, *decoded, wire),
+            Decode::Unknown { topic, wire_type, .. } => {
+                self.parts.reporter.unknown(topic.as_ref(), &wire_type);
+                return futures::future::ready(Answer::Success).boxed();
+            }
+            Decode::Unreadable(unreadable) => {
+                let dispatch = self.clone();
+                async move { dispatch.bury(&catalog, wire, unreadable).await }.boxed()
+            }
+        };
+        let task = self.parts.work.spawn(task);
+        // A panic is a bug of the host; the event comes again.
+        async move { task.await.unwrap_or(Answer::Retry) }.boxed()
+    }
+
+    /// Keeps an event as dead that is not even to be decoded, with the reason.
+    pub fn refuse(
+        &self,
+        bytes: Bytes,
+        origin: TopicOrigin,
+        reason: String,
+    ) -> BoxFuture<'static, Answer> {
+        let (dispatch, catalog) = (self.clone(), self.parts.registry.snapshot());
+        let unreadable = catalog.contracts.refuse(&origin, &bytes, reason);
+        let arrival = Arrival { origin: Origin::Topic(origin), ..Arrival::default() };
+        let wire = WireEvent { bytes, arrival };
+        let task = async move { dispatch.bury(&catalog, wire, unreadable).await };
+        let task = self.parts.work.spawn(task);
+        async move { task.await.unwrap_or(Answer::Retry) }.boxed()
+    }
+
+    /// Runs a parked delivery that this host has claimed.
+    pub async fn resume(&self, claimed: ClaimedDelivery) {
+        let catalog = self.parts.registry.snapshot();
+        let decode = catalog.contracts.decode(&claimed.wire);
+        let component = catalog.component(&claimed.head.id.component).map(Arc::clone);
+        let submission = match (decode, component) {
+            (Decode::Event(decoded), Some(component)) => {
+                let (decoded, wire) = (Arc::new(*decoded), Arc::new(claimed.wire));
+                let run = self.queue(&catalog, component, decoded, wire);
+                let run = Run { claim: Some(claimed.claim), failed: claimed.attempts, ..run };
+                self.deliver(run).await;
+                return;
+            }
+            // A component that went away since the claim keeps its deliveries parked.
+            (Decode::Event(_), None) if claimed.head.id.component != ComponentId::none() => return,
+            (Decode::Event(decoded), _) => self.decide_at(&catalog).readable(claimed, &decoded),
+            (Decode::Unknown { wire_type, .. }, _) => {
+                let reason = format!("no active contract knows the type `{wire_type}`");
+                self.decide_at(&catalog).unreadable_again(claimed, reason)
+            }
+            (Decode::Unreadable(unreadable), _) => {
+                self.decide_at(&catalog).unreadable_again(claimed, unreadable.reason)
+            }
+        };
+        let head = submission.head.clone();
+        let committed = self.parts.ledger.commit(submission).await;
+        self.parts.reporter.buried(&head, &committed);
+    }
+
+    fn deliver_to_all(
+        &self,
+        catalog: &Arc<Catalog>,
+        decoded: Decoded,
+        wire: WireEvent,
+    ) -> BoxFuture<'static, Answer> {
+        let (decoded, wire) = (Arc::new(decoded), Arc::new(wire));
+        self.parts.reporter.received(&decoded);
+        let wanting = catalog.wanting(&decoded).map(Arc::clone);
+        let runs: Vec<_> = wanting
+            .map(|component| {
+                self.queue(catalog, component, Arc::clone(&decoded), Arc::clone(&wire))
+            })
+            .collect();
+        let dispatch = self.clone();
+        async move { Answer::all(join_all(runs.into_iter().map(|run| dispatch.deliver(run))).await) }
+            .boxed()
+    }
+
+    /// A new run, which has its place in the subject's order already.
+    fn queue(
+        &self,
+        catalog: &Arc<Catalog>,
+        component: Arc<Component>,
+        decoded: Arc<Decoded>,
+        wire: Arc<WireEvent>,
+    ) -> Run {
+        let subject = decoded.event.subject.as_deref();
+        let turn = subject
+            .filter(|_| component.manifest().order == crate::manifest::Order::Subject)
+            .map(|subject| self.parts.order.join(component.id(), subject));
+        Run { catalog: Arc::clone(catalog), component, decoded, wire, turn, claim: None, failed: 0 }
+    }
+
+    async fn deliver(&self, mut run: Run) -> Answer {
+        if let Some(turn) = &mut run.turn {
+            turn.come().await;
+        }
+        let started = Instant::now();
+        let committed = self.run(&run).await;
+        self.parts.reporter.delivered(&run.attempt(self), &committed, started.elapsed());
+        match committed {
+            Ok(_) => Answer::Success,
+            Err(_) => Answer::Retry,
+        }
+    }
+
+    /// Runs the handler and commits what it decided; again at once while its reads were stale.
+    async fn run(&self, run: &Run) -> Result<Committed, LedgerError> {
+        for again in 0..=FRESH_READS {
+            let Some(permit) = run.component.permit(PERMIT_WAIT).await else {
+                return self.parts.ledger.commit(run.attempt(self).saturated()).await;
+            };
+            let invocation = run.component.invoke(permit, run.call(self)).await;
+            self.parts.reporter.invoked(run.component.id(), &invocation);
+            let attempt = run.attempt(self);
+            let log = invocation.log.clone();
+            match self.parts.ledger.commit(attempt.submission(invocation)).await? {
+                Committed::Unexpected { .. } if again < FRESH_READS => {}
+                Committed::Unexpected { statement, expected, touched } => {
+                    let error = format!(
+                        "statement `{statement}` touched {touched} rows instead of {expected}, \
+                         also on fresh reads"
+                    );
+                    return self.parts.ledger.commit(attempt.failed(error, log)).await;
+                }
+                Committed::StatementFailed { statement, error } => {
+                    let error = format!("statement `{statement}` failed: {error}");
+                    return self.parts.ledger.commit(attempt.failed(error, log)).await;
+                }
+                committed => return Ok(committed),
+            }
+        }
+        Err(LedgerError::Unavailable("no attempt was made".to_owned()))
+    }
+
+    /// Keeps what cannot be decoded, with its bytes and the reason.
+    async fn bury(
+        &self,
+        catalog: &Arc<Catalog>,
+        wire: WireEvent,
+        unreadable: Unreadable,
+    ) -> Answer {
+        self.parts.reporter.unreadable(&unreadable);
+        let submission = self.decide_at(catalog).unreadable(Arc::new(wire), unreadable);
+        let head = submission.head.clone();
+        let committed = self.parts.ledger.commit(submission).await;
+        self.parts.reporter.buried(&head, &committed);
+        match committed {
+            Ok(_) => Answer::Success,
+            Err(_) => Answer::Retry,
+        }
+    }
+
+    fn decide_at<'a>(&self, catalog: &'a Catalog) -> decide::Undeliverable<'a> {
+        decide::Undeliverable { catalog, now: self.parts.clock.now() }
+    }
+}
+
+impl Run {
+    fn attempt(&self, dispatch: &Dispatch) -> Attempt<'_> {
+        Attempt {
+            catalog: &self.catalog,
+            component: &self.component,
+            decoded: &self.decoded,
+            wire: &self.wire,
+            claim: self.claim,
+            failed: self.failed,
+            now: dispatch.parts.clock.now(),
+        }
+    }
+
+    fn call(&self, dispatch: &Dispatch) -> Call {
+        Call {
+            decoded: Arc::clone(&self.decoded),
+            wire: Arc::clone(&self.wire),
+            attempt: self.failed + 1,
+            now: dispatch.parts.clock.now(),
+            seed: dispatch.parts.clock.draw(),
+            reads: Arc::new(LedgerReads(dispatch.parts.ledger.clone())),
+        }
+    }
+}

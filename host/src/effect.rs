@@ -28,16 +28,17 @@ pub struct Publish {
     pub data: String,
 }
 
-/// An event in its contract's dialect, ready for a pubsub.
+/// A published event as it leaves the host: encoded by its contract, on its way to a pubsub.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
     pub pubsub: Pubsub,
     pub topic: Topic,
-    /// The CloudEvent's id; the same in every attempt, so that receivers can drop repeats.
+    /// Stays the same when the publish is repeated.
     pub id: String,
     pub content_type: String,
+    /// Trace context is inside, as attributes of the CloudEvent.
     pub payload: Bytes,
-    /// Events of one key keep their order; those without a key have none to keep.
+    /// Events with the same one keep their order.
     pub partition_key: Option<String>,
 }
 

@@ -1,1 +1,54 @@
-//! Follows.
+//! Turns daprd's callbacks into events. Never answers 404 to a POST: daprd would take the event
+//! for done and drop it.
+
+pub mod bulk;
+pub mod events;
+pub mod health;
+pub mod reply;
+pub mod subscribe;
+pub mod token;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+
+use crate::catalog::Registry;
+use crate::dispatch::Dispatch;
+use crate::ledger::Ledger;
+use crate::telemetry::metrics::Metrics;
+
+/// What the callbacks need.
+pub struct Ingress {
+    pub service: String,
+    pub token: Option<String>,
+    /// Bytes; a larger body is kept as dead.
+    pub max_body: usize,
+    pub registry: Arc<Registry>,
+    pub dispatch: Dispatch,
+    pub ledger: Ledger,
+    pub metrics: Metrics,
+    /// False while starting, and after the drain of a stop.
+    pub ready: AtomicBool,
+}
+
+impl Ingress {
+    /// The routes that daprd calls. Everything but `/health` asks for the app token.
+    pub fn router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/dapr/config", get(subscribe::config))
+            .route("/dapr/subscribe", get(subscribe::subscriptions))
+            .route("/job/{*name}", post(events::job))
+            .fallback(events::receive)
+            .layer(axum::middleware::from_fn_with_state(Arc::clone(self), token::check))
+            .route("/health", get(health::health))
+            .layer(DefaultBodyLimit::disable())
+            .with_state(Arc::clone(self))
+    }
+
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+}

@@ -118,7 +118,7 @@ impl fmt::Display for Pattern {
 }
 
 /// What a component may do beyond computing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Grants {
     /// Event types that it may publish.
     pub publish: Vec<EventType>,
@@ -127,7 +127,9 @@ pub struct Grants {
 }
 
 /// How far a table is granted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
     Read,
@@ -189,10 +191,11 @@ impl fmt::Display for Database {
     }
 }
 
-/// How far one invocation may go, and how many may run at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How far one invocation may go, and how many may run at once. As JSON, times are in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Limits {
     /// Wall clock of one invocation, waiting for reads included.
+    #[serde(serialize_with = "units::as_seconds")]
     pub time: Duration,
     /// Bytes of linear memory and tables together.
     pub memory: usize,

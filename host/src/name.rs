@@ -122,6 +122,17 @@ name!(
     |text| !text.is_empty() && text.chars().count() <= 1024
 );
 
+impl Lane {
+    /// Names joined by `/`; a hash of them where that would be too long.
+    pub fn of(parts: &[&str]) -> Self {
+        let joined = parts.join("/");
+        Self::new(&joined).unwrap_or_else(|_| {
+            let parts: Vec<_> = parts.iter().map(|part| part.as_bytes()).collect();
+            Self(EventKey::of(&parts).to_string().into())
+        })
+    }
+}
+
 impl ComponentId {
     /// The owner of events that no component could be given.
     pub fn none() -> Self {

@@ -1,4 +1,7 @@
 //! One test binary for everything that goes through the front door.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[cfg(test)]
+mod audit;
 mod sandbox;
+mod tidy;

@@ -1,4 +1,6 @@
-//! What tests of the whole share: the built components and guests, by path.
+//! What tests of the whole share: the built components and guests by path, and a whole host.
+
+pub mod host;
 
 pub mod built {
     //! Paths of the components and guests as built for the sandbox, and [`foreach_guest`], by which

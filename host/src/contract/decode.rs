@@ -82,15 +82,39 @@ fn from_topic(contracts: &Contracts, bytes: &[u8], origin: &TopicOrigin) -> Deco
     };
     let attribute = |name| parsed.as_ref().ok().and_then(|parsed| parsed.attribute(name));
     Decode::Unreadable(Unreadable {
+        event_id: attribute("id").unwrap_or_default().to_owned(),
+        event_type: attribute("type").unwrap_or_default().to_owned(),
+        ..unreadable(place, refusal, origin, bytes)
+    })
+}
+
+/// Turns an event away unread, for a reason that the caller knows.
+pub fn refuse(
+    contracts: &Contracts,
+    origin: &TopicOrigin,
+    bytes: &[u8],
+    reason: String,
+) -> Unreadable {
+    let refusal = Refusal { reason, kind: UnreadableKind::Parse };
+    unreadable(Place::find(contracts, origin, None), refusal, origin, bytes)
+}
+
+fn unreadable(
+    place: Place<'_>,
+    refusal: Refusal,
+    origin: &TopicOrigin,
+    bytes: &[u8],
+) -> Unreadable {
+    Unreadable {
         reason: refusal.reason,
         kind: refusal.kind,
         key: place.key(origin, bytes),
         contract: place.contracts.first().map(|contract| contract.name.clone()),
-        event_id: attribute("id").unwrap_or_default().to_owned(),
-        event_type: attribute("type").unwrap_or_default().to_owned(),
+        event_id: String::new(),
+        event_type: String::new(),
         pubsub: place.pubsub,
         topic: place.topic,
-    })
+    }
 }
 
 /// Canonical JSON that the host wrote itself.

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+pub fn as_seconds<S: serde::Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(time.as_secs_f64())
+}
+
 /// `1s`, `250ms`, `2m`: a whole number and its unit.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let amount = split(text).and_then(|(number, unit)| match unit {

@@ -1,0 +1,50 @@
+//! Health for people and probes. Liveness looks at the process alone: a database that is away must
+//! not restart every pod.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::admin::Admin;
+use crate::ledger::Counts;
+
+/// `GET /health`: 200 with the ledger's counts, 503 when the ledger cannot be read.
+pub async fn health(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Value>) {
+    let (code, status, ledger) = match admin.ledger.counts().await {
+        Ok(counts) => (StatusCode::OK, "healthy", ledger(&counts)),
+        Err(error) => {
+            let error = json!({ "error": error.to_string() });
+            (StatusCode::SERVICE_UNAVAILABLE, "unhealthy", error)
+        }
+    };
+    let body = json!({
+        "status": status,
+        "service": admin.service,
+        "version": env!("CARGO_PKG_VERSION"),
+        "ledger": ledger,
+    });
+    (code, Json(body))
+}
+
+fn ledger(counts: &Counts) -> Value {
+    let components = counts
+        .components
+        .iter()
+        .map(|of| json!({ "component": of.component, "parked": of.parked, "dead": of.dead }));
+    json!({
+        "components": components.collect::<Vec<_>>(),
+        "outbox": {
+            "waiting": counts.outbox_waiting,
+            "dead": counts.outbox_dead,
+            "oldest": counts.outbox_oldest,
+        },
+    })
+}
+
+/// `GET /health/live`: the process answers.
+pub async fn live() -> Json<Value> {
+    Json(json!({ "status": "alive" }))
+}

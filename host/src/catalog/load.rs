@@ -1,0 +1,176 @@
+//! Makes a catalog from component folders and contracts: reads, checks, compiles. Every fault is
+//! collected, so that one run shows them all.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::catalog::Catalog;
+use crate::contract::Contracts;
+use crate::grant;
+use crate::ledger::{Ledger, Migration};
+use crate::manifest::{Database, Manifest};
+use crate::problem::Problem;
+use crate::runtime::{Component, Sandbox};
+
+/// A component as its files offer it, read but not yet trusted.
+pub struct Offer {
+    /// The manifest's file, for messages.
+    pub file: PathBuf,
+    pub manifest: Manifest,
+    pub wasm: Vec<u8>,
+    pub migrations: Vec<Script>,
+    /// SHA-256 of wasm, manifest and migrations, hexadecimal.
+    pub digest: String,
+}
+
+/// A migration and the file that it was read from.
+pub struct Script {
+    pub file: PathBuf,
+    pub migration: Migration,
+}
+
+/// The sub-folders that hold a `component.toml`, by name.
+pub fn component_folders(folder: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
+    folders_with(folder, "component.toml")
+}
+
+/// The sub-folders that hold a `contract.toml`, by name.
+pub fn contract_folders(folder: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
+    folders_with(folder, "contract.toml")
+}
+
+fn folders_with(folder: &Path, file: &str) -> Result<Vec<PathBuf>, Vec<Problem>> {
+    let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
+    let mut folders: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join(file).is_file())
+        .collect();
+    folders.sort();
+    Ok(folders)
+}
+
+/// Reads a component's manifest.
+pub fn read_manifest(folder: &Path) -> Result<Manifest, Vec<Problem>> {
+    let file = folder.join("component.toml");
+    let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
+    Manifest::parse(&file, &text)
+}
+
+/// What is wrong with a component's SQL and migrations, without its wasm and without a database.
+pub fn check(folder: &Path, manifest: &Manifest) -> Vec<Problem> {
+    let statements = manifest.sql.iter().map(|(name, statement)| {
+        grant::statement(manifest, name, statement, Database::Sqlite).err()
+    });
+    let scripts = match migrations(folder, manifest) {
+        Ok(scripts) => scripts,
+        Err(problems) => return problems,
+    };
+    let scripts = scripts.iter().map(|Script { file, migration }| {
+        grant::migration(manifest, file, &migration.sql, Database::Sqlite).err()
+    });
+    statements.chain(scripts).flatten().flatten().collect()
+}
+
+/// Reads what a component's folder and its built wasm offer.
+pub fn read(folder: &Path, wasm: &Path) -> Result<Offer, Vec<Problem>> {
+    let file = folder.join("component.toml");
+    let manifest = read_manifest(folder)?;
+    let text = std::fs::read(&file).map_err(|error| unreadable(&file, &error))?;
+    let built = std::fs::read(wasm).map_err(|error| {
+        let problem =
+            Problem::in_file(&file, format!("its wasm {} cannot be read: {error}", wasm.display()));
+        let help =
+            manifest.build.as_ref().map(|build| format!("build it with `{}`", build.command));
+        vec![problem.help(help.unwrap_or_else(|| "put the built component there".to_owned()))]
+    })?;
+    let migrations = migrations(folder, &manifest)?;
+    let mut hasher = Sha256::new();
+    let scripts = migrations.iter().map(|script| script.migration.sql.as_bytes());
+    for part in [built.as_slice(), text.as_slice()].into_iter().chain(scripts) {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let digest = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Offer { file, manifest, wasm: built, migrations, digest })
+}
+
+/// The scripts of each migrations folder, for SQLite, in the order of their names.
+fn migrations(folder: &Path, manifest: &Manifest) -> Result<Vec<Script>, Vec<Problem>> {
+    let mut all = Vec::new();
+    for set in &manifest.migrations {
+        let scripts = folder.join(set).join("sqlite");
+        if !scripts.is_dir() {
+            continue;
+        }
+        let entries = std::fs::read_dir(&scripts).map_err(|error| unreadable(&scripts, &error))?;
+        let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "sql"));
+        files.sort();
+        for file in files {
+            all.push(migration(folder, set, &file)?);
+        }
+    }
+    Ok(all)
+}
+
+/// A set is named by the folder that holds it, so that components can share one.
+fn migration(folder: &Path, set: &Path, file: &Path) -> Result<Script, Vec<Problem>> {
+    let sql = std::fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
+    let owner = folder.join(set);
+    let owner = owner.canonicalize().unwrap_or(owner);
+    let owner = owner.parent().and_then(Path::file_name).unwrap_or_default();
+    let name = file.file_name().unwrap_or_default();
+    let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
+    let migration = Migration { set: text(owner), name: text(name), sql };
+    Ok(Script { file: file.to_owned(), migration })
+}
+
+/// Compiles the offers, applies their migrations, and puts everything together.
+pub async fn load(
+    contracts: Contracts,
+    offers: Vec<Offer>,
+    sandbox: &Sandbox,
+    ledger: &Ledger,
+) -> Result<Catalog, Vec<Problem>> {
+    let (mut components, mut problems) = (Vec::new(), Vec::new());
+    for offer in offers {
+        match component(offer, sandbox, ledger).await {
+            Ok(component) => components.push(component),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() { Ok(Catalog::new(contracts, components)) } else { Err(problems) }
+}
+
+async fn component(
+    offer: Offer,
+    sandbox: &Sandbox,
+    ledger: &Ledger,
+) -> Result<Component, Vec<Problem>> {
+    let Offer { file, manifest, wasm, migrations, digest } = offer;
+    let fault = |message: String| vec![Problem::in_file(&file, message)];
+    for Script { file, migration } in &migrations {
+        grant::migration(&manifest, file, &migration.sql, Database::Sqlite)?;
+    }
+    let migrations: Vec<_> = migrations.into_iter().map(|script| script.migration).collect();
+    let applied = ledger.migrate(&migrations).await.map_err(|error| fault(error.to_string()))?;
+    if !applied.is_empty() {
+        tracing::info!(component = %manifest.name, ?applied, "migrations applied");
+    }
+    for (name, statement) in &manifest.sql {
+        let permitted = grant::statement(&manifest, name, statement, Database::Sqlite)?;
+        let prepared = ledger.prepare(&permitted.sql).await;
+        prepared.map_err(|error| fault(format!("[sql.{name}]: {error}")))?;
+    }
+    // Compiling takes a while and must not hold up the runtime's other work.
+    let sandbox = sandbox.clone();
+    let compiled = tokio::task::spawn_blocking(move || sandbox.load(manifest, &wasm, digest)).await;
+    compiled
+        .map_err(|error| fault(format!("compiling it failed: {error}")))?
+        .map_err(|error| fault(error.to_string()))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Vec<Problem> {
+    vec![Problem::in_file(path, format!("cannot be read: {error}"))]
+}

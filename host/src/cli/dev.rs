@@ -1,0 +1,165 @@
+//! `wharf dev`: builds the components and runs everything on this machine, with no broker and no
+//! sidecar.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::{App, StartError};
+use crate::catalog::load;
+use crate::cli::emit;
+use crate::cli::{build, print};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::telemetry;
+
+/// Build the components and run everything here, with an embedded Dapr and a SQLite ledger
+///
+/// Run it where `components/` and `contracts/` are. It listens on 127.0.0.1: 8080 for callbacks,
+/// 8081 for people, 3500 as Dapr. Ctrl-C stops it; the next start finds its data.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  wharf dev
+  wharf dev --data /tmp/try        keep the data elsewhere
+  WHARF_DAPR__ADDRESS=127.0.0.1:3501 wharf dev   when port 3500 is taken")]
+pub struct Dev {
+    /// Where the ledger and the embedded Dapr keep their files [default: .wharf]
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Use the components as they were built before
+    #[arg(long)]
+    no_build: bool,
+    /// A configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// The three listeners, bound before anything is built, so that a port in use is said at once.
+struct Listeners {
+    ingress: TcpListener,
+    admin: TcpListener,
+    dapr: TcpListener,
+}
+
+impl Dev {
+    /// Runs until Ctrl-C or SIGTERM.
+    pub async fn run(self) -> Result<(), StartError> {
+        telemetry::init();
+        let mut config =
+            Config::load(self.config.as_deref()).map_err(|error| anyhow!("{error}"))?;
+        if let Some(data) = self.data {
+            config.data = data;
+        }
+        let _lock = lock(&config.data)?;
+        let listeners = Listeners::bind(&config).await?;
+        let folders = load::component_folders(&config.components).map_err(StartError::Problems)?;
+        let contracts = load::contract_folders(&config.contracts).map_err(StartError::Problems)?;
+        let offers = offers(folders, !self.no_build).await?;
+        let app = App::build(config, contracts, offers, Arc::new(SystemClock)).await?;
+        run(&app, listeners).await.map_err(StartError::Other)
+    }
+}
+
+async fn offers(folders: Vec<PathBuf>, build: bool) -> Result<Vec<load::Offer>, StartError> {
+    let mut found = Vec::new();
+    for folder in folders {
+        let manifest = load::read_manifest(&folder).map_err(StartError::Problems)?;
+        found.push((folder, manifest));
+    }
+    let built = build::components(&found, build).await?;
+    let offers = found.iter().zip(&built).map(|((folder, _), wasm)| load::read(folder, wasm));
+    offers.collect::<Result<_, _>>().map_err(StartError::Problems)
+}
+
+async fn run(app: &App, listeners: Listeners) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let Listeners { ingress, admin, dapr } = listeners;
+    greet(app, ingress.local_addr()?, admin.local_addr()?, dapr.local_addr()?);
+    app.serve(ingress, app.ingress());
+    app.serve(admin, app.admin());
+    app.serve(dapr, app.embedded.router());
+    app.start();
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    print::note("stopping: finishing what is in progress (Ctrl-C again to give up on it)");
+    tokio::select! {
+        () = app.stop() => print::note("stopped"),
+        _ = interrupt.recv() => print::note("given up; unfinished events come again at the next start"),
+    }
+    Ok(())
+}
+
+fn greet(app: &App, ingress: SocketAddr, admin: SocketAddr, dapr: SocketAddr) {
+    let components = app.registry.snapshot();
+    let names: Vec<_> = components.components().map(|component| component.id().as_str()).collect();
+    print::line(format!(
+        "wharf {} runs {} on this machine\n\n  \
+         dapr     http://{dapr}   publish here, as to a sidecar\n  \
+         ingress  http://{ingress}   what daprd would call\n  \
+         admin    http://{admin}   /deliveries /components /metrics /health\n  \
+         data     {}\n\nTry, in another terminal:",
+        env!("CARGO_PKG_VERSION"),
+        names.join(", "),
+        app.config.data.display(),
+    ));
+    print::line(emit::suggestion(&components.contracts, dapr));
+    print::line(format!("  curl http://{admin}/deliveries\n"));
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            ingress: bind(config.ingress.address, "ingress", "WHARF_INGRESS__ADDRESS").await?,
+            admin: bind(config.admin.address, "admin", "WHARF_ADMIN__ADDRESS").await?,
+            dapr: bind(config.dapr.address, "Dapr", "WHARF_DAPR__ADDRESS").await?,
+        })
+    }
+}
+
+async fn bind(address: SocketAddr, what: &str, variable: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "the {what} listener cannot have {address}; stop what uses that port, or give another \
+             address with {variable}=127.0.0.1:PORT"
+        )
+    })
+}
+
+/// One host at a time may use a data folder. The lock goes with the process, however it ends.
+fn lock(folder: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
+    let path = folder.join("lock");
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0)?;
+            file.rewind()?;
+            write!(file, "{}", std::process::id())?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder)?;
+            Err(anyhow!(
+                "another `wharf dev` (process {holder}) uses {}; stop it, or give this one a folder \
+                 of its own with --data FOLDER",
+                folder.display()
+            ))
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+        }
+    }
+}

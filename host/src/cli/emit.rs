@@ -1,0 +1,107 @@
+//! `wharf emit`: publishes a contract's example event, with a fresh id and time, as any producer
+//! would: through the Dapr API.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use serde_json::Value;
+
+use crate::app::StartError;
+use crate::catalog::load;
+use crate::cli::client::DaprClient;
+use crate::cli::print;
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::{Config, DaprEndpoint};
+use crate::contract::{Contracts, Example};
+use crate::name::ContractName;
+
+/// Publish an example event through the Dapr API
+///
+/// The event is the contract's own example for the type, with a fresh id and time.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  wharf emit com.todo.task.created.v1
+  wharf emit com.todo.task.created.v1 --data '{\"task_id\":\"1\",\"user_id\":\"ann\"}'
+  DAPR_HTTP_PORT=3501 wharf emit com.todo.task.completed.v1")]
+pub struct Emit {
+    /// The event type, such as com.todo.task.created.v1
+    #[arg(value_name = "TYPE")]
+    ty: String,
+    /// The contract whose example to take, when several know the type
+    #[arg(long, value_name = "CONTRACT")]
+    contract: Option<ContractName>,
+    /// JSON to publish as the event's data instead of the example's
+    #[arg(long, value_name = "JSON")]
+    data: Option<String>,
+    /// Where the contracts are [default: contracts]
+    #[arg(long, value_name = "FOLDER")]
+    contracts: Option<PathBuf>,
+    /// Print what was published as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Emit {
+    pub async fn run(self) -> Result<(), StartError> {
+        let config = Config::load(None).map_err(|error| anyhow!("{error}"))?;
+        let folder = self.contracts.unwrap_or(config.contracts);
+        let folders = load::contract_folders(&folder).map_err(StartError::Problems)?;
+        let contracts = Contracts::load(&folders).map_err(StartError::Problems)?;
+        let example = contracts
+            .example(&self.ty, self.contract.as_ref())
+            .ok_or_else(|| unknown(&contracts, &self.ty))?;
+        let data = self.data.map(|data| serde_json::from_str(&data)).transpose();
+        let data: Option<Value> = data.context("--data is not JSON")?;
+        let example = fresh(example, data);
+        let client = DaprClient::new(DaprEndpoint::load());
+        let (pubsub, topic) = (example.pubsub.as_str(), example.topic.as_str());
+        client.publish(pubsub, topic, example.content_type, example.value.to_string()).await?;
+        if self.json {
+            print::json(&example.value)?;
+        } else {
+            let id = example.value.get("id").and_then(Value::as_str).unwrap_or_default();
+            print::line(format!("published {id} ({}) to {pubsub}/{topic}", self.ty));
+        }
+        Ok(())
+    }
+}
+
+/// A curl command and an emit command for the first event type that has an example.
+pub fn suggestion(contracts: &Contracts, dapr: SocketAddr) -> String {
+    let types = contracts.iter().flat_map(|contract| &contract.events).map(|entry| &entry.ty);
+    let first = types.into_iter().find_map(|ty| Some((ty, contracts.example(ty.as_str(), None)?)));
+    let Some((ty, example)) = first else { return String::new() };
+    let example = fresh(example, None);
+    let port = match dapr.port() {
+        3500 => String::new(),
+        port => format!("DAPR_HTTP_PORT={port} "),
+    };
+    format!(
+        "  {port}cargo wharf emit {ty}\n  \
+         curl -i http://{dapr}/v1.0/publish/{}/{} -H 'content-type: {}' -d '{}'",
+        example.pubsub, example.topic, example.content_type, example.value
+    )
+}
+
+fn fresh(mut example: Example, data: Option<Value>) -> Example {
+    let id = uuid::Builder::from_random_bytes(
+        SystemClock.draw().first_chunk().copied().unwrap_or_default(),
+    );
+    let time = SystemClock.now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    if let Some(event) = example.value.as_object_mut() {
+        let id = id.into_uuid().to_string();
+        event.extend([("id".to_owned(), id.into()), ("time".to_owned(), time.into())]);
+        event.extend(data.map(|data| ("data".to_owned(), data)));
+    }
+    example
+}
+
+fn unknown(contracts: &Contracts, ty: &str) -> anyhow::Error {
+    let types = contracts.iter().flat_map(|contract| &contract.events).map(|entry| &entry.ty);
+    let mut types: Vec<_> = types.map(|ty| ty.to_string()).collect();
+    types.sort();
+    types.dedup();
+    anyhow!("no contract has an example of `{ty}`; the types are:\n  {}", types.join("\n  "))
+}

@@ -1,0 +1,58 @@
+//! Everything a command prints goes through here.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one module that prints")]
+
+use miette::{LabeledSpan, NamedSource, Report};
+use serde::Serialize;
+
+use crate::app::StartError;
+use crate::problem::Problem;
+
+/// A line of what the command found.
+pub fn line(text: impl std::fmt::Display) {
+    println!("{text}");
+}
+
+/// What the command found, for programs.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// What the command is doing, on stderr.
+pub fn note(text: impl std::fmt::Display) {
+    eprintln!("{text}");
+}
+
+/// Why the command failed.
+pub fn error(error: &StartError) {
+    match error {
+        StartError::Problems(found) => problems(found),
+        StartError::Other(error) => eprintln!("error: {error:#}"),
+    }
+}
+
+/// Each fault with the lines around it, then how many there are.
+pub fn problems(problems: &[Problem]) {
+    for problem in problems {
+        match std::fs::read_to_string(&problem.file) {
+            Ok(text) if problem.span.is_some() => eprintln!("{:?}", pointed(problem, text)),
+            _ => eprintln!("error: {problem}\n"),
+        }
+    }
+    match problems {
+        [_] => eprintln!("1 problem"),
+        _ => eprintln!("{} problems", problems.len()),
+    }
+}
+
+fn pointed(problem: &Problem, text: String) -> Report {
+    let span = problem.span.clone().unwrap_or_default();
+    let mut diagnostic = miette::MietteDiagnostic::new(problem.message.clone())
+        .with_label(LabeledSpan::at(span, "here"));
+    if let Some(help) = &problem.help {
+        diagnostic = diagnostic.with_help(help.clone());
+    }
+    let name = problem.file.display().to_string();
+    Report::from(diagnostic).with_source_code(NamedSource::new(name, text))
+}

@@ -1,0 +1,77 @@
+//! Events that no topic carries: they enter the ledger as parked deliveries that are due now, in
+//! the transaction of the commit that made them.
+
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::clock::Timestamp;
+use crate::contract::Decode;
+use crate::delivery::{DeliveryHead, DeliveryId};
+use crate::event::{Arrival, Decoded, Event, Origin, WireEvent};
+use crate::ledger::NewDelivery;
+use crate::manifest::Order;
+use crate::runtime::Component;
+
+/// One delivery for each component that wants the event.
+pub fn deliveries(
+    catalog: &Catalog,
+    event: &Event,
+    cause: &Arrival,
+    now: Timestamp,
+) -> Vec<NewDelivery> {
+    let Ok(json) = serde_json::to_vec(event) else {
+        tracing::error!(event = event.id, "an internal event cannot be written as JSON");
+        return Vec::new();
+    };
+    let wire = Arc::new(WireEvent {
+        bytes: json.into(),
+        arrival: Arrival { origin: Origin::Internal, ..cause.clone() },
+    });
+    match catalog.contracts.decode(&wire) {
+        Decode::Event(decoded) => of_decoded(catalog, &decoded, &wire, now),
+        Decode::Unknown { wire_type, .. } => {
+            tracing::error!(event = event.id, ty = wire_type, "an internal event has no contract");
+            Vec::new()
+        }
+        Decode::Unreadable(unreadable) => {
+            tracing::error!(
+                event = event.id,
+                reason = unreadable.reason,
+                "an internal event is unreadable"
+            );
+            Vec::new()
+        }
+    }
+}
+
+/// The same for an event that is decoded already.
+pub fn of_decoded(
+    catalog: &Catalog,
+    decoded: &Decoded,
+    wire: &Arc<WireEvent>,
+    now: Timestamp,
+) -> Vec<NewDelivery> {
+    let wanting = catalog.wanting(decoded);
+    wanting
+        .map(|component| NewDelivery {
+            head: head(component, decoded, now),
+            wire: Arc::clone(wire),
+        })
+        .collect()
+}
+
+/// What the ledger says of a delivery of `decoded` to `component`.
+pub fn head(component: &Component, decoded: &Decoded, now: Timestamp) -> DeliveryHead {
+    DeliveryHead {
+        id: DeliveryId { component: component.id().clone(), key: decoded.key },
+        subject: decoded.event.subject.clone(),
+        ordered: component.manifest().order == Order::Subject && decoded.event.subject.is_some(),
+        contract: Some(decoded.event.contract.clone()),
+        pubsub: decoded.pubsub.clone(),
+        topic: decoded.topic.clone(),
+        digest: component.digest().to_owned(),
+        event_id: decoded.event.id.clone(),
+        event_type: decoded.event.ty.to_string(),
+        received_at: now,
+    }
+}

@@ -1,0 +1,137 @@
+//! What is counted and logged of a delivery: one line when it is finished, never its payload.
+
+use std::time::Duration;
+
+use crate::contract::{Unreadable, UnreadableKind};
+use crate::delivery::DeliveryHead;
+use crate::dispatch::decide::Attempt;
+use crate::event::Decoded;
+use crate::ledger::{Committed, LedgerError};
+use crate::name::{ComponentId, Topic};
+use crate::runtime::Invocation;
+use crate::telemetry::metrics::{self, Metrics};
+
+/// Turns what happened into metrics and log lines.
+#[derive(Clone)]
+pub struct Reporter {
+    pub metrics: Metrics,
+}
+
+impl Reporter {
+    /// An event came in and was understood.
+    pub fn received(&self, decoded: &Decoded) {
+        if let Some((expected, actual)) = &decoded.version_mismatch {
+            let topic = text(decoded.topic.as_ref());
+            let labels = [("topic", topic), ("expected", expected), ("actual", actual)];
+            self.metrics.count(metrics::SCHEMA_MISMATCHES, &labels, 1);
+            tracing::warn!(
+                event = decoded.event.id,
+                topic,
+                expected,
+                actual,
+                "another schema version"
+            );
+        }
+    }
+
+    /// An event of a type that no contract knows: shared topics carry other people's events.
+    pub fn unknown(&self, topic: Option<&Topic>, ty: &str) {
+        self.metrics.count(metrics::UNKNOWN, &[("topic", text(topic))], 1);
+        tracing::debug!(topic = text(topic), ty, "no contract knows this type; acknowledged");
+    }
+
+    /// An event that could not be decoded.
+    pub fn unreadable(&self, unreadable: &Unreadable) {
+        let topic = text(unreadable.topic.as_ref());
+        self.metrics.count(metrics::UNREADABLE, &[("topic", topic)], 1);
+        match &unreadable.kind {
+            UnreadableKind::Parse | UnreadableKind::Type => {}
+            UnreadableKind::Schema { version } => {
+                let labels = [("topic", topic), ("schema_version", version)];
+                self.metrics.count(metrics::SCHEMA_ERRORS, &labels, 1);
+            }
+            UnreadableKind::Version { expected, actual } => {
+                let labels = [("topic", topic), ("expected", expected), ("actual", actual)];
+                self.metrics.count(metrics::SCHEMA_MISMATCHES, &labels, 1);
+            }
+        }
+    }
+
+    /// The sandbox is through with one run.
+    pub fn invoked(&self, component: &ComponentId, invocation: &Invocation) {
+        let labels = [("component", component.as_str())];
+        self.metrics.time(metrics::SANDBOX_DURATION, &labels, invocation.duration);
+        self.metrics.count(metrics::FUEL, &labels, invocation.fuel);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a histogram's buckets are megabytes apart"
+        )]
+        self.metrics.observe(metrics::MEMORY, &labels, invocation.memory as f64);
+    }
+
+    /// A delivery is durable, or could not be made so.
+    pub fn delivered(
+        &self,
+        attempt: &Attempt<'_>,
+        committed: &Result<Committed, LedgerError>,
+        took: Duration,
+    ) {
+        let component = attempt.component.id().as_str();
+        let ty = attempt.decoded.event.ty.as_str();
+        let labels = [("consumer", component), ("event_type", ty)];
+        match committed {
+            Ok(Committed::Repeat(_)) => {
+                self.metrics.count(metrics::REPEATS, &[("component", component)], 1);
+            }
+            Ok(Committed::Done) => self.consumed(attempt, took),
+            Ok(Committed::Parked { behind: true }) | Err(_) => {}
+            Ok(_) => self.metrics.count(metrics::PROCESSING_ERRORS, &labels, 1),
+        }
+        line(&attempt.head(), committed, attempt.failed + 1, took);
+    }
+
+    /// An event that no component ran for is kept.
+    pub fn buried(&self, head: &DeliveryHead, committed: &Result<Committed, LedgerError>) {
+        if let Ok(Committed::Repeat(_)) = committed {
+            let component = head.id.component.as_str();
+            self.metrics.count(metrics::REPEATS, &[("component", component)], 1);
+        }
+        line(head, committed, 1, Duration::ZERO);
+    }
+
+    fn consumed(&self, attempt: &Attempt<'_>, took: Duration) {
+        let consumer = ("consumer", attempt.component.id().as_str());
+        let ty = ("event_type", attempt.decoded.event.ty.as_str());
+        let topic = ("topic", text(attempt.decoded.topic.as_ref()));
+        self.metrics.count(metrics::CONSUMED, &[topic, consumer, ty], 1);
+        self.metrics.time(metrics::PROCESSING_DURATION, &[consumer, ty], took);
+    }
+}
+
+fn text(topic: Option<&Topic>) -> &str {
+    topic.map_or("", Topic::as_str)
+}
+
+fn line(
+    head: &DeliveryHead,
+    committed: &Result<Committed, LedgerError>,
+    attempt: u32,
+    took: Duration,
+) {
+    let outcome = match committed {
+        Ok(Committed::Done) => "done",
+        Ok(Committed::Parked { behind: false }) => "parked",
+        Ok(Committed::Parked { behind: true }) => "parked behind its subject",
+        Ok(Committed::Dead) => "dead",
+        Ok(Committed::Repeat(_)) => "repeat",
+        Ok(Committed::Superseded) => "superseded",
+        Ok(Committed::StatementFailed { .. } | Committed::Unexpected { .. }) => "failed",
+        Err(error) => {
+            tracing::warn!(delivery = %head.id, event = head.event_id, %error, "not durable; RETRY");
+            return;
+        }
+    };
+    let ty = head.event_type.as_str();
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    tracing::info!(delivery = %head.id, event = head.event_id, ty, outcome, attempt, micros, "delivery");
+}

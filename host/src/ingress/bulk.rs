@@ -1,0 +1,97 @@
+//! Bulk deliveries: one callback with many events, and a status for each in the answer. An entry
+//! that is missing there would be sent again.
+
+use std::collections::HashMap;
+
+use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::future::join_all;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::dispatch::answer::Answer;
+use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
+use crate::ingress::Ingress;
+use crate::ingress::reply::BulkReply;
+use crate::name::{Pubsub, Topic};
+use crate::telemetry::metrics;
+
+/// daprd's bulk envelope.
+#[derive(Deserialize)]
+pub struct Envelope<'a> {
+    pubsubname: Option<String>,
+    topic: Option<String>,
+    #[serde(borrow)]
+    entries: Vec<Entry<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry<'a> {
+    entry_id: String,
+    #[serde(borrow)]
+    event: &'a RawValue,
+    #[serde(default)]
+    metadata: Option<HashMap<String, String>>,
+}
+
+/// The envelope, if it is one: daprd labels a bulk `application/json` and a single event
+/// `application/cloudevents+json`.
+pub fn envelope<'a>(headers: &HeaderMap, body: &'a Bytes) -> Option<Envelope<'a>> {
+    let content_type = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    let labelled = content_type.starts_with(b"application/json");
+    labelled.then(|| serde_json::from_slice(body).ok()).flatten()
+}
+
+/// Hands each entry on, in the order of the batch.
+pub async fn receive(
+    ingress: &Ingress,
+    path: String,
+    body: &Bytes,
+    envelope: Envelope<'_>,
+) -> BulkReply {
+    let origin = TopicOrigin {
+        path,
+        pubsub: envelope.pubsubname.as_deref().and_then(|name| Pubsub::new(name).ok()),
+        topic: envelope.topic.as_deref().and_then(|name| Topic::new(name).ok()),
+        ..TopicOrigin::default()
+    };
+    // Every entry takes its place in order before the first one is awaited.
+    let answers: Vec<_> = envelope
+        .entries
+        .iter()
+        .map(|entry| ingress.dispatch.receive(wire(body, entry, &origin)))
+        .collect();
+    let ids: Vec<_> = envelope.entries.into_iter().map(|entry| entry.entry_id).collect();
+    BulkReply(ids.into_iter().zip(join_all(answers).await).collect())
+}
+
+/// daprd posts to `/` the entries that match no route of a subscription: nobody asked for them.
+pub fn unrouted(ingress: &Ingress, envelope: &Envelope<'_>) -> BulkReply {
+    let count = envelope.entries.len();
+    ingress.metrics.count(metrics::UNROUTED, &[], u64::try_from(count).unwrap_or(u64::MAX));
+    tracing::warn!(count, topic = envelope.topic, "entries without a route are acknowledged");
+    let ids = envelope.entries.iter().map(|entry| entry.entry_id.clone());
+    BulkReply(ids.map(|id| (id, Answer::Success)).collect())
+}
+
+fn wire(body: &Bytes, entry: &Entry<'_>, origin: &TopicOrigin) -> WireEvent {
+    let metadata = |name: &str| entry.metadata.as_ref()?.get(name).cloned();
+    let position = metadata("__partition").zip(metadata("__offset"));
+    let origin = TopicOrigin {
+        position: position.map(|(partition, offset)| format!("{partition}/{offset}")),
+        ..origin.clone()
+    };
+    let arrival = Arrival { origin: Origin::Topic(origin), traceparent: None, tracestate: None };
+    WireEvent { bytes: payload(body, entry.event), arrival }
+}
+
+/// A CloudEvent stands as an object, and stays a slice of the body; a raw payload as a base64 string.
+fn payload(body: &Bytes, event: &RawValue) -> Bytes {
+    let raw = event.get();
+    let text = serde_json::from_str::<String>(raw).ok();
+    let decoded = text.and_then(|text| STANDARD.decode(text).ok());
+    decoded.map_or_else(|| body.slice_ref(raw.as_bytes()), Bytes::from)
+}

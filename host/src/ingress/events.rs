@@ -1,0 +1,146 @@
+//! Single deliveries: one event per callback, its metadata in headers.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use sha2::{Digest as _, Sha256};
+
+use crate::dispatch::answer::Answer;
+use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
+use crate::ingress::reply::NotTaken;
+use crate::ingress::{Ingress, bulk};
+use crate::name::{Pubsub, Topic};
+use crate::telemetry::trace;
+
+/// Any path that is not one of the fixed ones: an event, a bulk, or a mistake.
+pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> Response {
+    match *request.method() {
+        Method::POST => {}
+        // daprd probes input bindings with OPTIONS; no component wants one.
+        _ => return StatusCode::NOT_FOUND.into_response(),
+    }
+    let path = request.uri().path().to_owned();
+    let (parts, body) = request.into_parts();
+    let body = match read(body, ingress.max_body).await {
+        Ok(Read::Whole(body)) => body,
+        Ok(Read::TooLarge { beginning, hash }) => {
+            let origin = origin(path, &parts.headers);
+            return too_large(&ingress, origin, beginning, hash).await.into_response();
+        }
+        Err(error) => {
+            return NotTaken(format!("the body ended early: {error}")).into_response();
+        }
+    };
+    let envelope = bulk::envelope(&parts.headers, &body);
+    let known = ingress.registry.snapshot().contracts.accepts_path(&path);
+    match envelope {
+        Some(envelope) if path == "/" => bulk::unrouted(&ingress, &envelope).into_response(),
+        Some(envelope) if known => {
+            bulk::receive(&ingress, path, &body, envelope).await.into_response()
+        }
+        None if known => {
+            let arrival = arrival(origin(path, &parts.headers), &parts.headers);
+            ingress.dispatch.receive(WireEvent { bytes: body, arrival }).await.into_response()
+        }
+        _ => NotTaken(format!(
+            "no active contract has the path `{path}`; name it as a topic's path in a contract.toml"
+        ))
+        .into_response(),
+    }
+}
+
+/// `POST /job/<name>`: 500 for a job that nobody wants, so that its failure policy keeps it.
+pub async fn job(Path(name): Path<String>) -> Response {
+    NotTaken(format!("no component wants the job `{name}`")).into_response()
+}
+
+/// A body as far as it was kept.
+enum Read {
+    Whole(Bytes),
+    /// Its beginning, and the hash of all of it.
+    TooLarge {
+        beginning: Bytes,
+        hash: String,
+    },
+}
+
+/// How much of a body is kept that is too large: enough to see what it was.
+const BEGINNING: usize = 64 << 10;
+
+async fn read(mut body: Body, max: usize) -> Result<Read, axum::Error> {
+    let (mut kept, mut size, mut hasher) = (BytesMut::new(), 0, None);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        size += data.len();
+        if size <= max {
+            kept.extend_from_slice(&data);
+            continue;
+        }
+        let hasher = hasher.get_or_insert_with(|| Sha256::new_with_prefix(&kept));
+        hasher.update(&data);
+        kept.truncate(BEGINNING);
+    }
+    let Some(hasher) = hasher else { return Ok(Read::Whole(kept.freeze())) };
+    let hash = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Read::TooLarge { beginning: kept.freeze(), hash })
+}
+
+/// Kept as dead with its beginning only: answered with RETRY it would block its partition for ever.
+async fn too_large(
+    ingress: &Ingress,
+    origin: TopicOrigin,
+    beginning: Bytes,
+    hash: String,
+) -> Answer {
+    let reason = format!(
+        "the body is larger than {} bytes, and only its beginning is kept; raise [ingress] max_body \
+         (WHARF_INGRESS__MAX_BODY) and publish the event again",
+        ingress.max_body
+    );
+    // Without a position the bytes would identify it, and they are not all here.
+    let position = origin.position.or_else(|| Some(format!("sha256/{hash}")));
+    ingress.dispatch.refuse(beginning, TopicOrigin { position, ..origin }, reason).await
+}
+
+fn arrival(origin: TopicOrigin, headers: &HeaderMap) -> Arrival {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let traceparent = text("traceparent").filter(|parent| trace::is_valid(parent));
+    Arrival {
+        origin: Origin::Topic(origin),
+        traceparent: traceparent.map(str::to_owned),
+        tracestate: traceparent.and(text("tracestate")).map(str::to_owned),
+    }
+}
+
+fn origin(path: String, headers: &HeaderMap) -> TopicOrigin {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let position = text("__partition").zip(text("__offset"));
+    TopicOrigin {
+        path,
+        pubsub: text("pubsubname").and_then(|name| Pubsub::new(name).ok()),
+        topic: text("__topic").and_then(|name| Topic::new(name).ok()),
+        position: position.map(|(partition, offset)| format!("{partition}/{offset}")),
+        attributes: attributes(headers),
+    }
+}
+
+/// The attributes of a CloudEvent in binary mode, and the content type that goes with them.
+fn attributes(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &axum::http::HeaderValue| value.to_str().map(str::to_owned).ok();
+    let mut attributes: Vec<_> = headers
+        .iter()
+        .filter_map(|(name, value)| {
+            Some((name.as_str().strip_prefix("ce_")?.to_owned(), text(value)?))
+        })
+        .collect();
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(text);
+    if let (false, Some(content_type)) = (attributes.is_empty(), content_type) {
+        attributes.push(("datacontenttype".to_owned(), content_type));
+    }
+    attributes
+}

@@ -1,0 +1,116 @@
+//! Every metric the host exposes, by its documented name. Each app has its own recorder, so that
+//! several hosts in one process do not count into each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{Key, Label, Level, Metadata, Recorder as _};
+use metrics_exporter_prometheus::PrometheusRecorder;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Events performed by the relay. Labels: topic, event_type.
+pub const PUBLISHED: &str = "events_published_total";
+/// Seconds from handing an event to Dapr to its answer. Labels: topic.
+pub const PUBLISH_DURATION: &str = "event_publish_duration_seconds";
+/// Labels: topic, error_type (`unavailable` or `refused`).
+pub const PUBLISH_ERRORS: &str = "event_publish_errors_total";
+/// Deliveries handled, repeats excepted. Labels: topic, consumer, event_type.
+pub const CONSUMED: &str = "events_consumed_total";
+/// Seconds from taking the delivery to its being durable. Labels: consumer, event_type.
+pub const PROCESSING_DURATION: &str = "event_processing_duration_seconds";
+/// Deliveries that failed an attempt. Labels: consumer, event_type.
+pub const PROCESSING_ERRORS: &str = "event_processing_errors_total";
+/// Events that broke their schema. Labels: topic, schema_version.
+pub const SCHEMA_ERRORS: &str = "schema_validation_errors_total";
+/// Events of another schema version than the contract's. Labels: topic, expected, actual.
+pub const SCHEMA_MISMATCHES: &str = "schema_version_mismatches_total";
+/// Deliveries that the ledger had already. Labels: component.
+pub const REPEATS: &str = "wharf_repeats_total";
+/// Events of a type that no contract knows: acknowledged. Labels: topic.
+pub const UNKNOWN: &str = "wharf_unknown_events_total";
+/// Events that could not be decoded: kept as dead. Labels: topic.
+pub const UNREADABLE: &str = "wharf_unreadable_events_total";
+/// Entries of a bulk callback to `/`, which daprd could not route. No labels.
+pub const UNROUTED: &str = "wharf_unrouted_entries_total";
+/// Deliveries being handled now. No labels.
+pub const IN_FLIGHT: &str = "wharf_deliveries_in_flight";
+/// Deliveries by state, read from the ledger. Labels: component, status (`parked` or `dead`).
+pub const DELIVERIES: &str = "wharf_deliveries";
+/// Effects by state, read from the ledger. Labels: status (`waiting` or `dead`).
+pub const OUTBOX: &str = "wharf_outbox";
+/// Seconds since the oldest waiting effect was committed. No labels.
+pub const OUTBOX_LAG: &str = "wharf_outbox_lag_seconds";
+/// Seconds inside the sandbox. Labels: component.
+pub const SANDBOX_DURATION: &str = "wharf_sandbox_duration_seconds";
+/// Fuel used. Labels: component.
+pub const FUEL: &str = "wharf_fuel_total";
+/// Most bytes of linear memory and tables of one invocation. Labels: component.
+pub const MEMORY: &str = "wharf_memory_bytes";
+
+const METADATA: Metadata<'static> = Metadata::new("wharf", Level::INFO, None);
+
+/// One app's metrics.
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+}
+
+impl Metrics {
+    pub fn new() -> Result<Self, BuildError> {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+            .set_buckets_for_metric(Matcher::Full(MEMORY.to_owned()), &BYTES)?
+            .build_recorder();
+        let handle = recorder.handle();
+        Ok(Self { recorder: Arc::new(recorder), handle })
+    }
+
+    /// Adds to a counter.
+    pub fn count(&self, name: &'static str, labels: &[(&'static str, &str)], by: u64) {
+        self.recorder.register_counter(&key(name, labels), &METADATA).increment(by);
+    }
+
+    /// Adds a duration to a histogram, in seconds.
+    pub fn time(&self, name: &'static str, labels: &[(&'static str, &str)], duration: Duration) {
+        self.observe(name, labels, duration.as_secs_f64());
+    }
+
+    /// Adds a value to a histogram.
+    pub fn observe(&self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
+        self.recorder.register_histogram(&key(name, labels), &METADATA).record(value);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
+        self.recorder.register_gauge(&key(name, labels), &METADATA).set(value);
+    }
+
+    /// The text that Prometheus reads.
+    pub fn render(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+}
+
+fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
+    let labels = labels.iter().map(|(name, value)| Label::new(*name, (*value).to_owned()));
+    Key::from_parts(name, labels.collect::<Vec<_>>())
+}
+
+const SECONDS: [f64; 14] =
+    [5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.5, 1.0, 5.0];
+const BYTES: [f64; 6] = [1e6, 2e6, 4e6, 8e6, 16e6, 64e6];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_apps_do_not_count_into_each_other() {
+        let (one, other) = (Metrics::new().unwrap(), Metrics::new().unwrap());
+        one.count(REPEATS, &[("component", "audit")], 2);
+        assert!(one.render().contains("wharf_repeats_total{component=\"audit\"} 2"));
+        assert!(!other.render().contains("wharf_repeats_total"));
+    }
+}

@@ -1,0 +1,339 @@
+//! A whole host for a test: the embedded Dapr, a SQLite ledger in a folder of its own, three
+//! listeners on free ports, and a clock that moves only when told.
+//!
+//! ```no_run
+//! # async fn story() {
+//! use std::time::Duration;
+//! use wharf_tests::host::{Setup, event};
+//!
+//! let host = Setup::audit().start().await;
+//! host.publish("task-events", &event("com.todo.task.created.v1", 1)).await;
+//! host.settle().await;
+//! assert_eq!(host.rows("SELECT count(*) FROM audit_log").await, [["1"]]);
+//! host.stop().await;
+//! # }
+//! ```
+
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a harness fails its test by panicking"
+)]
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use wharf::app::App;
+use wharf::catalog::load::{self, Offer};
+use wharf::clock::{Clock as _, ManualClock};
+use wharf::config::Config;
+use wharf::effect::SqlValue;
+use wharf::name::{ComponentId, Pubsub, Topic};
+
+use crate::built;
+
+/// How long a test waits for what must happen at once.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a host is started with.
+pub struct Setup {
+    pub config: Config,
+    /// Folders of contracts.
+    pub contracts: Vec<PathBuf>,
+    /// Components: their folder, and their wasm.
+    components: Vec<(PathBuf, PathBuf)>,
+    /// Holds the data and the guests' manifests; goes with the host.
+    folder: TempDir,
+}
+
+impl Setup {
+    /// The contract `cloudevents` and no component.
+    pub fn bare() -> Self {
+        let folder = TempDir::new().expect("a temporary folder can be made");
+        let config = Config { data: folder.path().join("data"), ..Config::default() };
+        fs::create_dir(&config.data).expect("the data folder can be made");
+        let contracts = vec![root().join("contracts/cloudevents")];
+        Self { config, contracts, components: Vec::new(), folder }
+    }
+
+    /// The contract `cloudevents` and the audit component.
+    pub fn audit() -> Self {
+        let mut setup = Self::bare();
+        setup.components.push((root().join("components/audit"), PathBuf::from(built::AUDIT)));
+        setup
+    }
+
+    /// Adds a guest under a manifest, whose `name` must be `name`.
+    #[must_use]
+    pub fn guest(mut self, name: &str, wasm: &str, manifest: &str) -> Self {
+        let folder = self.folder.path().join(name);
+        fs::create_dir(&folder).expect("a guest's folder can be made");
+        fs::write(folder.join("component.toml"), manifest).expect("a manifest can be written");
+        self.components.push((folder, PathBuf::from(wasm)));
+        self
+    }
+
+    /// Adds a migration to a guest that was added before.
+    #[must_use]
+    pub fn migration(self, guest: &str, sql: &str) -> Self {
+        let folder = self.folder.path().join(guest).join("migrations/sqlite");
+        fs::create_dir_all(&folder).expect("a folder for migrations can be made");
+        fs::write(folder.join("0001_tables.sql"), sql).expect("a migration can be written");
+        self
+    }
+
+    /// Starts a host, and waits until its Dapr delivers to it.
+    pub async fn start(self) -> Host {
+        Host::start(self, ManualClock::default()).await
+    }
+
+    fn offers(&self) -> Vec<Offer> {
+        let read = |(folder, wasm): &(PathBuf, PathBuf)| match load::read(folder, wasm) {
+            Ok(offer) => offer,
+            Err(problems) => panic!("{}", lines(&problems)),
+        };
+        self.components.iter().map(read).collect()
+    }
+}
+
+/// A running host.
+pub struct Host {
+    pub app: App,
+    pub clock: ManualClock,
+    setup: Setup,
+    http: reqwest::Client,
+    ingress: SocketAddr,
+    admin: SocketAddr,
+    dapr: SocketAddr,
+}
+
+impl Host {
+    async fn start(setup: Setup, clock: ManualClock) -> Self {
+        let (config, contracts) = (setup.config.clone(), setup.contracts.clone());
+        let app = App::build(config, contracts, setup.offers(), Arc::new(clock.clone())).await;
+        let app = app.unwrap_or_else(|error| panic!("{error}"));
+        let routers = [app.ingress(), app.admin(), app.embedded.router()];
+        let mut addresses = Vec::new();
+        for router in routers {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            addresses.push(listener.local_addr().expect("a bound listener has an address"));
+            app.serve(listener, router);
+        }
+        app.start();
+        app.embedded.ready().await;
+        let [ingress, admin, dapr] = addresses[..] else { panic!("three listeners") };
+        Self { app, clock, setup, http: reqwest::Client::new(), ingress, admin, dapr }
+    }
+
+    /// Publishes a CloudEvent through the Dapr API, which must take it.
+    pub async fn publish(&self, topic: &str, event: &Value) {
+        let (status, answer) = self.publish_raw(topic, event.to_string()).await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{answer}");
+    }
+
+    /// Publishes any bytes as `application/cloudevents+json`; gives Dapr's answer.
+    pub async fn publish_raw(
+        &self,
+        topic: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> (StatusCode, Value) {
+        let url = format!("http://{}/v1.0/publish/todo-pubsub/{topic}", self.dapr);
+        let request = self.http.post(url).header("content-type", "application/cloudevents+json");
+        answer(request.body(body)).await
+    }
+
+    /// Calls the ingress as daprd does for a single event of `topic`.
+    pub async fn deliver(
+        &self,
+        topic: &str,
+        event: impl Into<reqwest::Body>,
+    ) -> (StatusCode, Value) {
+        let headers =
+            [("content-type", "application/cloudevents+json"), ("pubsubName", "todo-pubsub")];
+        self.callback(&format!("/events/{topic}"), &headers, event).await
+    }
+
+    /// Calls the ingress as daprd does for a bulk of `topic`; gives the status of each entry.
+    pub async fn deliver_bulk(&self, topic: &str, events: &[Value]) -> Vec<String> {
+        let entries = events.iter().enumerate().map(|(index, event)| {
+            json!({ "entryId": index.to_string(), "event": event, "metadata": {},
+                    "contentType": "application/cloudevents+json" })
+        });
+        let envelope = json!({
+            "id": "bulk", "type": "com.dapr.event.sent.bulk", "topic": topic,
+            "pubsubname": "todo-pubsub", "metadata": {}, "entries": entries.collect::<Vec<_>>(),
+        });
+        let headers = [("content-type", "application/json")];
+        let (status, answer) =
+            self.callback(&format!("/events/{topic}"), &headers, envelope.to_string()).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let statuses = answer["statuses"].as_array().expect("statuses of a bulk").iter();
+        statuses.map(|entry| entry["status"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Posts to the ingress.
+    pub async fn callback(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<reqwest::Body>,
+    ) -> (StatusCode, Value) {
+        let mut request = self.http.post(format!("http://{}{path}", self.ingress)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request).await
+    }
+
+    /// Sends any request to the ingress.
+    pub async fn ingress(&self, method: reqwest::Method, path: &str) -> (StatusCode, Value) {
+        answer(self.http.request(method, format!("http://{}{path}", self.ingress))).await
+    }
+
+    /// Asks the admin API.
+    pub async fn admin(&self, path: &str) -> (StatusCode, Value) {
+        answer(self.http.get(format!("http://{}{path}", self.admin))).await
+    }
+
+    /// `GET /metrics`, without comments and buckets.
+    pub async fn metrics(&self) -> String {
+        let (status, text) = self.admin("/metrics").await;
+        assert_eq!(status, StatusCode::OK);
+        let text = text.as_str().unwrap_or_default();
+        let lines =
+            text.lines().filter(|line| !line.starts_with('#') && !line.contains("_bucket{"));
+        lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The rows of a query on the ledger's database, every value as text; NULL is `-`.
+    pub async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        let rows = self.app.ledger.query(sql, &[], 10_000).await.expect("the query is right");
+        let values = |row: Vec<(String, SqlValue)>| row.into_iter().map(|(_, value)| text(value));
+        rows.into_iter().map(|row| values(row).collect()).collect()
+    }
+
+    /// Status, attempts and error of each delivery, in order of entry.
+    pub async fn deliveries(&self) -> Vec<Vec<String>> {
+        self.rows(
+            "SELECT component || ' ' || status || ' ' || attempts AS state, coalesce(error, '') \
+             FROM wharf_deliveries ORDER BY sequence",
+        )
+        .await
+    }
+
+    /// The payloads that a topic has got.
+    pub async fn messages(&self, topic: &str) -> Vec<Value> {
+        let pubsub = Pubsub::new("todo-pubsub").expect("a pubsub's name");
+        let topic = Topic::new(topic).expect("a topic");
+        let messages = self.app.embedded.messages(&pubsub, &topic, 1000).await;
+        let payload = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or(Value::Null);
+        messages.expect("the embedded Dapr's file").iter().map(|m| payload(&m.body)).collect()
+    }
+
+    /// Waits until nothing more happens unless time passes.
+    pub async fn settle(&self) {
+        let started = Instant::now();
+        while self.is_busy().await {
+            assert!(started.elapsed() < PATIENCE, "the host did not settle");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Moves the clock, and lets what is due happen.
+    pub async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+        self.settle().await;
+    }
+
+    async fn is_busy(&self) -> bool {
+        let waiting = self.app.embedded.waiting().await.expect("the embedded Dapr's file");
+        self.app.drained().await;
+        let catalog = self.app.registry.snapshot();
+        let mut components: Vec<_> =
+            catalog.components().map(|component| component.id().clone()).collect();
+        components.push(ComponentId::none());
+        let due = self.app.ledger.next_due(&components).await.expect("the ledger can be read");
+        let now = self.clock.now();
+        let is_due = [due.parked, due.outbox].into_iter().flatten().any(|at| at <= now);
+        waiting > 0 || is_due
+    }
+
+    /// Waits until a question is answered with yes.
+    pub async fn until(&self, what: &str, mut question: impl AsyncFnMut(&Self) -> bool) {
+        let started = Instant::now();
+        while !question(self).await {
+            assert!(started.elapsed() < PATIENCE, "this did not happen: {what}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Stops it as Ctrl-C does, and starts it again on the same data.
+    pub async fn restart(self) -> Self {
+        self.app.stop().await;
+        Self::start(self.setup, self.clock).await
+    }
+
+    /// Stops it as Ctrl-C does.
+    pub async fn stop(self) {
+        self.app.stop().await;
+    }
+
+    /// The ledger's SQLite file.
+    pub fn ledger_file(&self) -> PathBuf {
+        self.setup.config.ledger_file()
+    }
+}
+
+/// A CloudEvent of the contract `cloudevents` about task `t-<number>`, whose id has the number too.
+pub fn event(ty: &str, number: u32) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": id(number),
+        "source": "test",
+        "type": ty,
+        "subject": format!("t-{number}"),
+        "time": "2026-01-01T00:00:00Z",
+        "datacontenttype": "application/json",
+        "data": { "task_id": format!("t-{number}"), "user_id": "ann",
+                  "task": { "id": format!("t-{number}"), "title": "Water the plants" } },
+    })
+}
+
+/// A UUID of version 4 that ends in the number.
+pub fn id(number: u32) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
+}
+
+/// The workspace.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_owned()
+}
+
+fn text(value: SqlValue) -> String {
+    match value {
+        SqlValue::Null => "-".to_owned(),
+        SqlValue::Bool(value) => value.to_string(),
+        SqlValue::Integer(value) => value.to_string(),
+        SqlValue::Float(value) => value.to_string(),
+        SqlValue::Text(value) | SqlValue::Json(value) | SqlValue::Timestamp(value) => value,
+        SqlValue::Bytes(value) => String::from_utf8_lossy(&value).into_owned(),
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
+    let answer = request.send().await.expect("the host answers");
+    let status = answer.status();
+    let text = answer.text().await.expect("the answer has a body");
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+fn lines(problems: &[wharf::problem::Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
