@@ -11,7 +11,7 @@ struct Component;
 impl Guest for Component {
     fn handle(event: Event) -> Result<(), Failure> {
         let id = Value::Text(event.subject.unwrap_or_default());
-        let rows = sql::query("find", &[id.clone()]).map_err(retry)?;
+        let rows = sql::query("find", std::slice::from_ref(&id)).map_err(retry)?;
         let Some(row) = rows.first() else {
             return Err(Failure::Reject("there is no such row".into()));
         };
