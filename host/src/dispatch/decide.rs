@@ -11,7 +11,7 @@ use crate::delivery::{DeliveryHead, DeliveryId, LogLine};
 use crate::dispatch::dead_letter::{Death, letter};
 use crate::dispatch::internal;
 use crate::effect::{Effect, Outgoing, Publish};
-use crate::event::{Arrival, Decoded, Origin, WireEvent};
+use crate::event::{Decoded, Origin, Trace, WireEvent};
 use crate::ledger::{ClaimedDelivery, NewDelivery, NewEffect, Outcome, Submission};
 use crate::name::{ComponentId, ContractName, EventType, Lane, derived_id};
 use crate::runtime::{Component, Failure, Invocation};
@@ -110,7 +110,7 @@ impl Attempt<'_> {
                 Effect::Publish(publish) => {
                     undeliverable.publish(
                         &mut reports,
-                        &self.wire.arrival,
+                        self.decoded.trace.as_ref(),
                         contract,
                         &publish,
                         &source,
@@ -199,7 +199,7 @@ impl Undeliverable<'_> {
     pub fn refused(&self, head: &DeliveryHead, reason: &str, attempts: u32) -> Vec<NewDelivery> {
         let death = Death { head, reason, attempts, at: self.now };
         let mut rows = Rows::default();
-        self.report(&mut rows, &Arrival::default(), &death);
+        self.report(&mut rows, None, &death);
         rows.internal
     }
 
@@ -215,7 +215,7 @@ impl Undeliverable<'_> {
             Origin::Topic(_) => rows.outbox.extend(self.dead_letter(wire, death)),
             Origin::Internal => {}
         }
-        self.report(&mut rows, &wire.arrival, death);
+        self.report(&mut rows, wire.arrival.trace.as_ref(), death);
         rows
     }
 
@@ -233,15 +233,15 @@ impl Undeliverable<'_> {
             payload: letter(&wire.bytes, death),
             partition_key: head.subject.clone(),
         };
-        Some(effect(outgoing, DEAD_LETTER, &wire.arrival))
+        Some(effect(outgoing, DEAD_LETTER))
     }
 
-    fn report(&self, rows: &mut Rows, cause: &Arrival, death: &Death<'_>) {
+    fn report(&self, rows: &mut Rows, trace: Option<&Trace>, death: &Death<'_>) {
         let first = self.catalog.contracts.iter().next().map(|contract| &contract.name);
         let Some(contract) = death.head.contract.as_ref().or(first) else { return };
         let published = self
             .audit_failed(death)
-            .and_then(|publish| self.publish(rows, cause, contract, &publish, "wharf", REPORT));
+            .and_then(|publish| self.publish(rows, trace, contract, &publish, "wharf", REPORT));
         if let Err(error) = published {
             tracing::error!(delivery = %death.head.id, error, "a dead delivery cannot be reported");
         }
@@ -271,17 +271,17 @@ impl Undeliverable<'_> {
     fn publish(
         &self,
         rows: &mut Rows,
-        cause: &Arrival,
+        trace: Option<&Trace>,
         contract: &ContractName,
         publish: &Publish,
         source: &str,
         index: u32,
     ) -> Result<(), String> {
-        let encoded = self.catalog.contracts.encode(contract, publish, source);
+        let encoded = self.catalog.contracts.encode(contract, publish, source, trace);
         match encoded.map_err(|error| error.to_string())? {
-            Encoded::Topic(outgoing) => rows.outbox.push(effect(outgoing, index, cause)),
+            Encoded::Topic(outgoing) => rows.outbox.push(effect(outgoing, index)),
             Encoded::Internal(event) => {
-                rows.internal.extend(internal::deliveries(self.catalog, &event, cause, self.now))
+                rows.internal.extend(internal::deliveries(self.catalog, &event, trace, self.now))
             }
         }
         Ok(())
@@ -289,9 +289,8 @@ impl Undeliverable<'_> {
 }
 
 /// A publish with a subject goes in line with the others of its subject; one without is alone.
-fn effect(outgoing: Outgoing, index: u32, cause: &Arrival) -> NewEffect {
+fn effect(outgoing: Outgoing, index: u32) -> NewEffect {
     let last = outgoing.partition_key.as_deref().unwrap_or(&outgoing.id);
     let lane = Lane::of(&[outgoing.pubsub.as_str(), outgoing.topic.as_str(), last]);
-    let trace = (cause.traceparent.clone(), cause.tracestate.clone());
-    NewEffect { lane, index, outgoing, trace }
+    NewEffect { lane, index, outgoing }
 }

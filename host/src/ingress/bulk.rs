@@ -84,7 +84,7 @@ fn wire(body: &Bytes, entry: &Entry<'_>, origin: &TopicOrigin) -> WireEvent {
         position: position.map(|(partition, offset)| format!("{partition}/{offset}")),
         ..origin.clone()
     };
-    let arrival = Arrival { origin: Origin::Topic(origin), traceparent: None, tracestate: None };
+    let arrival = Arrival { origin: Origin::Topic(origin), trace: None };
     WireEvent { bytes: payload(body, entry.event), arrival }
 }
 

@@ -39,8 +39,6 @@ pub struct NewEffect {
     /// Its place among the delivery's effects.
     pub index: u32,
     pub outgoing: Outgoing,
-    /// W3C `traceparent` and `tracestate`.
-    pub trace: (Option<String>, Option<String>),
 }
 
 /// An internal event for one component. It enters as parked and due now; one that the ledger
