@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::backend::{Backend, BackendError};
 use crate::catalog::Registry;
 use crate::clock::{Clock, Timestamp};
-use crate::dispatch::decide::Undeliverable;
+use crate::dispatch::decide::Ending;
 use crate::ledger::{
     ClaimedEffect, EffectResult, FinishedEffect, Ledger, LedgerError, NewDelivery,
 };
@@ -117,8 +117,8 @@ impl Relay {
         match self.ledger.delivery(&effect.delivery).await {
             Ok(Some(detail)) => {
                 let catalog = self.registry.snapshot();
-                let undeliverable = Undeliverable { catalog: &catalog, now: self.clock.now() };
-                undeliverable.refused(&detail.summary.head, error, effect.attempts + 1)
+                let ending = Ending { catalog: &catalog, now: self.clock.now() };
+                ending.refused(&detail.summary.head, error, effect.attempts + 1)
             }
             Ok(None) => Vec::new(),
             Err(error) => {
