@@ -202,6 +202,12 @@ impl Host {
         answer(self.http.get(format!("http://{}{path}", self.admin))).await
     }
 
+    /// Asks the admin API with a token.
+    pub async fn admin_with_token(&self, path: &str, token: &str) -> (StatusCode, Value) {
+        let request = self.http.get(format!("http://{}{path}", self.admin));
+        answer(request.bearer_auth(token)).await
+    }
+
     /// `GET /metrics`, without comments and buckets.
     pub async fn metrics(&self) -> String {
         let (status, text) = self.admin("/metrics").await;
