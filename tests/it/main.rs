@@ -3,5 +3,7 @@
 
 #[cfg(test)]
 mod audit;
+mod kill;
+mod program;
 mod sandbox;
 mod tidy;
