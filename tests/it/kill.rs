@@ -130,14 +130,13 @@ async fn settle(place: &Place, running: &Running, producers: &Producers) {
         producers.missing(&rows(place, AUDITED).await).is_empty()
     })
     .await;
-    let (mut before, mut quiet) = (String::new(), 0);
+    let (mut before, mut quiet) = (BTreeSet::new(), 0);
     until("nothing is handled any more", async || {
         let now = running.admin("/metrics").await;
         let now = now.lines().filter(|line| {
             line.starts_with("events_consumed_total") || line.starts_with("wharf_repeats_total")
         });
-        let now: String = now.collect();
-        println!("{now}");
+        let now: BTreeSet<_> = now.map(str::to_owned).collect();
         quiet = if now == before { quiet + 1 } else { 0 };
         before = now;
         quiet == 25

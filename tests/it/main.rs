@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod audit;
+mod dev;
 mod kill;
 mod program;
 mod sandbox;
