@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use wharf_tests::built;
 
-use crate::program::{Place, Running, until};
+use crate::program::{Ended, Place, Running, until};
 
 const TYPE: &str = "com.todo.task.created.v1";
 
@@ -22,8 +22,7 @@ async fn what_it_prints_can_be_tried_and_a_start_again_finds_its_data() {
 
     let emit = line_with(&running.greeting, " emit ");
     assert_eq!(emit, format!("DAPR_HTTP_PORT={} wharf emit {TYPE}", running.dapr.port()));
-    let emitted = emit_to(place, &running, &["emit", TYPE]).await;
-    let (place, emitted) = emitted;
+    let (place, emitted) = emit_to(place, &running, &["emit", TYPE]).await;
     assert_eq!(emitted.code, Some(0), "{emitted:?}");
     assert!(emitted.stdout.starts_with("published "), "{emitted:?}");
     assert!(emitted.stdout.ends_with("to todo-pubsub/task-events\n"), "{emitted:?}");
@@ -130,6 +129,26 @@ async fn a_component_that_does_not_build() {
 }
 
 #[tokio::test]
+async fn a_build_does_not_see_what_cargo_told_the_host() {
+    let place = Place::new().with("CARGO_PKG_NAME", "wharf").with("OUT_DIR", "wharf's");
+    let built = "components/audit/component.toml";
+    place.edit(built, "cargo build --release --target wasm32-wasip2 -p audit", "env; false");
+    let ended = place.run(&["dev"]).await;
+    ended.failed_with(&["does not build with `env; false`", "PATH="]);
+    assert!(!ended.stderr.contains("CARGO_PKG_NAME") && !ended.stderr.contains("OUT_DIR"));
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_ends_no_command() {
+    let place = Place::new().own_contracts();
+    for arguments in
+        [&["check"][..], &["check", "--json"], &["inspect", "components/audit/audit.wasm"]]
+    {
+        assert_eq!(place.run_unread(arguments).await.code, Some(0), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_missing_target_is_added_or_said() {
     let lacking = |place: Place| place.program("rustc", "echo /nowhere");
     let place = lacking(Place::new()).program("rustup", "exit 1");
@@ -219,11 +238,7 @@ async fn wrong_use_is_exit_code_2_and_help_has_examples() {
 }
 
 /// Runs a command as the printed one runs: towards the process by `DAPR_HTTP_PORT`.
-async fn emit_to(
-    place: Place,
-    running: &Running,
-    arguments: &[&str],
-) -> (Place, crate::program::Ended) {
+async fn emit_to(place: Place, running: &Running, arguments: &[&str]) -> (Place, Ended) {
     let place = place.with("DAPR_HTTP_PORT", running.dapr.port());
     let ended = place.run(arguments).await;
     (place, ended)

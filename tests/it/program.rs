@@ -1,10 +1,10 @@
 //! The real program, as a process in a folder of its own: what people and operating systems meet.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
+use std::{fs, io};
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -101,17 +101,15 @@ impl Place {
 
     /// Runs a command to its end.
     pub async fn run(&self, arguments: &[&str]) -> Ended {
-        let output = tokio::time::timeout(PATIENCE, self.command(arguments).output());
-        let output = output.await.unwrap_or_else(|_| panic!("`wharf {arguments:?}` does not end"));
-        let output = output.unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-        assert!(!stderr.contains("panicked"), "{stderr}");
-        assert!(
-            !stdout.contains('\x1b') && !stderr.contains('\x1b'),
-            "colours in a pipe: {stderr}"
-        );
-        Ended { code: output.status.code(), stdout, stderr }
+        ended(self.command(arguments).output()).await
+    }
+
+    /// Runs a command whose output nobody reads.
+    pub async fn run_unread(&self, arguments: &[&str]) -> Ended {
+        let mut command = self.command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        ended(child.wait_with_output()).await
     }
 
     /// Starts `wharf dev`, and waits until it has said what listens where.
@@ -160,6 +158,16 @@ impl Ended {
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
+}
+
+async fn ended(running: impl Future<Output = io::Result<Output>>) -> Ended {
+    let output = tokio::time::timeout(PATIENCE, running).await;
+    let output = output.expect("the command ends by itself").unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert!(!stdout.contains('\x1b') && !stderr.contains('\x1b'), "colours in a pipe: {stderr}");
+    Ended { code: output.status.code(), stdout, stderr }
 }
 
 /// `wharf dev`, running.
