@@ -197,6 +197,11 @@ impl DaprEndpoint {
     }
 }
 
+/// Whether this program was started by `cargo run`, and is called so in what it suggests.
+pub fn run_by_cargo() -> bool {
+    std::env::var_os("CARGO_PKG_NAME").is_some()
+}
+
 /// Whether a caller gave the right token. Compares every byte, so that the time taken tells nothing.
 pub fn same_token(given: &[u8], token: &str) -> bool {
     let differing = given.iter().zip(token.as_bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));

@@ -4,5 +4,8 @@
 #[cfg(test)]
 mod admin;
 mod audit;
+mod dev;
+mod kill;
+mod program;
 mod sandbox;
 mod tidy;
