@@ -259,8 +259,10 @@ impl Host {
     }
 
     async fn is_busy(&self) -> bool {
+        let work = self.app.work();
+        let begun = work.begun();
+        work.ended().await;
         let waiting = self.app.embedded.waiting().await.expect("the embedded Dapr's file");
-        self.app.drained().await;
         let catalog = self.app.registry.snapshot();
         let mut components: Vec<_> =
             catalog.components().map(|component| component.id().clone()).collect();
@@ -268,7 +270,8 @@ impl Host {
         let due = self.app.ledger.next_due(&components).await.expect("the ledger can be read");
         let now = self.clock.now();
         let is_due = [due.parked, due.outbox].into_iter().flatten().any(|at| at <= now);
-        waiting > 0 || is_due
+        // What began meanwhile may have hidden itself from the questions above.
+        waiting > 0 || is_due || work.begun() != begun
     }
 
     /// Waits until a question is answered with yes.
