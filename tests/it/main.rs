@@ -3,5 +3,8 @@
 
 #[cfg(test)]
 mod audit;
+mod dev;
+mod kill;
+mod program;
 mod sandbox;
 mod tidy;
