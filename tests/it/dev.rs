@@ -1,6 +1,8 @@
 //! `wharf dev` and the other commands as a person meets them: what they print, what they say when
 //! something is wrong, and their exit codes.
 
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
 use std::fs;
 
 use serde_json::{Value, json};

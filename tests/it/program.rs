@@ -1,5 +1,7 @@
 //! The real program, as a process in a folder of its own: what people and operating systems meet.
 
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
