@@ -3,5 +3,10 @@
 
 #[cfg(test)]
 mod audit;
+mod bad_input;
+mod failures;
+mod faults;
+mod order;
 mod sandbox;
 mod tidy;
+mod wire;

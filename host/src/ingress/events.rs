@@ -83,6 +83,8 @@ async fn read(mut body: Body, max: usize) -> Result<Read, axum::Error> {
         }
         let hasher = hasher.get_or_insert_with(|| Sha256::new_with_prefix(&kept));
         hasher.update(&data);
+        let room = BEGINNING.saturating_sub(kept.len());
+        kept.extend_from_slice(data.get(..room).unwrap_or(&data));
         kept.truncate(BEGINNING);
     }
     let Some(hasher) = hasher else { return Ok(Read::Whole(kept.freeze())) };
