@@ -40,7 +40,7 @@ impl Ingress {
         Router::new()
             .route("/dapr/config", get(subscribe::config))
             .route("/dapr/subscribe", get(subscribe::subscriptions))
-            .route("/job/{*name}", post(events::job))
+            .route("/job/{*name}", post(events::job).fallback(events::unwanted))
             .fallback(events::receive)
             .layer(axum::middleware::from_fn_with_state(Arc::clone(self), token::check))
             .route("/health", get(health::health))

@@ -21,8 +21,7 @@ use crate::telemetry::trace;
 pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> Response {
     match *request.method() {
         Method::POST => {}
-        // daprd probes input bindings with OPTIONS; no component wants one.
-        _ => return StatusCode::NOT_FOUND.into_response(),
+        _ => return unwanted().await.into_response(),
     }
     let path = request.uri().path().to_owned();
     let (parts, body) = request.into_parts();
@@ -52,6 +51,11 @@ pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> R
         ))
         .into_response(),
     }
+}
+
+/// daprd probes input bindings with OPTIONS, and would start one that is answered 2xx or 405.
+pub async fn unwanted() -> StatusCode {
+    StatusCode::NOT_FOUND
 }
 
 /// `POST /job/<name>`: 500 for a job that nobody wants, so that its failure policy keeps it.
@@ -131,7 +135,11 @@ fn origin(path: String, headers: &HeaderMap) -> TopicOrigin {
     }
 }
 
-/// The attributes of a CloudEvent in binary mode, and the content type that goes with them.
+/// What daprd calls every single event, whatever it is.
+const LABEL: &str = "application/cloudevents+json";
+
+/// The attributes of a CloudEvent in binary mode, and the content type that goes with them, unless
+/// it is daprd's own label.
 fn attributes(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &axum::http::HeaderValue| value.to_str().map(str::to_owned).ok();
     let mut attributes: Vec<_> = headers
@@ -141,6 +149,7 @@ fn attributes(headers: &HeaderMap) -> Vec<(String, String)> {
         })
         .collect();
     let content_type = headers.get(header::CONTENT_TYPE).and_then(text);
+    let content_type = content_type.filter(|content_type| content_type != LABEL);
     if let (false, Some(content_type)) = (attributes.is_empty(), content_type) {
         attributes.push(("datacontenttype".to_owned(), content_type));
     }
