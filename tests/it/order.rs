@@ -10,13 +10,13 @@ use wharf_tests::host::{Host, Setup, THING, thing};
 fn echo(order: &str) -> Setup {
     let manifest = format!(
         "name = \"echo\"\nversion = \"1\"\norder = \"{order}\"\n[[on]]\nevent = \"{THING}\"\n\
-         [grants]\npublish = [\"com.todo.echo.v1\"]\n[limits]\nmemory = \"2MiB\"\n"
+         [grants]\npublish = [\"com.todo.echo.v1\"]\n[limits]\nmemory = \"4MiB\"\n"
     );
     Setup::bare().things().guest("echo", built::ECHO_PUBLISH, &manifest)
 }
 
 fn too_much() -> Value {
-    "x".repeat(3 << 20).into()
+    "x".repeat(4 << 20).into()
 }
 
 /// The data that was published, in order.
