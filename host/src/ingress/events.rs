@@ -10,10 +10,9 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::dispatch::answer::Answer;
 use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
 use crate::ingress::reply::NotTaken;
-use crate::ingress::{Ingress, bulk};
+use crate::ingress::{BEGINNING, Ingress, bulk, hex};
 use crate::name::{Pubsub, Topic};
 use crate::telemetry::trace;
 
@@ -25,11 +24,12 @@ pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> R
     }
     let path = request.uri().path().to_owned();
     let (parts, body) = request.into_parts();
-    let body = match read(body, ingress.max_body).await {
+    let max = bulk::most_bytes(&ingress, &parts.headers, &path);
+    let body = match read(body, max).await {
         Ok(Read::Whole(body)) => body,
         Ok(Read::TooLarge { beginning, hash }) => {
             let origin = origin(path, &parts.headers);
-            return too_large(&ingress, origin, beginning, hash).await.into_response();
+            return ingress.too_large(origin, beginning, &hash).await.into_response();
         }
         Err(error) => {
             return NotTaken(format!("the body ended early: {error}")).into_response();
@@ -73,9 +73,6 @@ enum Read {
     },
 }
 
-/// How much of a body is kept that is too large: enough to see what it was.
-const BEGINNING: usize = 64 << 10;
-
 async fn read(mut body: Body, max: usize) -> Result<Read, axum::Error> {
     let (mut kept, mut size, mut hasher) = (BytesMut::new(), 0, None);
     while let Some(frame) = body.frame().await {
@@ -92,25 +89,7 @@ async fn read(mut body: Body, max: usize) -> Result<Read, axum::Error> {
         kept.truncate(BEGINNING);
     }
     let Some(hasher) = hasher else { return Ok(Read::Whole(kept.freeze())) };
-    let hash = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Read::TooLarge { beginning: kept.freeze(), hash })
-}
-
-/// Kept as dead with its beginning only: answered with RETRY it would block its partition for ever.
-async fn too_large(
-    ingress: &Ingress,
-    origin: TopicOrigin,
-    beginning: Bytes,
-    hash: String,
-) -> Answer {
-    let reason = format!(
-        "the body is larger than {} bytes, and only its beginning is kept; raise [ingress] max_body \
-         (WHARF_INGRESS__MAX_BODY) and publish the event again",
-        ingress.max_body
-    );
-    // Without a position the bytes would identify it, and they are not all here.
-    let position = origin.position.or_else(|| Some(format!("sha256/{hash}")));
-    ingress.dispatch.refuse(beginning, TopicOrigin { position, ..origin }, reason).await
+    Ok(Read::TooLarge { beginning: kept.freeze(), hash: hex(&hasher.finalize()) })
 }
 
 fn arrival(origin: TopicOrigin, headers: &HeaderMap) -> Arrival {
