@@ -118,7 +118,12 @@ impl Relay {
             Ok(Some(detail)) => {
                 let catalog = self.registry.snapshot();
                 let undeliverable = Undeliverable { catalog: &catalog, now: self.clock.now() };
-                undeliverable.refused(&detail.summary.head, error, effect.attempts + 1)
+                undeliverable.refused(
+                    &detail.summary.head,
+                    effect.index,
+                    error,
+                    effect.attempts + 1,
+                )
             }
             Ok(None) => Vec::new(),
             Err(error) => {

@@ -196,10 +196,16 @@ impl Undeliverable<'_> {
     }
 
     /// An effect that Dapr refused for good is reported too, as internal deliveries.
-    pub fn refused(&self, head: &DeliveryHead, reason: &str, attempts: u32) -> Vec<NewDelivery> {
+    pub fn refused(
+        &self,
+        head: &DeliveryHead,
+        index: u32,
+        reason: &str,
+        attempts: u32,
+    ) -> Vec<NewDelivery> {
         let death = Death { head, reason, attempts, at: self.now };
         let mut rows = Rows::default();
-        self.report(&mut rows, &Arrival::default(), &death);
+        self.report(&mut rows, &Arrival::default(), &death, index);
         rows.internal
     }
 
@@ -215,7 +221,7 @@ impl Undeliverable<'_> {
             Origin::Topic(_) => rows.outbox.extend(self.dead_letter(wire, death)),
             Origin::Internal => {}
         }
-        self.report(&mut rows, &wire.arrival, death);
+        self.report(&mut rows, &wire.arrival, death, REPORT);
         rows
     }
 
@@ -236,18 +242,19 @@ impl Undeliverable<'_> {
         Some(effect(outgoing, DEAD_LETTER, &wire.arrival))
     }
 
-    fn report(&self, rows: &mut Rows, cause: &Arrival, death: &Death<'_>) {
+    /// `of` is the effect's index, or `REPORT` for the delivery itself.
+    fn report(&self, rows: &mut Rows, cause: &Arrival, death: &Death<'_>, of: u32) {
         let first = self.catalog.contracts.iter().next().map(|contract| &contract.name);
         let Some(contract) = death.head.contract.as_ref().or(first) else { return };
         let published = self
-            .audit_failed(death)
+            .audit_failed(death, of)
             .and_then(|publish| self.publish(rows, cause, contract, &publish, "wharf", REPORT));
         if let Err(error) = published {
             tracing::error!(delivery = %death.head.id, error, "a dead delivery cannot be reported");
         }
     }
 
-    fn audit_failed(&self, death: &Death<'_>) -> Result<Publish, String> {
+    fn audit_failed(&self, death: &Death<'_>, of: u32) -> Result<Publish, String> {
         let head = death.head;
         let data = serde_json::json!({
             "component": head.id.component,
@@ -258,9 +265,9 @@ impl Undeliverable<'_> {
             "attempts": death.attempts,
         });
         let (component, key) = (head.id.component.as_str().as_bytes(), head.id.key.0);
-        let attempts = death.attempts.to_le_bytes();
+        let (of, attempts) = (of.to_le_bytes(), death.attempts.to_le_bytes());
         Ok(Publish {
-            id: derived_id(&[component, &key, b"audit.failed", &attempts]).to_string(),
+            id: derived_id(&[component, &key, b"audit.failed", &of, &attempts]).to_string(),
             ty: EventType::new(AUDIT_FAILED).map_err(|error| error.to_string())?,
             subject: head.subject.clone(),
             time: rfc3339(death.at),
