@@ -243,3 +243,41 @@ async fn a_body_above_the_limit_is_dead_with_its_beginning() {
     assert_eq!(host.rows("SELECT count(*) FROM audit_log WHERE error IS NULL").await, [["1"]]);
     host.stop().await;
 }
+
+#[tokio::test]
+async fn an_event_above_the_limit_does_not_harm_the_bulk_that_it_came_in() {
+    let mut setup = Setup::audit();
+    setup.config.ingress.max_body = 100_000;
+    let host = setup.start().await;
+    let sized = |number, size: usize| {
+        let mut event = event(CREATED, number);
+        event["data"]["task"]["description"] = "x".repeat(size).into();
+        event
+    };
+    // Together they are larger than one event may be.
+    let bulk = [sized(1, 90_000), sized(2, 200_000), sized(3, 90_000)];
+    for _ in 0..2 {
+        assert_eq!(host.deliver_bulk("task-events", &bulk).await, ["SUCCESS"; 3]);
+        host.settle().await;
+    }
+    let audited = host.rows("SELECT entity_id FROM audit_log WHERE error IS NULL ORDER BY 1").await;
+    assert_eq!(audited, [["t-1"], ["t-3"]]);
+    let dead = host.rows("SELECT length(wire) FROM wharf_deliveries WHERE component = '-'").await;
+    assert_eq!(dead, [["65536"]]);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_dapr_refuses_is_reported_as_well() {
+    let host = Setup::audit().start().await;
+    host.deliver("task-events", "x".repeat(5 << 20)).await;
+    host.settle().await;
+    assert!(host.messages("task-events-dlq").await.is_empty());
+    let dead = host.rows("SELECT status, error FROM wharf_outbox").await;
+    assert_eq!(dead[0][0], "dead");
+    assert!(dead[0][1].contains("larger than"), "{dead:?}");
+    let audited = host.rows("SELECT error FROM audit_log ORDER BY rowid").await;
+    assert_eq!(audited.len(), 2, "{audited:?}");
+    assert!(audited[0][0].contains("not JSON") && audited[1][0] == dead[0][1], "{audited:?}");
+    host.stop().await;
+}

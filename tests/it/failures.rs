@@ -282,3 +282,23 @@ async fn a_statement_that_fails_costs_its_own_delivery_only() {
     assert!(host.messages("things-dlq").await.is_empty());
     host.stop().await;
 }
+
+#[tokio::test]
+async fn every_way_to_die_ends_as_a_dead_letter() {
+    let setup = guest(Setup::audit().things(), "fragile", built::TRAP, "");
+    let host = setup.start().await;
+    for (number, data) in [(1, "panic"), (2, "exit"), (3, "recurse"), (4, "fine")] {
+        let subject = format!("s-{number}");
+        let (_, answer) = host.deliver("things", thing(number, &subject, data).to_string()).await;
+        assert_eq!(answer, json!({ "status": "SUCCESS" }), "{data}");
+    }
+    for seconds in [1, 2, 4] {
+        host.advance(Duration::from_secs(seconds)).await;
+    }
+    assert_eq!(states(&host, "fragile").await, ["dead 4", "dead 4", "dead 4", "done 1"]);
+    let reasons = host.rows("SELECT error FROM audit_log WHERE error IS NOT NULL ORDER BY rowid");
+    let reasons = reasons.await;
+    assert_eq!(reasons.len(), 3, "{reasons:?}");
+    assert_eq!(host.messages("things-dlq").await.len(), 3);
+    host.stop().await;
+}
