@@ -154,7 +154,6 @@ fn effect(event: &str) -> NewEffect {
             payload: Bytes::from_static(PAYLOAD.as_bytes()),
             partition_key: None,
         },
-        trace: (None, None),
     }
 }
 

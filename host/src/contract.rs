@@ -28,7 +28,7 @@ use self::pointer::Pointer;
 use self::schema::Schema;
 use self::version::{SchemaVersion, TypePattern, split_type};
 use crate::effect::Publish;
-use crate::event::{TopicOrigin, WireEvent};
+use crate::event::{TopicOrigin, Trace, WireEvent};
 use crate::name::{ComponentId, ContractName, EventType, Pubsub, Topic};
 use crate::problem::Problem;
 use crate::retry::RetrySchedule;
@@ -201,9 +201,10 @@ impl Contracts {
         contract: &ContractName,
         publish: &Publish,
         source: &str,
+        trace: Option<&Trace>,
     ) -> Result<Encoded, EncodeError> {
         match self.get(contract) {
-            Some(contract) => encode::encode(contract, publish, source),
+            Some(contract) => encode::encode(contract, publish, source, trace),
             None => Err(EncodeError::Inactive { contract: contract.clone() }),
         }
     }

@@ -3,9 +3,7 @@
 //! sends the event again.
 
 pub mod answer;
-pub mod dead_letter;
 pub mod decide;
-pub mod internal;
 pub mod order;
 pub mod reads;
 pub mod report;
@@ -22,13 +20,13 @@ use crate::catalog::{Catalog, Registry};
 use crate::clock::Clock;
 use crate::contract::{Decode, Unreadable};
 use crate::event::{Arrival, Decoded, Origin, TopicOrigin, WireEvent};
-use crate::ledger::{ClaimedDelivery, Committed, Ledger, LedgerError};
+use crate::ledger::{ClaimedDelivery, Committed, Ledger, Submission};
 use crate::name::ComponentId;
 use crate::runtime::{Call, Component};
-use report::Reporter;
+use report::{Finished, Reporter};
 
 use answer::Answer;
-use decide::Attempt;
+use decide::{Attempt, Ending};
 use order::{Order, Turn};
 use reads::LedgerReads;
 
@@ -130,18 +128,16 @@ impl Dispatch {
             }
             // A component that went away since the claim keeps its deliveries parked.
             (Decode::Event(_), None) if claimed.head.id.component != ComponentId::none() => return,
-            (Decode::Event(decoded), _) => self.decide_at(&catalog).readable(claimed, &decoded),
+            (Decode::Event(decoded), _) => self.ending(&catalog).readable(claimed, &decoded),
             (Decode::Unknown { wire_type, .. }, _) => {
                 let reason = format!("no active contract knows the type `{wire_type}`");
-                self.decide_at(&catalog).unreadable_again(claimed, reason)
+                self.ending(&catalog).unreadable_again(claimed, reason)
             }
             (Decode::Unreadable(unreadable), _) => {
-                self.decide_at(&catalog).unreadable_again(claimed, unreadable.reason)
+                self.ending(&catalog).unreadable_again(claimed, unreadable.reason)
             }
         };
-        let head = submission.head.clone();
-        let committed = self.parts.ledger.commit(submission).await;
-        self.parts.reporter.buried(&head, &committed);
+        self.end(submission).await;
     }
 
     fn deliver_to_all(
@@ -183,41 +179,53 @@ impl Dispatch {
             turn.come().await;
         }
         let started = Instant::now();
-        let committed = self.run(&run).await;
-        self.parts.reporter.delivered(&run.attempt(self), &committed, started.elapsed());
-        match committed {
-            Ok(_) => Answer::Success,
-            Err(_) => Answer::Retry,
-        }
+        let _in_flight = self.parts.reporter.in_flight();
+        let finished = self.run(&run).await;
+        self.parts.reporter.delivered(&run.attempt(self), &finished, started.elapsed());
+        finished.answer()
     }
 
     /// Runs the handler and commits what it decided; again at once while its reads were stale.
-    async fn run(&self, run: &Run) -> Result<Committed, LedgerError> {
-        for again in 0..=FRESH_READS {
+    async fn run(&self, run: &Run) -> Finished {
+        let mut again = 0;
+        loop {
             let Some(permit) = run.component.permit(PERMIT_WAIT).await else {
-                return self.parts.ledger.commit(run.attempt(self).saturated()).await;
+                return self.commit(run.attempt(self).saturated()).await;
             };
             let invocation = run.component.invoke(permit, run.call(self)).await;
             self.parts.reporter.invoked(run.component.id(), &invocation);
             let attempt = run.attempt(self);
             let log = invocation.log.clone();
-            match self.parts.ledger.commit(attempt.submission(invocation)).await? {
-                Committed::Unexpected { .. } if again < FRESH_READS => {}
-                Committed::Unexpected { statement, expected, touched } => {
-                    let error = format!(
-                        "statement `{statement}` touched {touched} rows instead of {expected}, \
-                         also on fresh reads"
-                    );
-                    return self.parts.ledger.commit(attempt.failed(error, log)).await;
+            let finished = self.commit(attempt.submission(invocation)).await;
+            let error = match &finished.committed {
+                Ok(Committed::Unexpected { .. }) if again < FRESH_READS => {
+                    again += 1;
+                    continue;
                 }
-                Committed::StatementFailed { statement, error } => {
-                    let error = format!("statement `{statement}` failed: {error}");
-                    return self.parts.ledger.commit(attempt.failed(error, log)).await;
+                Ok(Committed::Unexpected { statement, expected, touched }) => format!(
+                    "statement `{statement}` touched {touched} rows instead of {expected}, also \
+                     on fresh reads"
+                ),
+                Ok(Committed::StatementFailed { statement, error }) => {
+                    format!("statement `{statement}` failed: {error}")
                 }
-                committed => return Ok(committed),
-            }
+                Ok(_) | Err(_) => return finished,
+            };
+            return self.commit(attempt.failed(error, log)).await;
         }
-        Err(LedgerError::Unavailable("no attempt was made".to_owned()))
+    }
+
+    async fn commit(&self, submission: Submission) -> Finished {
+        let why = submission.outcome.error().map(str::to_owned);
+        Finished { committed: self.parts.ledger.commit(submission).await, why }
+    }
+
+    /// Writes down that an event ended without a component's run.
+    async fn end(&self, submission: Submission) -> Answer {
+        let head = submission.head.clone();
+        let finished = self.commit(submission).await;
+        self.parts.reporter.ended(&head, &finished);
+        finished.answer()
     }
 
     /// Keeps what cannot be decoded, with its bytes and the reason.
@@ -228,18 +236,11 @@ impl Dispatch {
         unreadable: Unreadable,
     ) -> Answer {
         self.parts.reporter.unreadable(&unreadable);
-        let submission = self.decide_at(catalog).unreadable(Arc::new(wire), unreadable);
-        let head = submission.head.clone();
-        let committed = self.parts.ledger.commit(submission).await;
-        self.parts.reporter.buried(&head, &committed);
-        match committed {
-            Ok(_) => Answer::Success,
-            Err(_) => Answer::Retry,
-        }
+        self.end(self.ending(catalog).unreadable(Arc::new(wire), unreadable)).await
     }
 
-    fn decide_at<'a>(&self, catalog: &'a Catalog) -> decide::Undeliverable<'a> {
-        decide::Undeliverable { catalog, now: self.parts.clock.now() }
+    fn ending<'a>(&self, catalog: &'a Catalog) -> Ending<'a> {
+        Ending { catalog, now: self.parts.clock.now() }
     }
 }
 

@@ -1,10 +1,12 @@
 //! An event twice: as it came over the wire, and canonical, as components see it.
 
 pub mod parse;
+pub mod trace;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use self::trace::Trace;
 use crate::name::{ContractName, EventKey, EventType, Pubsub, Topic};
 
 /// An event as components see it: the attributes of a CloudEvent 1.0, in the contract's canonical form.
@@ -39,11 +41,9 @@ pub struct WireEvent {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Arrival {
     pub origin: Origin,
-    /// W3C trace context, already checked; absent when the sender's was invalid or all zero.
+    /// From the callback's headers, where there are any; the event's own attributes come after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tracestate: Option<String>,
+    pub trace: Option<Trace>,
 }
 
 /// Where an event entered the host.
@@ -93,6 +93,8 @@ pub struct Decoded {
     pub wire_type: String,
     /// Position of the contract's `[[event]]` entry that decoded it; `None` for an internal event.
     pub entry: Option<usize>,
+    /// What is published because of the event belongs to the same trace.
+    pub trace: Option<Trace>,
     /// Differs from the entry's schema version within the same major one: counted and logged.
     pub version_mismatch: Option<(String, String)>,
 }

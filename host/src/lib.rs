@@ -9,11 +9,11 @@
 //! | --- | --- |
 //! | vocabulary: no I/O | [`name`], [`clock`], [`event`], [`delivery`], [`effect`], [`problem`], [`config`], [`manifest`] |
 //! | policy: pure | [`contract`], [`route`], [`grant`], [`retry`] |
-//! | ports | [`backend`] (what Dapr does for us), [`ledger`] (what must not be lost) |
+//! | ports | [`backend`] (what Dapr does for us), [`ledger`] (what must not be lost), [`telemetry`] |
 //! | sandbox | [`runtime`] |
 //! | snapshot | [`catalog`]: components, routes and contracts, immutable |
-//! | use cases | [`dispatch`] (an event's way through), [`relay`] (performs effects), [`sweep`] (parked deliveries) |
-//! | edges | [`ingress`] (daprd calls), [`admin`] (people call), [`telemetry`] |
+//! | use cases | [`dispatch`] (an event's way through), [`due`] (a loop's rhythm), [`relay`] (performs effects), [`sweep`] (parked deliveries) |
+//! | edges | [`ingress`] (daprd calls), [`admin`] (people call) |
 //! | composition | [`app`], [`cli`] |
 
 pub mod clock;
@@ -32,18 +32,19 @@ pub mod route;
 
 pub mod backend;
 pub mod ledger;
+pub mod telemetry;
 
 pub mod runtime;
 
 pub mod catalog;
 
 pub mod dispatch;
+pub mod due;
 pub mod relay;
 pub mod sweep;
 
 pub mod admin;
 pub mod ingress;
-pub mod telemetry;
 
 pub mod app;
 pub mod cli;

@@ -9,8 +9,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::backend::{Backend, BackendError};
 use crate::catalog::Registry;
-use crate::clock::{Clock, Timestamp};
-use crate::dispatch::decide::Undeliverable;
+use crate::clock::Clock;
+use crate::dispatch::decide::Ending;
+use crate::due::{Step, Wake};
 use crate::ledger::{
     ClaimedEffect, EffectResult, FinishedEffect, Ledger, LedgerError, NewDelivery,
 };
@@ -18,9 +19,6 @@ use crate::telemetry::metrics::{self, Metrics};
 
 /// The longest wait between two tries of one effect.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
-/// The wait after the ledger could not be read.
-const LEDGER_AWAY: Duration = Duration::from_secs(1);
 
 /// The one who performs effects.
 pub struct Relay {
@@ -40,29 +38,16 @@ impl Relay {
     pub async fn run(self, stop: CancellationToken) {
         let changed = self.ledger.outbox_changed();
         while !stop.is_cancelled() {
-            let wake = changed.notified();
-            let next = match self.perform_due().await {
-                Ok(0) => self.ledger.next_due(&[]).await.map(|due| due.outbox),
-                Ok(_) => continue,
-                Err(error) => Err(error),
-            };
-            let pause = self.pause(next);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = wake => {}
-                () = pause => {}
-            }
+            let changed = changed.notified();
+            let wake = Wake { clock: self.clock.as_ref(), changed, stop: &stop };
+            wake.rest("relay", self.step().await).await;
         }
     }
 
-    async fn pause(&self, next: Result<Option<Timestamp>, LedgerError>) {
-        match next {
-            Ok(Some(at)) => self.clock.sleep_until(at).await,
-            Ok(None) => std::future::pending().await,
-            Err(error) => {
-                tracing::warn!(%error, "the relay cannot read the ledger; trying again");
-                tokio::time::sleep(LEDGER_AWAY).await;
-            }
+    async fn step(&self) -> Result<Step, LedgerError> {
+        match self.perform_due().await? {
+            0 => Ok(Step::Idle(self.ledger.next_due(&[]).await?.outbox)),
+            _ => Ok(Step::Worked),
         }
     }
 
@@ -117,13 +102,8 @@ impl Relay {
         match self.ledger.delivery(&effect.delivery).await {
             Ok(Some(detail)) => {
                 let catalog = self.registry.snapshot();
-                let undeliverable = Undeliverable { catalog: &catalog, now: self.clock.now() };
-                undeliverable.refused(
-                    &detail.summary.head,
-                    effect.index,
-                    error,
-                    effect.attempts + 1,
-                )
+                let ending = Ending { catalog: &catalog, now: self.clock.now() };
+                ending.refused(&detail.summary.head, effect.index, error, effect.attempts + 1)
             }
             Ok(None) => Vec::new(),
             Err(error) => {

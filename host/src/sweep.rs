@@ -9,16 +9,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::catalog::Registry;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::dispatch::Dispatch;
+use crate::due::{Step, Wake};
 use crate::ledger::{Ledger, LedgerError};
 use crate::name::ComponentId;
 
 /// Deliveries claimed at once.
 const BATCH: u32 = 64;
-
-/// The wait after the ledger could not be read.
-const LEDGER_AWAY: Duration = Duration::from_secs(1);
 
 /// The one who brings parked deliveries back.
 pub struct Sweep {
@@ -36,29 +34,17 @@ impl Sweep {
     pub async fn run(self, stop: CancellationToken) {
         let changed = self.ledger.parked_changed();
         while !stop.is_cancelled() {
-            let wake = changed.notified();
-            let components = self.components();
-            let next = match self.resume_due(&components).await {
-                Ok(0) => self.ledger.next_due(&components).await.map(|due| due.parked),
-                Ok(_) => continue,
-                Err(error) => Err(error),
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = wake => {}
-                () = self.pause(next) => {}
-            }
+            let changed = changed.notified();
+            let wake = Wake { clock: self.clock.as_ref(), changed, stop: &stop };
+            wake.rest("sweep", self.step().await).await;
         }
     }
 
-    async fn pause(&self, next: Result<Option<Timestamp>, LedgerError>) {
-        match next {
-            Ok(Some(at)) => self.clock.sleep_until(at).await,
-            Ok(None) => std::future::pending().await,
-            Err(error) => {
-                tracing::warn!(%error, "the sweep cannot read the ledger; trying again");
-                tokio::time::sleep(LEDGER_AWAY).await;
-            }
+    async fn step(&self) -> Result<Step, LedgerError> {
+        let components = self.components();
+        match self.resume_due(&components).await? {
+            0 => Ok(Step::Idle(self.ledger.next_due(&components).await?.parked)),
+            _ => Ok(Step::Worked),
         }
     }
 

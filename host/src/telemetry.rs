@@ -1,7 +1,6 @@
 //! What the host tells about itself: metrics and one log line per finished delivery.
 
 pub mod metrics;
-pub mod trace;
 
 use tracing_subscriber::EnvFilter;
 

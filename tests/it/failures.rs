@@ -197,14 +197,18 @@ async fn effects_are_published_once_after_the_commit() {
     assert_eq!(host.deliver("things", one.clone()).await.1, json!({ "status": "RETRY" }));
     assert!(host.messages("echoes").await.is_empty());
     other.execute("ROLLBACK").await.unwrap();
+    let trace = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     for _ in 0..3 {
-        assert_eq!(host.deliver("things", one.clone()).await.1, json!({ "status": "SUCCESS" }));
+        let (_, answer) = host.callback("/events/things", &[trace], one.clone()).await;
+        assert_eq!(answer, json!({ "status": "SUCCESS" }));
         host.settle().await;
     }
     let published = host.messages("echoes").await;
     let [echo] = published.as_slice() else { panic!("{published:?}") };
     assert_eq!((&echo["source"], &echo["subject"]), (&json!("wharf/echo"), &json!("s-1")));
     assert_eq!(echo["data"], json!({ "n": 1 }));
+    let parent = echo["traceparent"].as_str().unwrap();
+    assert!(parent.starts_with("00-0af7651916cd43dd8448eb211c80319c-"), "{parent}");
     let published = "events_published_total{topic=\"echoes\",event_type=\"com.todo.echo.v1\"}";
     assert_eq!(host.count(published).await, 1);
     assert_eq!(host.rows("SELECT * FROM wharf_outbox").await.len(), 0);

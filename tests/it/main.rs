@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[cfg(test)]
+mod admin;
 mod audit;
 mod bad_input;
 mod failures;

@@ -327,6 +327,7 @@ fn call(data: &str) -> Call {
         topic: None,
         wire_type: "com.todo.task.created.v1".into(),
         entry: None,
+        trace: None,
         version_mismatch: None,
     };
     let wire = WireEvent { bytes: Bytes::from_static(b"as received"), arrival: Arrival::default() };

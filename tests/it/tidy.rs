@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry", "backend", "ledger"],
     &["runtime"],
     &["catalog"],
-    &["dispatch"],
+    &["dispatch", "due"],
     &["relay", "sweep"],
     &["ingress", "admin"],
     &["app"],

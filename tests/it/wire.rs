@@ -148,7 +148,7 @@ async fn a_trace_is_kept_only_when_it_is_one() {
         assert_eq!(answer, json!({ "status": "SUCCESS" }));
         let trace = host
             .rows(
-                "SELECT coalesce(arrival->>'traceparent' || ' ' || (arrival->>'tracestate'), 'none') \
+                "SELECT coalesce(arrival->>'$.trace.parent' || ' ' || (arrival->>'$.trace.state'), 'none') \
                  FROM wharf_deliveries WHERE component = '-' ORDER BY sequence DESC LIMIT 1",
             )
             .await;

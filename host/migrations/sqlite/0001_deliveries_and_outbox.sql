@@ -43,8 +43,6 @@ CREATE TABLE wharf_outbox (
     kind            TEXT    NOT NULL CHECK (kind IN ('publish')),
     target          TEXT    NOT NULL,                   -- JSON: pubsub, topic, id and so on
     payload         BLOB    NOT NULL,
-    traceparent     TEXT,
-    tracestate      TEXT,
     status          TEXT    NOT NULL CHECK (status IN ('waiting', 'dead')),
     claim           INTEGER NOT NULL DEFAULT 0,
     attempts        INTEGER NOT NULL DEFAULT 0,

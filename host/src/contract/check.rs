@@ -116,7 +116,7 @@ fn there_and_back(
         time: event.time.clone(),
         data: event.data.clone(),
     };
-    let encoded = contracts.encode(&contract.name, &publish, &event.source);
+    let encoded = contracts.encode(&contract.name, &publish, &event.source, None);
     let outgoing = match encoded.map_err(|error| error.to_string())? {
         Encoded::Topic(outgoing) => outgoing,
         Encoded::Internal(_) => return Err("its type is internal on the way out".to_owned()),
@@ -180,7 +180,7 @@ fn wire(contract: &Contract, topic: &Topic, body: String) -> WireEvent {
         position: None,
         attributes: Vec::new(),
     };
-    let arrival = Arrival { origin: Origin::Topic(origin), traceparent: None, tracestate: None };
+    let arrival = Arrival { origin: Origin::Topic(origin), trace: None };
     WireEvent { bytes: Bytes::from(body), arrival }
 }
 

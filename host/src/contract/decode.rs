@@ -11,7 +11,7 @@ pub use self::canonical::subject;
 use self::place::Place;
 use super::{Contract, Contracts, Entry, split_type};
 use crate::event::parse::{Form, Parsed, attribute_name, json, parse};
-use crate::event::{Decoded, Event, Origin, TopicOrigin, WireEvent};
+use crate::event::{Decoded, Event, Origin, TopicOrigin, Trace, WireEvent};
 use crate::name::{ContractName, EventKey, Pubsub, Topic};
 
 /// What became of a wire event.
@@ -65,8 +65,14 @@ struct Refusal {
 
 pub fn decode(contracts: &Contracts, wire: &WireEvent) -> Decode {
     match &wire.arrival.origin {
-        Origin::Topic(origin) => from_topic(contracts, &wire.bytes, origin),
-        Origin::Internal => internal(&wire.bytes),
+        Origin::Topic(origin) => {
+            let mut decode = from_topic(contracts, &wire.bytes, origin);
+            if let (Decode::Event(decoded), Some(trace)) = (&mut decode, &wire.arrival.trace) {
+                decoded.trace = Some(trace.clone());
+            }
+            decode
+        }
+        Origin::Internal => internal(&wire.bytes, wire.arrival.trace.clone()),
     }
 }
 
@@ -118,7 +124,7 @@ fn unreadable(
 }
 
 /// Canonical JSON that the host wrote itself.
-fn internal(bytes: &[u8]) -> Decode {
+fn internal(bytes: &[u8], trace: Option<Trace>) -> Decode {
     match serde_json::from_slice::<Event>(bytes) {
         Ok(event) => Decode::Event(Box::new(Decoded {
             key: EventKey::of(&[event.source.as_bytes(), event.id.as_bytes()]),
@@ -127,6 +133,7 @@ fn internal(bytes: &[u8]) -> Decode {
             pubsub: None,
             topic: None,
             entry: None,
+            trace,
             version_mismatch: None,
         })),
         Err(error) => Decode::Unreadable(Unreadable {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Contract, Entry, subject};
 use crate::effect::{Outgoing, Publish};
-use crate::event::{Event, parse};
+use crate::event::{Event, Trace, parse};
 use crate::name::{ContractName, EventType, Topic};
 
 /// A publish in its contract's terms.
@@ -37,13 +37,14 @@ pub fn encode(
     contract: &Contract,
     publish: &Publish,
     source: &str,
+    trace: Option<&Trace>,
 ) -> Result<Encoded, EncodeError> {
     let data = parse::json("the data", &publish.data)
         .map_err(|error| EncodeError::Data { ty: publish.ty.clone(), reason: error.to_string() })?;
     let event = canonical(contract, publish, source, &data);
     let of_type = || contract.events.iter().filter(|entry| entry.ty == publish.ty);
     match of_type().find_map(|entry| Some((entry, entry.topic.as_ref()?))) {
-        Some((entry, topic)) => wire(contract, entry, topic, event, data),
+        Some((entry, topic)) => wire(contract, entry, topic, event, data, trace),
         None => match of_type().find_map(|entry| entry.refusal(&data)) {
             Some(reason) => Err(broken(contract, publish.ty.clone(), reason)),
             None => Ok(Encoded::Internal(event)),
@@ -73,8 +74,9 @@ fn wire(
     topic: &Topic,
     event: Event,
     data: Value,
+    trace: Option<&Trace>,
 ) -> Result<Encoded, EncodeError> {
-    let mut attributes = envelope(entry, &event);
+    let mut attributes = envelope(entry, &event, trace);
     let payload = entry.payload(&event, data, &mut attributes).map_err(|reason| {
         EncodeError::Cast { contract: contract.name.clone(), ty: event.ty.clone(), reason }
     })?;
@@ -95,7 +97,7 @@ fn wire(
     }))
 }
 
-fn envelope(entry: &Entry, event: &Event) -> Map<String, Value> {
+fn envelope(entry: &Entry, event: &Event, trace: Option<&Trace>) -> Map<String, Value> {
     let mut attributes = Map::new();
     let mut set = |name: &str, value: &str| {
         attributes.insert(name.to_owned(), json!(value));
@@ -108,6 +110,12 @@ fn envelope(entry: &Entry, event: &Event) -> Map<String, Value> {
     set("datacontenttype", "application/json");
     if let Some(subject) = &event.subject {
         set("subject", subject);
+    }
+    if let Some(trace) = trace {
+        // `traceid` is Dapr's own name for it: without one, daprd would begin a trace of its own.
+        set("traceid", &trace.parent);
+        set("traceparent", &trace.parent);
+        set("tracestate", trace.state.as_deref().unwrap_or_default());
     }
     attributes
 }

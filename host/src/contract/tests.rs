@@ -428,7 +428,8 @@ fn a_published_event_goes_out_as_the_dialect_writes_it() {
         "extra": {"assignee": {"name": "x"}}, "colour": "red",
     });
     let made = publish("com.shop.task.made.v1", data);
-    let Encoded::Topic(out) = contracts.encode(&name("shop"), &made, "wharf/maker").unwrap() else {
+    let Encoded::Topic(out) = contracts.encode(&name("shop"), &made, "wharf/maker", None).unwrap()
+    else {
         panic!()
     };
     assert_eq!((out.pubsub.as_str(), out.topic.as_str()), ("kafka", "tasks"));
@@ -452,7 +453,8 @@ fn a_published_event_goes_out_as_the_dialect_writes_it() {
         "com.shop.reminder.due.v1",
         json!({"task_id": "7", "reminder_id": "r", "remind_at": null}),
     );
-    let Encoded::Topic(out) = contracts.encode(&name("shop"), &due, "wharf/maker").unwrap() else {
+    let Encoded::Topic(out) = contracts.encode(&name("shop"), &due, "wharf/maker", None).unwrap()
+    else {
         panic!()
     };
     let body: Value = serde_json::from_slice(&out.payload).unwrap();
@@ -463,7 +465,7 @@ fn a_published_event_goes_out_as_the_dialect_writes_it() {
 fn a_plain_event_keeps_its_digits_on_the_way_out() {
     let data = r#"{"task_id":"t","user_id":"u","big":12345678901234567890123}"#;
     let made = Publish { data: data.to_owned(), ..publish(CREATED, json!(null)) };
-    let encoded = cloudevents().encode(&name("cloudevents"), &made, "wharf/audit").unwrap();
+    let encoded = cloudevents().encode(&name("cloudevents"), &made, "wharf/audit", None).unwrap();
     let Encoded::Topic(out) = encoded else { panic!() };
     let text = String::from_utf8(out.payload.to_vec()).unwrap();
     assert!(text.ends_with(&format!(r#""data":{data}}}"#)), "{text}");
@@ -471,10 +473,28 @@ fn a_plain_event_keeps_its_digits_on_the_way_out() {
 }
 
 #[test]
+fn what_an_event_causes_belongs_to_its_trace() {
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let contracts = cloudevents();
+    let caused = with(with(created(), "traceparent", parent.into()), "tracestate", "a=b".into());
+    let decoded = decoded(&contracts, &wire(caused, origin("todo-pubsub", "task-events")));
+    let data: Value = serde_json::from_str(&decoded.event.data).unwrap();
+    let made = publish(CREATED, data);
+    let trace = decoded.trace.as_ref();
+    let encoded = contracts.encode(&name("cloudevents"), &made, "wharf/x", trace).unwrap();
+    let Encoded::Topic(out) = encoded else { panic!() };
+    let body: Value = serde_json::from_slice(&out.payload).unwrap();
+    assert_eq!(
+        [&body["traceparent"], &body["traceid"], &body["tracestate"]],
+        [parent, parent, "a=b"]
+    );
+}
+
+#[test]
 fn what_cannot_go_out_says_why() {
     let contracts = both();
     let error = |contract: &str, publish: &Publish| {
-        contracts.encode(&name(contract), publish, "wharf/x").unwrap_err().to_string()
+        contracts.encode(&name(contract), publish, "wharf/x", None).unwrap_err().to_string()
     };
     let no_user = publish(CREATED, json!({"task_id": "t"}));
     assert!(error("cloudevents", &no_user).contains("`data.user_id` is missing"));
@@ -497,7 +517,7 @@ fn a_type_without_a_topic_stays_inside() {
     let contracts = both();
     for ty in ["com.shop.reminder.kept.v1", "com.shop.never.named.v1"] {
         let encoded =
-            contracts.encode(&name("shop"), &publish(ty, json!({"user_id": "u"})), "wharf/x");
+            contracts.encode(&name("shop"), &publish(ty, json!({"user_id": "u"})), "wharf/x", None);
         let Encoded::Internal(event) = encoded.unwrap() else { panic!() };
         assert_eq!((event.ty.as_str(), event.subject.as_deref()), (ty, Some("u")));
     }

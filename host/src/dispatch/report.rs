@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::contract::{Unreadable, UnreadableKind};
 use crate::delivery::DeliveryHead;
+use crate::dispatch::answer::Answer;
 use crate::dispatch::decide::Attempt;
 use crate::event::Decoded;
 use crate::ledger::{Committed, LedgerError};
@@ -11,13 +12,44 @@ use crate::name::{ComponentId, Topic};
 use crate::runtime::Invocation;
 use crate::telemetry::metrics::{self, Metrics};
 
+/// What became of a delivery.
+pub struct Finished {
+    pub committed: Result<Committed, LedgerError>,
+    /// Why it has no effects.
+    pub why: Option<String>,
+}
+
+impl Finished {
+    /// Success for whatever is durable.
+    pub fn answer(&self) -> Answer {
+        match self.committed {
+            Ok(_) => Answer::Success,
+            Err(_) => Answer::Retry,
+        }
+    }
+}
+
 /// Turns what happened into metrics and log lines.
 #[derive(Clone)]
 pub struct Reporter {
     pub metrics: Metrics,
 }
 
+/// A delivery is being handled for as long as this lives.
+pub struct InFlight<'a>(&'a Metrics);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.add(metrics::IN_FLIGHT, &[], -1.0);
+    }
+}
+
 impl Reporter {
+    pub fn in_flight(&self) -> InFlight<'_> {
+        self.metrics.add(metrics::IN_FLIGHT, &[], 1.0);
+        InFlight(&self.metrics)
+    }
+
     /// An event came in and was understood.
     pub fn received(&self, decoded: &Decoded) {
         if let Some((expected, actual)) = &decoded.version_mismatch {
@@ -70,16 +102,11 @@ impl Reporter {
     }
 
     /// A delivery is durable, or could not be made so.
-    pub fn delivered(
-        &self,
-        attempt: &Attempt<'_>,
-        committed: &Result<Committed, LedgerError>,
-        took: Duration,
-    ) {
+    pub fn delivered(&self, attempt: &Attempt<'_>, finished: &Finished, took: Duration) {
         let component = attempt.component.id().as_str();
         let ty = attempt.decoded.event.ty.as_str();
         let labels = [("consumer", component), ("event_type", ty)];
-        match committed {
+        match &finished.committed {
             Ok(Committed::Repeat(_)) => {
                 self.metrics.count(metrics::REPEATS, &[("component", component)], 1);
             }
@@ -87,16 +114,16 @@ impl Reporter {
             Ok(Committed::Parked { behind: true }) | Err(_) => {}
             Ok(_) => self.metrics.count(metrics::PROCESSING_ERRORS, &labels, 1),
         }
-        line(&attempt.head(), committed, attempt.failed + 1, took);
+        line(&attempt.head(), finished, attempt.failed + 1, took);
     }
 
-    /// An event that no component ran for is kept.
-    pub fn buried(&self, head: &DeliveryHead, committed: &Result<Committed, LedgerError>) {
-        if let Ok(Committed::Repeat(_)) = committed {
+    /// An event ended without a component's run.
+    pub fn ended(&self, head: &DeliveryHead, finished: &Finished) {
+        if let Ok(Committed::Repeat(_)) = finished.committed {
             let component = head.id.component.as_str();
             self.metrics.count(metrics::REPEATS, &[("component", component)], 1);
         }
-        line(head, committed, 1, Duration::ZERO);
+        line(head, finished, 1, Duration::ZERO);
     }
 
     fn consumed(&self, attempt: &Attempt<'_>, took: Duration) {
@@ -112,13 +139,8 @@ fn text(topic: Option<&Topic>) -> &str {
     topic.map_or("", Topic::as_str)
 }
 
-fn line(
-    head: &DeliveryHead,
-    committed: &Result<Committed, LedgerError>,
-    attempt: u32,
-    took: Duration,
-) {
-    let outcome = match committed {
+fn line(head: &DeliveryHead, finished: &Finished, attempt: u32, took: Duration) {
+    let outcome = match &finished.committed {
         Ok(Committed::Done) => "done",
         Ok(Committed::Parked { behind: false }) => "parked",
         Ok(Committed::Parked { behind: true }) => "parked behind its subject",
@@ -127,11 +149,16 @@ fn line(
         Ok(Committed::Superseded) => "superseded",
         Ok(Committed::StatementFailed { .. } | Committed::Unexpected { .. }) => "failed",
         Err(error) => {
-            tracing::warn!(delivery = %head.id, event = head.event_id, %error, "not durable; RETRY");
+            tracing::warn!(delivery = %head.id, event = head.event_id, %error, "not durable: RETRY");
             return;
         }
     };
-    let ty = head.event_type.as_str();
+    let (event, r#type) = (head.event_id.as_str(), head.event_type.as_str());
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    tracing::info!(delivery = %head.id, event = head.event_id, ty, outcome, attempt, micros, "delivery");
+    match &finished.why {
+        Some(why) if !matches!(finished.committed, Ok(Committed::Repeat(_))) => {
+            tracing::warn!(delivery = %head.id, event, r#type, outcome, attempt, micros, why);
+        }
+        _ => tracing::info!(delivery = %head.id, event, r#type, outcome, attempt, micros),
+    }
 }

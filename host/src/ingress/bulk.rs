@@ -93,7 +93,7 @@ fn take(ingress: &Ingress, (origin, bytes): (TopicOrigin, Bytes)) -> BoxFuture<'
         let beginning = Bytes::copy_from_slice(bytes.get(..BEGINNING).unwrap_or(&bytes));
         return ingress.too_large(origin, beginning, &hex(&Sha256::digest(&bytes)));
     }
-    let arrival = Arrival { origin: Origin::Topic(origin), traceparent: None, tracestate: None };
+    let arrival = Arrival { origin: Origin::Topic(origin), trace: None };
     ingress.dispatch.receive(WireEvent { bytes, arrival })
 }
 

@@ -10,11 +10,10 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
+use crate::event::{Arrival, Origin, TopicOrigin, Trace, WireEvent};
 use crate::ingress::reply::NotTaken;
 use crate::ingress::{BEGINNING, Ingress, bulk, hex};
 use crate::name::{Pubsub, Topic};
-use crate::telemetry::trace;
 
 /// Any path that is not one of the fixed ones: an event, a bulk, or a mistake.
 pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> Response {
@@ -94,12 +93,8 @@ async fn read(mut body: Body, max: usize) -> Result<Read, axum::Error> {
 
 fn arrival(origin: TopicOrigin, headers: &HeaderMap) -> Arrival {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let traceparent = text("traceparent").filter(|parent| trace::is_valid(parent));
-    Arrival {
-        origin: Origin::Topic(origin),
-        traceparent: traceparent.map(str::to_owned),
-        tracestate: traceparent.and(text("tracestate")).map(str::to_owned),
-    }
+    let trace = text("traceparent").and_then(|parent| Trace::new(parent, text("tracestate")));
+    Arrival { origin: Origin::Topic(origin), trace }
 }
 
 fn origin(path: String, headers: &HeaderMap) -> TopicOrigin {

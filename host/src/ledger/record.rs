@@ -29,8 +29,6 @@ pub struct ClaimedEffect {
     pub index: u32,
     pub lane: Lane,
     pub outgoing: Outgoing,
-    /// W3C `traceparent` and `tracestate`.
-    pub trace: (Option<String>, Option<String>),
     /// Attempts used up so far.
     pub attempts: u32,
     /// When the event that caused it came in.

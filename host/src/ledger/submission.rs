@@ -32,6 +32,16 @@ pub enum Outcome {
     Dead { error: String, outbox: Vec<NewEffect>, internal: Vec<NewDelivery> },
 }
 
+impl Outcome {
+    /// Why there are no effects.
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Self::Done { .. } => None,
+            Self::Parked { error, .. } | Self::Dead { error, .. } => Some(error),
+        }
+    }
+}
+
 /// An effect for the relay to perform after the commit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEffect {
@@ -39,8 +49,6 @@ pub struct NewEffect {
     /// Its place among the delivery's effects.
     pub index: u32,
     pub outgoing: Outgoing,
-    /// W3C `traceparent` and `tracestate`.
-    pub trace: (Option<String>, Option<String>),
 }
 
 /// An internal event for one component. It enters as parked and due now; one that the ledger

@@ -177,7 +177,6 @@ fn publish(lane: &str, id: &str) -> NewEffect {
             payload: Bytes::from_static(b"{\"a\":1}\xff"),
             partition_key: Some("t1".into()),
         },
-        trace: (Some("00-aa-bb-01".into()), None),
     }
 }
 

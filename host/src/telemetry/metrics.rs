@@ -86,6 +86,11 @@ impl Metrics {
         self.recorder.register_gauge(&key(name, labels), &METADATA).set(value);
     }
 
+    /// Adds to a gauge, or takes from it.
+    pub fn add(&self, name: &'static str, labels: &[(&'static str, &str)], by: f64) {
+        self.recorder.register_gauge(&key(name, labels), &METADATA).increment(by);
+    }
+
     /// The text that Prometheus reads.
     pub fn render(&self) -> String {
         self.handle.run_upkeep();

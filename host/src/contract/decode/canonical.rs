@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::{Decode, Place, Refusal, UnreadableKind};
 use crate::contract::{Contract, Entry, Pointer, SchemaVersion, VersionRule, split_type};
 use crate::event::parse::{Form, Parsed, data_name, shown};
-use crate::event::{Decoded, Event};
+use crate::event::{Decoded, Event, Trace};
 use crate::name::EventKey;
 
 /// The entry that takes an event.
@@ -50,6 +50,9 @@ impl Match<'_> {
             topic: place.topic.clone(),
             wire_type,
             entry: Some(self.index),
+            trace: parsed
+                .attribute("traceparent")
+                .and_then(|parent| Trace::new(parent, parsed.attribute("tracestate"))),
             version_mismatch: mismatch
                 .map(|(rule, actual)| (rule.is.to_string(), actual.to_string())),
         })))

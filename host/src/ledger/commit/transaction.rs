@@ -271,11 +271,4 @@ impl Outcome {
             Self::Parked { .. } => (&[], &[]),
         }
     }
-
-    fn error(&self) -> Option<&str> {
-        match self {
-            Self::Done { .. } => None,
-            Self::Parked { error, .. } | Self::Dead { error, .. } => Some(error),
-        }
-    }
 }

@@ -463,7 +463,6 @@ fn submission(handed: &Handed, arrived: Timestamp) -> Submission {
             payload: Bytes::new(),
             partition_key: None,
         },
-        trace: (None, None),
     });
     let outbox = outbox.collect();
     let internal =

@@ -112,7 +112,6 @@ fn claimed_effect(row: &SqliteRow) -> Result<ClaimedEffect, LedgerError> {
         index: row::count(row, "effect_index")?,
         lane: row::lane(row)?,
         outgoing: Target::read(row)?.with(payload.into()),
-        trace: (row.try_get("traceparent")?, row.try_get("tracestate")?),
         attempts: row::count(row, "attempts")?,
         since: time(row.try_get("since")?)?,
     })

@@ -263,7 +263,6 @@ pub async fn add_effects(
         index: u32,
         target: String,
         payload: String,
-        trace: (Option<&'a str>, Option<&'a str>),
         status: &'static str,
         due: i64,
         since: i64,
@@ -279,7 +278,6 @@ pub async fn add_effects(
                 index: effect.index,
                 target: json(&Target::of(&effect.outgoing))?,
                 payload: hex(&effect.outgoing.payload),
-                trace: (effect.trace.0.as_deref(), effect.trace.1.as_deref()),
                 status: waiting.status.as_str(),
                 due: micros(waiting.due),
                 since: micros(head.received_at),
@@ -288,10 +286,10 @@ pub async fn add_effects(
         .collect::<Result<Vec<_>, Fault>>()?;
     sqlx::query(
         "INSERT INTO wharf_outbox (lane, component, key, effect_index, kind, target, payload, \
-             traceparent, tracestate, status, next_attempt_at, since) \
+             status, next_attempt_at, since) \
          SELECT value->>'lane', value->>'component', unhex(value->>'key'), value->>'index', \
-             'publish', value->>'target', unhex(value->>'payload'), value->>'$.trace[0]', \
-             value->>'$.trace[1]', value->>'status', value->>'due', value->>'since' \
+             'publish', value->>'target', unhex(value->>'payload'), \
+             value->>'status', value->>'due', value->>'since' \
          FROM json_each(?1)",
     )
     .bind(json(&rows)?)

@@ -7,7 +7,7 @@ use crate::catalog::Catalog;
 use crate::clock::Timestamp;
 use crate::contract::Decode;
 use crate::delivery::{DeliveryHead, DeliveryId};
-use crate::event::{Arrival, Decoded, Event, Origin, WireEvent};
+use crate::event::{Arrival, Decoded, Event, Origin, Trace, WireEvent};
 use crate::ledger::NewDelivery;
 use crate::manifest::Order;
 use crate::runtime::Component;
@@ -16,7 +16,7 @@ use crate::runtime::Component;
 pub fn deliveries(
     catalog: &Catalog,
     event: &Event,
-    cause: &Arrival,
+    trace: Option<&Trace>,
     now: Timestamp,
 ) -> Vec<NewDelivery> {
     let Ok(json) = serde_json::to_vec(event) else {
@@ -25,7 +25,7 @@ pub fn deliveries(
     };
     let wire = Arc::new(WireEvent {
         bytes: json.into(),
-        arrival: Arrival { origin: Origin::Internal, ..cause.clone() },
+        arrival: Arrival { origin: Origin::Internal, trace: trace.cloned() },
     });
     match catalog.contracts.decode(&wire) {
         Decode::Event(decoded) => of_decoded(catalog, &decoded, &wire, now),

@@ -1,0 +1,50 @@
+//! The rhythm of the relay and the sweep: do what is due, then wait for the next time, a change,
+//! or the end.
+
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use tokio::sync::futures::Notified;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Timestamp};
+use crate::ledger::LedgerError;
+
+/// The wait after the ledger could not be used.
+const LEDGER_AWAY: Duration = Duration::from_secs(1);
+
+/// What one step found.
+pub enum Step {
+    /// There was something; there may be more.
+    Worked,
+    /// Nothing is due before this time, if at all.
+    Idle(Option<Timestamp>),
+}
+
+/// What ends a rest early.
+pub struct Wake<'a> {
+    pub clock: &'a dyn Clock,
+    /// Taken before the step, so that no change is missed.
+    pub changed: Notified<'a>,
+    pub stop: &'a CancellationToken,
+}
+
+impl Wake<'_> {
+    /// Returns when the next step is worth taking, or when there is to be none.
+    pub async fn rest(self, who: &str, step: Result<Step, LedgerError>) {
+        let until = match step {
+            Ok(Step::Worked) => return,
+            Ok(Step::Idle(None)) => std::future::pending().boxed(),
+            Ok(Step::Idle(Some(at))) => self.clock.sleep_until(at),
+            Err(error) => {
+                tracing::warn!(%error, "the {who} waits for the ledger");
+                tokio::time::sleep(LEDGER_AWAY).boxed()
+            }
+        };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.changed => {}
+            () = until => {}
+        }
+    }
+}
