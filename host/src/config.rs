@@ -33,7 +33,8 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Ingress {
     pub address: SocketAddr,
-    /// Bytes. A larger callback is kept as dead without its body: it would block its partition for ever.
+    /// Bytes of one event. A larger one is kept as dead with its beginning only: it would block its
+    /// partition for ever.
     pub max_body: usize,
     /// Checked against the `dapr-api-token` header when set. Also `APP_API_TOKEN`.
     pub token: Option<String>,

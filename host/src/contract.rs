@@ -235,6 +235,16 @@ impl Contracts {
         self.iter().any(|contract| contract.topics.iter().any(|topic| topic.path == path))
     }
 
+    /// The most events that one callback to an ingress path brings.
+    pub fn most_events(&self, path: &str) -> u32 {
+        let topics = self.iter().flat_map(|contract| &contract.topics);
+        let most = topics.filter(|topic| topic.path == path).map(|topic| match topic.delivery {
+            Delivery::Bulk { max, .. } => max,
+            Delivery::Single => 1,
+        });
+        most.max().unwrap_or(1)
+    }
+
     /// Where a dead event of that topic goes; `{topic}-dlq` when the contract is not active.
     pub fn dead_letter(&self, contract: &ContractName, topic: &Topic) -> Topic {
         let pattern = self.get(contract).map_or("{topic}-dlq", |known| &known.dead_letter);

@@ -14,9 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use bytes::Bytes;
+use futures::future::BoxFuture;
 
 use crate::catalog::Registry;
 use crate::dispatch::Dispatch;
+use crate::dispatch::answer::Answer;
+use crate::event::TopicOrigin;
 use crate::ledger::Ledger;
 use crate::telemetry::metrics::Metrics;
 
@@ -24,7 +28,7 @@ use crate::telemetry::metrics::Metrics;
 pub struct Ingress {
     pub service: String,
     pub token: Option<String>,
-    /// Bytes; a larger body is kept as dead.
+    /// Bytes; a larger event is kept as dead.
     pub max_body: usize,
     pub registry: Arc<Registry>,
     pub dispatch: Dispatch,
@@ -40,7 +44,7 @@ impl Ingress {
         Router::new()
             .route("/dapr/config", get(subscribe::config))
             .route("/dapr/subscribe", get(subscribe::subscriptions))
-            .route("/job/{*name}", post(events::job))
+            .route("/job/{*name}", post(events::job).fallback(events::unwanted))
             .fallback(events::receive)
             .layer(axum::middleware::from_fn_with_state(Arc::clone(self), token::check))
             .route("/health", get(health::health))
@@ -48,7 +52,32 @@ impl Ingress {
             .with_state(Arc::clone(self))
     }
 
+    /// Keeps an event as dead with its beginning only: answered with RETRY it would block its
+    /// partition for ever.
+    fn too_large(
+        &self,
+        origin: TopicOrigin,
+        beginning: Bytes,
+        hash: &str,
+    ) -> BoxFuture<'static, Answer> {
+        let reason = format!(
+            "the event is larger than {} bytes, and only its beginning is kept; raise [ingress] \
+             max_body (WHARF_INGRESS__MAX_BODY) and publish the event again",
+            self.max_body
+        );
+        // Without a position the bytes would identify it, and they are not all here.
+        let position = origin.position.or_else(|| Some(format!("sha256/{hash}")));
+        self.dispatch.refuse(beginning, TopicOrigin { position, ..origin }, reason)
+    }
+
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
     }
+}
+
+/// How much of an event is kept that is too large: enough to see what it was.
+const BEGINNING: usize = 64 << 10;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -103,7 +103,7 @@ impl Relay {
             Ok(Some(detail)) => {
                 let catalog = self.registry.snapshot();
                 let ending = Ending { catalog: &catalog, now: self.clock.now() };
-                ending.refused(&detail.summary.head, error, effect.attempts + 1)
+                ending.refused(&detail.summary.head, effect.index, error, effect.attempts + 1)
             }
             Ok(None) => Vec::new(),
             Err(error) => {

@@ -145,6 +145,7 @@ fn call() -> Call {
         topic: None,
         wire_type: "com.todo.task.created.v1".into(),
         entry: None,
+        trace: None,
         version_mismatch: None,
     };
     let bytes = Bytes::from_static(DATA.as_bytes());

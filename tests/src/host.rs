@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use wharf::app::App;
@@ -89,6 +91,16 @@ impl Setup {
         self
     }
 
+    /// Adds the contract `things`, which takes any JSON as data; see [`thing`].
+    #[must_use]
+    pub fn things(mut self) -> Self {
+        let folder = self.folder.path().join("things");
+        fs::create_dir(&folder).expect("a contract's folder can be made");
+        fs::write(folder.join("contract.toml"), THINGS).expect("a contract can be written");
+        self.contracts.push(folder);
+        self
+    }
+
     /// Starts a host, and waits until its Dapr delivers to it.
     pub async fn start(self) -> Host {
         Host::start(self, ManualClock::default()).await
@@ -108,6 +120,7 @@ pub struct Host {
     pub app: App,
     pub clock: ManualClock,
     setup: Setup,
+    /// Sees when the host writes.
     http: reqwest::Client,
     ingress: SocketAddr,
     admin: SocketAddr,
@@ -162,17 +175,10 @@ impl Host {
 
     /// Calls the ingress as daprd does for a bulk of `topic`; gives the status of each entry.
     pub async fn deliver_bulk(&self, topic: &str, events: &[Value]) -> Vec<String> {
-        let entries = events.iter().enumerate().map(|(index, event)| {
-            json!({ "entryId": index.to_string(), "event": event, "metadata": {},
-                    "contentType": "application/cloudevents+json" })
-        });
-        let envelope = json!({
-            "id": "bulk", "type": "com.dapr.event.sent.bulk", "topic": topic,
-            "pubsubname": "todo-pubsub", "metadata": {}, "entries": entries.collect::<Vec<_>>(),
-        });
         let headers = [("content-type", "application/json")];
+        let path = format!("/events/{topic}");
         let (status, answer) =
-            self.callback(&format!("/events/{topic}"), &headers, envelope.to_string()).await;
+            self.callback(&path, &headers, bulk(topic, events).to_string()).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         let statuses = answer["statuses"].as_array().expect("statuses of a bulk").iter();
         statuses.map(|entry| entry["status"].as_str().unwrap_or_default().to_owned()).collect()
@@ -234,6 +240,26 @@ impl Host {
         .await
     }
 
+    /// What the admin API shows of each delivery of a component, newest first.
+    pub async fn shown(&self, component: &str) -> Vec<Value> {
+        let (_, listed) = self.admin(&format!("/deliveries?component={component}")).await;
+        let mut shown = Vec::new();
+        for delivery in listed.as_array().expect("a list of deliveries") {
+            let id = delivery["delivery"].as_str().unwrap_or_default();
+            let (status, delivery) = self.admin(&format!("/deliveries/{id}")).await;
+            assert_eq!(status, StatusCode::OK, "{delivery}");
+            shown.push(delivery);
+        }
+        shown
+    }
+
+    /// A counter's value, of a series as `/metrics` writes it; 0 when there is none.
+    pub async fn count(&self, series: &str) -> u64 {
+        let metrics = self.metrics().await;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().expect("a counter is a whole number"))
+    }
+
     /// The payloads that a topic has got.
     pub async fn messages(&self, topic: &str) -> Vec<Value> {
         let pubsub = Pubsub::new("todo-pubsub").expect("a pubsub's name");
@@ -285,8 +311,19 @@ impl Host {
 
     /// Stops it as Ctrl-C does, and starts it again on the same data.
     pub async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same, under another configuration.
+    pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         self.app.stop().await;
+        change(&mut self.setup.config);
         Self::start(self.setup, self.clock).await
+    }
+
+    /// Another program's connection to the ledger's file.
+    pub async fn other_program(&self) -> SqliteConnection {
+        connect(&self.ledger_file()).await
     }
 
     /// Stops it as Ctrl-C does.
@@ -298,6 +335,11 @@ impl Host {
     pub fn ledger_file(&self) -> PathBuf {
         self.setup.config.ledger_file()
     }
+}
+
+async fn connect(file: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(file);
+    options.connect().await.expect("the ledger's file can be opened")
 }
 
 /// A CloudEvent of the contract `cloudevents` about task `t-<number>`, whose id has the number too.
@@ -312,6 +354,52 @@ pub fn event(ty: &str, number: u32) -> Value {
         "datacontenttype": "application/json",
         "data": { "task_id": format!("t-{number}"), "user_id": "ann",
                   "task": { "id": format!("t-{number}"), "title": "Water the plants" } },
+    })
+}
+
+/// A CloudEvent of the contract `things` about `subject`.
+pub fn thing(number: u32, subject: &str, data: impl Into<Value>) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": format!("thing-{number}"),
+        "source": "test",
+        "type": THING,
+        "subject": subject,
+        "time": "2026-01-01T00:00:00Z",
+        "data": data.into(),
+    })
+}
+
+/// The type of [`thing`].
+pub const THING: &str = "com.things.made.v1";
+
+/// What [`Setup::things`] adds. Nobody wants what the guests publish.
+const THINGS: &str = r#"
+name = "things"
+description = "Any JSON"
+pubsub = "todo-pubsub"
+retry = ["1s", "2s", "4s"]
+dead_letter = "{topic}-dlq"
+topic = [
+    { name = "things", path = "/events/things", retention = "7d" },
+    { name = "echoes", path = "/events/echoes", retention = "7d" },
+]
+event = [
+    { type = "com.things.made.v1", topic = "things", consumers = ["audit"] },
+    { type = "com.todo.echo.v1", topic = "echoes", consumers = [] },
+    { type = "com.todo.flood.v1", topic = "echoes", consumers = [] },
+]
+"#;
+
+/// daprd's envelope around a bulk; the entries are numbered from 0.
+pub fn bulk(topic: &str, events: &[Value]) -> Value {
+    let entries = events.iter().enumerate().map(|(index, event)| {
+        json!({ "entryId": index.to_string(), "event": event, "metadata": {},
+                "contentType": "application/cloudevents+json" })
+    });
+    json!({
+        "id": "bulk", "type": "com.dapr.event.sent.bulk", "topic": topic,
+        "pubsubname": "todo-pubsub", "metadata": {}, "entries": entries.collect::<Vec<_>>(),
     })
 }
 

@@ -7,14 +7,15 @@ use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 
 use crate::dispatch::answer::Answer;
 use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
-use crate::ingress::Ingress;
 use crate::ingress::reply::BulkReply;
+use crate::ingress::{BEGINNING, Ingress, hex};
 use crate::name::{Pubsub, Topic};
 use crate::telemetry::metrics;
 
@@ -40,9 +41,21 @@ struct Entry<'a> {
 /// The envelope, if it is one: daprd labels a bulk `application/json` and a single event
 /// `application/cloudevents+json`.
 pub fn envelope<'a>(headers: &HeaderMap, body: &'a Bytes) -> Option<Envelope<'a>> {
-    let content_type = headers.get(header::CONTENT_TYPE)?.as_bytes();
-    let labelled = content_type.starts_with(b"application/json");
-    labelled.then(|| serde_json::from_slice(body).ok()).flatten()
+    is_labelled(headers).then(|| serde_json::from_slice(body).ok()).flatten()
+}
+
+fn is_labelled(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    content_type.is_some_and(|kind| kind.starts_with(b"application/json"))
+}
+
+/// How large a callback may be: each of its events as large as one may be.
+pub fn most_bytes(ingress: &Ingress, headers: &HeaderMap, path: &str) -> usize {
+    let events = match is_labelled(headers) {
+        true => ingress.registry.snapshot().contracts.most_events(path),
+        false => 1,
+    };
+    ingress.max_body.saturating_mul(usize::try_from(events).unwrap_or(usize::MAX))
 }
 
 /// Hands each entry on, in the order of the batch.
@@ -59,11 +72,8 @@ pub async fn receive(
         ..TopicOrigin::default()
     };
     // Every entry takes its place in order before the first one is awaited.
-    let answers: Vec<_> = envelope
-        .entries
-        .iter()
-        .map(|entry| ingress.dispatch.receive(wire(body, entry, &origin)))
-        .collect();
+    let answers: Vec<_> =
+        envelope.entries.iter().map(|entry| take(ingress, wire(body, entry, &origin))).collect();
     let ids: Vec<_> = envelope.entries.into_iter().map(|entry| entry.entry_id).collect();
     BulkReply(ids.into_iter().zip(join_all(answers).await).collect())
 }
@@ -77,15 +87,24 @@ pub fn unrouted(ingress: &Ingress, envelope: &Envelope<'_>) -> BulkReply {
     BulkReply(ids.map(|id| (id, Answer::Success)).collect())
 }
 
-fn wire(body: &Bytes, entry: &Entry<'_>, origin: &TopicOrigin) -> WireEvent {
+/// An event that is too large costs itself only, not the bulk that it came in.
+fn take(ingress: &Ingress, (origin, bytes): (TopicOrigin, Bytes)) -> BoxFuture<'static, Answer> {
+    if bytes.len() > ingress.max_body {
+        let beginning = Bytes::copy_from_slice(bytes.get(..BEGINNING).unwrap_or(&bytes));
+        return ingress.too_large(origin, beginning, &hex(&Sha256::digest(&bytes)));
+    }
+    let arrival = Arrival { origin: Origin::Topic(origin), trace: None };
+    ingress.dispatch.receive(WireEvent { bytes, arrival })
+}
+
+fn wire(body: &Bytes, entry: &Entry<'_>, origin: &TopicOrigin) -> (TopicOrigin, Bytes) {
     let metadata = |name: &str| entry.metadata.as_ref()?.get(name).cloned();
     let position = metadata("__partition").zip(metadata("__offset"));
     let origin = TopicOrigin {
         position: position.map(|(partition, offset)| format!("{partition}/{offset}")),
         ..origin.clone()
     };
-    let arrival = Arrival { origin: Origin::Topic(origin), trace: None };
-    WireEvent { bytes: payload(body, entry.event), arrival }
+    (origin, payload(body, entry.event))
 }
 
 /// A CloudEvent stands as an object, and stays a slice of the body; a raw payload as a base64 string.

@@ -10,26 +10,25 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::dispatch::answer::Answer;
 use crate::event::{Arrival, Origin, TopicOrigin, Trace, WireEvent};
 use crate::ingress::reply::NotTaken;
-use crate::ingress::{Ingress, bulk};
+use crate::ingress::{BEGINNING, Ingress, bulk, hex};
 use crate::name::{Pubsub, Topic};
 
 /// Any path that is not one of the fixed ones: an event, a bulk, or a mistake.
 pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> Response {
     match *request.method() {
         Method::POST => {}
-        // daprd probes input bindings with OPTIONS; no component wants one.
-        _ => return StatusCode::NOT_FOUND.into_response(),
+        _ => return unwanted().await.into_response(),
     }
     let path = request.uri().path().to_owned();
     let (parts, body) = request.into_parts();
-    let body = match read(body, ingress.max_body).await {
+    let max = bulk::most_bytes(&ingress, &parts.headers, &path);
+    let body = match read(body, max).await {
         Ok(Read::Whole(body)) => body,
         Ok(Read::TooLarge { beginning, hash }) => {
             let origin = origin(path, &parts.headers);
-            return too_large(&ingress, origin, beginning, hash).await.into_response();
+            return ingress.too_large(origin, beginning, &hash).await.into_response();
         }
         Err(error) => {
             return NotTaken(format!("the body ended early: {error}")).into_response();
@@ -53,6 +52,11 @@ pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> R
     }
 }
 
+/// daprd probes input bindings with OPTIONS, and would start one that is answered 2xx or 405.
+pub async fn unwanted() -> StatusCode {
+    StatusCode::NOT_FOUND
+}
+
 /// `POST /job/<name>`: 500 for a job that nobody wants, so that its failure policy keeps it.
 pub async fn job(Path(name): Path<String>) -> Response {
     NotTaken(format!("no component wants the job `{name}`")).into_response()
@@ -68,9 +72,6 @@ enum Read {
     },
 }
 
-/// How much of a body is kept that is too large: enough to see what it was.
-const BEGINNING: usize = 64 << 10;
-
 async fn read(mut body: Body, max: usize) -> Result<Read, axum::Error> {
     let (mut kept, mut size, mut hasher) = (BytesMut::new(), 0, None);
     while let Some(frame) = body.frame().await {
@@ -82,28 +83,12 @@ async fn read(mut body: Body, max: usize) -> Result<Read, axum::Error> {
         }
         let hasher = hasher.get_or_insert_with(|| Sha256::new_with_prefix(&kept));
         hasher.update(&data);
+        let room = BEGINNING.saturating_sub(kept.len());
+        kept.extend_from_slice(data.get(..room).unwrap_or(&data));
         kept.truncate(BEGINNING);
     }
     let Some(hasher) = hasher else { return Ok(Read::Whole(kept.freeze())) };
-    let hash = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Read::TooLarge { beginning: kept.freeze(), hash })
-}
-
-/// Kept as dead with its beginning only: answered with RETRY it would block its partition for ever.
-async fn too_large(
-    ingress: &Ingress,
-    origin: TopicOrigin,
-    beginning: Bytes,
-    hash: String,
-) -> Answer {
-    let reason = format!(
-        "the body is larger than {} bytes, and only its beginning is kept; raise [ingress] max_body \
-         (WHARF_INGRESS__MAX_BODY) and publish the event again",
-        ingress.max_body
-    );
-    // Without a position the bytes would identify it, and they are not all here.
-    let position = origin.position.or_else(|| Some(format!("sha256/{hash}")));
-    ingress.dispatch.refuse(beginning, TopicOrigin { position, ..origin }, reason).await
+    Ok(Read::TooLarge { beginning: kept.freeze(), hash: hex(&hasher.finalize()) })
 }
 
 fn arrival(origin: TopicOrigin, headers: &HeaderMap) -> Arrival {
@@ -124,7 +109,11 @@ fn origin(path: String, headers: &HeaderMap) -> TopicOrigin {
     }
 }
 
-/// The attributes of a CloudEvent in binary mode, and the content type that goes with them.
+/// What daprd calls every single event, whatever it is.
+const LABEL: &str = "application/cloudevents+json";
+
+/// The attributes of a CloudEvent in binary mode, and the content type that goes with them, unless
+/// it is daprd's own label.
 fn attributes(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &axum::http::HeaderValue| value.to_str().map(str::to_owned).ok();
     let mut attributes: Vec<_> = headers
@@ -134,6 +123,7 @@ fn attributes(headers: &HeaderMap) -> Vec<(String, String)> {
         })
         .collect();
     let content_type = headers.get(header::CONTENT_TYPE).and_then(text);
+    let content_type = content_type.filter(|content_type| content_type != LABEL);
     if let (false, Some(content_type)) = (attributes.is_empty(), content_type) {
         attributes.push(("datacontenttype".to_owned(), content_type));
     }

@@ -82,13 +82,19 @@ impl Ending<'_> {
     }
 
     /// An effect that Dapr refused for good is reported too, as internal deliveries.
-    pub fn refused(&self, head: &DeliveryHead, reason: &str, attempts: u32) -> Vec<NewDelivery> {
+    pub fn refused(
+        &self,
+        head: &DeliveryHead,
+        index: u32,
+        reason: &str,
+        attempts: u32,
+    ) -> Vec<NewDelivery> {
         let death = Death { head, reason, attempts, at: self.now };
         let mut rows = Rows::default();
         if is_report(head) {
             return Vec::new();
         }
-        self.report(&mut rows, None, &death);
+        self.report(&mut rows, None, &death, index);
         rows.internal
     }
 
@@ -103,7 +109,7 @@ impl Ending<'_> {
             Origin::Topic(_) => rows.outbox.extend(self.dead_letter(wire, death)),
             Origin::Internal => {}
         }
-        self.report(&mut rows, wire.arrival.trace.as_ref(), death);
+        self.report(&mut rows, wire.arrival.trace.as_ref(), death, REPORT);
         rows
     }
 
@@ -124,10 +130,11 @@ impl Ending<'_> {
         Some(effect(outgoing, DEAD_LETTER))
     }
 
-    fn report(&self, rows: &mut Rows, trace: Option<&Trace>, death: &Death<'_>) {
+    /// `of` is the effect's index, or `REPORT` for the delivery itself.
+    fn report(&self, rows: &mut Rows, trace: Option<&Trace>, death: &Death<'_>, of: u32) {
         let first = self.catalog.contracts.iter().next().map(|contract| &contract.name);
         let Some(contract) = death.head.contract.as_ref().or(first) else { return };
-        let published = self.audit_failed(death).and_then(|publish| {
+        let published = self.audit_failed(death, of).and_then(|publish| {
             let Self { catalog, now } = *self;
             let publisher = Publisher { catalog, now, contract, source: "wharf", trace };
             publisher.publish(rows, &publish, REPORT)
@@ -137,7 +144,7 @@ impl Ending<'_> {
         }
     }
 
-    fn audit_failed(&self, death: &Death<'_>) -> Result<Publish, String> {
+    fn audit_failed(&self, death: &Death<'_>, of: u32) -> Result<Publish, String> {
         let head = death.head;
         let data = serde_json::json!({
             "component": head.id.component,
@@ -148,9 +155,9 @@ impl Ending<'_> {
             "attempts": death.attempts,
         });
         let (component, key) = (head.id.component.as_str().as_bytes(), head.id.key.0);
-        let attempts = death.attempts.to_le_bytes();
+        let (of, attempts) = (of.to_le_bytes(), death.attempts.to_le_bytes());
         Ok(Publish {
-            id: derived_id(&[component, &key, b"audit.failed", &attempts]).to_string(),
+            id: derived_id(&[component, &key, b"audit.failed", &of, &attempts]).to_string(),
             ty: EventType::new(AUDIT_FAILED).map_err(|error| error.to_string())?,
             subject: head.subject.clone(),
             time: rfc3339(death.at),

@@ -1,0 +1,112 @@
+//! When the ledger cannot be written, nothing is acknowledged; when it can again, everything that
+//! Dapr kept is handled, once.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sqlx::Executor as _;
+use wharf_tests::built;
+use wharf_tests::host::{Host, Setup, THING, event, id, thing};
+
+const CREATED: &str = "com.todo.task.created.v1";
+
+/// Lets Dapr send again what was not taken, until it has nothing left.
+async fn until_all_is_taken(host: &Host) {
+    host.until("everything is taken", async |host| {
+        host.clock.advance(Duration::from_secs(1));
+        host.app.embedded.waiting().await.unwrap() == 0
+    })
+    .await;
+    host.settle().await;
+}
+
+#[tokio::test]
+async fn a_locked_ledger_acknowledges_nothing_and_goes_on_by_itself() {
+    let mut setup = Setup::audit();
+    setup.config.ledger.busy_timeout = Duration::from_millis(100);
+    let host = setup.start().await;
+    let mut other = host.other_program().await;
+    other.execute("BEGIN EXCLUSIVE").await.unwrap();
+
+    let started = Instant::now();
+    let (status, answer) = host.deliver("task-events", event(CREATED, 1).to_string()).await;
+    assert_eq!((status.as_u16(), answer), (200, json!({ "status": "RETRY" })));
+    let bulk = [event(CREATED, 2), json!("not even base64"), event(CREATED, 3)];
+    assert_eq!(host.deliver_bulk("task-events", &bulk).await, ["RETRY"; 3]);
+    assert!(started.elapsed() < Duration::from_secs(5), "the answer has a bound");
+    for number in 4..=8 {
+        host.publish("task-events", &event(CREATED, number)).await;
+    }
+    assert!(host.rows("SELECT * FROM audit_log").await.is_empty());
+    assert_eq!(host.app.embedded.waiting().await.unwrap(), 5);
+
+    other.execute("ROLLBACK").await.unwrap();
+    until_all_is_taken(&host).await;
+    let rows = host.rows("SELECT entity_id FROM audit_log ORDER BY entity_id").await;
+    assert_eq!(rows, [["t-4"], ["t-5"], ["t-6"], ["t-7"], ["t-8"]]);
+    assert_eq!(host.deliver_bulk("task-events", &[event(CREATED, 2)]).await, ["SUCCESS"]);
+    assert_eq!(host.rows("SELECT count(*) FROM audit_log").await, [["6"]]);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_ledger_acknowledges_nothing_until_it_may_grow() {
+    let mut setup = Setup::audit();
+    setup.config.ledger.max_page_count = Some(160);
+    let host = setup.start().await;
+    let large = |number| {
+        let mut event = event(CREATED, number);
+        event["data"]["task"]["description"] = "x".repeat(50_000).into();
+        event
+    };
+    let mut taken = 0;
+    while host.deliver("task-events", large(taken).to_string()).await.1
+        == json!({ "status": "SUCCESS" })
+    {
+        taken += 1;
+        assert!(taken < 20, "it never gets full");
+    }
+    assert!(taken > 0, "it is full from the start");
+    // Only what was acknowledged is there, and that for good.
+    let rows =
+        async |host: &Host| host.rows("SELECT event_id FROM audit_log ORDER BY event_id").await;
+    let ids = |count| (0..count).map(|number| vec![id(number)]).collect::<Vec<_>>();
+    assert_eq!(rows(&host).await, ids(taken));
+    for number in 0..taken + 5 {
+        host.publish("task-events", &large(number)).await;
+    }
+    assert_eq!(host.ingress(reqwest::Method::GET, "/health").await.0, 503);
+    assert_eq!(rows(&host).await, ids(taken));
+
+    let host = host.restart_with(|config| config.ledger.max_page_count = None).await;
+    until_all_is_taken(&host).await;
+    assert_eq!(rows(&host).await, ids(taken + 5));
+    assert!(host.messages("task-events-dlq").await.is_empty());
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_finds_its_parked_deliveries() {
+    let manifest = format!("name = \"fragile\"\nversion = \"1\"\n[[on]]\nevent = \"{THING}\"\n");
+    let setup = Setup::audit().things().guest("fragile", built::TRAP, &manifest);
+    let mut host = setup.start().await;
+    for (number, data) in [(1, "panic"), (2, "fine")] {
+        host.publish("things", &thing(number, "s", data)).await;
+    }
+    host.settle().await;
+    for (attempts, wait) in [(1, 1), (2, 2), (3, 4)] {
+        host = host.restart().await;
+        host.settle().await;
+        let shown = host.shown("fragile").await;
+        let first = shown.iter().find(|delivery| delivery["event"]["id"] == "thing-1").unwrap();
+        let expected: (Value, Value) = ("parked".into(), attempts.into());
+        assert_eq!((first["status"].clone(), first["attempts"].clone()), expected);
+        host.advance(Duration::from_secs(wait)).await;
+    }
+    let states: Vec<_> = host.shown("fragile").await.iter().map(|d| d["status"].clone()).collect();
+    assert_eq!(states, ["done", "dead"], "newest first");
+    let audited = host.rows("SELECT type FROM audit_log ORDER BY type").await;
+    assert_eq!(audited, [[THING], [THING], ["com.todo.audit.failed.v1"]]);
+    assert_eq!(host.messages("things-dlq").await.len(), 1);
+    host.stop().await;
+}
