@@ -71,7 +71,7 @@ async fn faults_of_manifests_and_contracts_are_all_said_before_anything_is_built
     place.edit(built, "cargo build", "touch was-built; cargo build");
     place.edit("contracts/cloudevents/contract.toml", "pubsub", "pubsbu");
     let ended = place.run(&["dev"]).await;
-    ended.failed_with(&["component.toml:28", "did you mean `memory`?"]);
+    ended.failed_with(&["component.toml:29:1", "did you mean `memory`?"]);
     ended.failed_with(&["contract.toml:", "did you mean `pubsub`?", "2 problems"]);
     assert!(!place.path("components/audit/was-built").exists());
 
