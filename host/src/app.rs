@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,8 +28,12 @@ use crate::ledger::{Ledger, LedgerOptions};
 use crate::problem::Problem;
 use crate::relay::Relay;
 use crate::runtime::{Sandbox, SandboxConfig};
-use crate::sweep::Sweep;
+use crate::sweep::{self, Sweep};
 use crate::telemetry::metrics::Metrics;
+use crate::work::Work;
+
+/// How long a stop waits for connections that are still open.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// A host with the embedded Dapr.
 pub struct App {
@@ -41,7 +47,7 @@ pub struct App {
     ingress: Arc<Ingress>,
     admin: Arc<Admin>,
     /// Deliveries and effects in progress.
-    work: TaskTracker,
+    work: Work,
     /// Loops that start new work: relay, sweep, and the embedded Dapr's deliveries.
     loops: TaskTracker,
     /// What work in progress still needs: the ledger's committer and the listeners.
@@ -70,7 +76,7 @@ impl App {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let contracts = Contracts::load(&contracts).map_err(StartError::Problems)?;
-        let [work, loops, services] = std::array::from_fn(|_| TaskTracker::new());
+        let (work, loops, services) = (Work::default(), TaskTracker::new(), TaskTracker::new());
         let (stop, close) = (CancellationToken::new(), CancellationToken::new());
         let ledger = open_ledger(&config, &services, &close).await?;
         let embedded = open_embedded(&config, &contracts, &clock).await?;
@@ -152,6 +158,7 @@ impl App {
             clock: Arc::clone(&self.clock),
             lease: self.config.ledger.lease,
             work: self.work.clone(),
+            places: Arc::new(Semaphore::new(sweep::PLACES)),
         };
         self.loops.spawn(relay.run(self.stop.clone()));
         self.loops.spawn(sweep.run(self.stop.clone()));
@@ -180,22 +187,21 @@ impl App {
     /// Takes nothing new, finishes what is in progress, then closes the databases.
     pub async fn stop(&self) {
         self.stop.cancel();
-        for tasks in [&self.loops, &self.work] {
-            tasks.close();
-            tasks.wait().await;
-        }
+        self.loops.close();
+        self.loops.wait().await;
+        self.work.ended().await;
         self.ingress.set_ready(false);
         self.close.cancel();
         self.services.close();
-        self.services.wait().await;
+        if tokio::time::timeout(LINGER, self.services.wait()).await.is_err() {
+            tracing::warn!("a connection was still open and is cut");
+        }
         self.embedded.close().await;
     }
 
-    /// Waits until no delivery and no effect is in progress. New ones may start at once.
-    pub async fn drained(&self) {
-        self.work.close();
-        self.work.wait().await;
-        self.work.reopen();
+    /// What is in progress, for tests.
+    pub fn work(&self) -> &Work {
+        &self.work
     }
 }
 

@@ -59,7 +59,7 @@ async fn run(command: Command) -> Result<Finding, StartError> {
     match command {
         Command::Dev(dev) => Box::pin(dev.run()).await.map(|()| Finding::Nothing),
         Command::Emit(emit) => Ok(emit.run().await.map(|()| Finding::Nothing)?),
-        Command::Check(check) => Ok(check.run()?),
+        Command::Check(check) => Ok(check.run().await?),
         Command::Inspect(inspect) => Ok(inspect.run()?),
     }
 }

@@ -142,9 +142,14 @@ impl Config {
         if let Some(file) = file {
             figment = figment.merge(Toml::file_exact(file));
         }
+        // Taken as they stand: figment would read a token of digits as a number.
+        for (name, key) in [("APP_API_TOKEN", "ingress.token"), ("DAPR_API_TOKEN", "dapr.token")] {
+            figment = match variable(name) {
+                Some(token) => figment.merge(Serialized::default(key, token)),
+                None => figment,
+            };
+        }
         figment
-            .merge(Env::raw().only(&["APP_API_TOKEN"]).map(|_| "ingress.token".into()))
-            .merge(Env::raw().only(&["DAPR_API_TOKEN"]).map(|_| "dapr.token".into()))
             .merge(Env::prefixed("WHARF_").split("__"))
             .extract()
             .map_err(Box::new)
@@ -152,7 +157,11 @@ impl Config {
     }
 
     /// Refuses what would be unsafe or could not work.
-    fn checked(self) -> Result<Self, Box<figment::Error>> {
+    fn checked(mut self) -> Result<Self, Box<figment::Error>> {
+        // An unset secret often comes as an empty one, which nobody means as a token.
+        for token in [&mut self.ingress.token, &mut self.admin.token, &mut self.dapr.token] {
+            *token = token.take().filter(|token| !token.is_empty());
+        }
         let refuse = |text: String| Err(Box::new(figment::Error::from(text)));
         if !self.admin.address.ip().is_loopback() && self.admin.token.is_none() {
             return refuse(format!(
@@ -189,13 +198,23 @@ pub struct DaprEndpoint {
 impl DaprEndpoint {
     /// From `DAPR_HTTP_ENDPOINT`, else `DAPR_HTTP_PORT`, else port 3500 of this machine; the token
     /// from `DAPR_API_TOKEN`.
-    #[expect(clippy::disallowed_methods, reason = "configuration is read in this file")]
     pub fn load() -> Self {
-        let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let port = var("DAPR_HTTP_PORT").unwrap_or_else(|| "3500".to_owned());
-        let url = var("DAPR_HTTP_ENDPOINT").unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
-        Self { url: url.trim_end_matches('/').to_owned(), token: var("DAPR_API_TOKEN") }
+        let port = variable("DAPR_HTTP_PORT").unwrap_or_else(|| "3500".to_owned());
+        let url =
+            variable("DAPR_HTTP_ENDPOINT").unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
+        Self { url: url.trim_end_matches('/').to_owned(), token: variable("DAPR_API_TOKEN") }
     }
+}
+
+/// An environment variable; an empty one counts as unset.
+#[expect(clippy::disallowed_methods, reason = "configuration is read in this file")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Whether this program was started by `cargo run`, and is called so in what it suggests.
+pub fn run_by_cargo() -> bool {
+    std::env::var_os("CARGO_PKG_NAME").is_some()
 }
 
 /// Whether a caller gave the right token. Compares every byte, so that the time taken tells nothing.
@@ -231,5 +250,12 @@ mod tests {
         let admin = Admin { address: SocketAddr::from(([0, 0, 0, 0], 8081)), token: None };
         let error = Config { admin, ..Config::default() }.checked().unwrap_err();
         assert!(error.to_string().contains("WHARF_ADMIN__TOKEN"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_token_is_none() {
+        let address = SocketAddr::from(([0, 0, 0, 0], 8081));
+        let admin = Admin { address, token: Some(String::new()) };
+        assert!(Config { admin, ..Config::default() }.checked().is_err());
     }
 }

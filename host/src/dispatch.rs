@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::catalog::{Catalog, Registry};
 use crate::clock::Clock;
@@ -23,6 +22,7 @@ use crate::event::{Arrival, Decoded, Origin, TopicOrigin, WireEvent};
 use crate::ledger::{ClaimedDelivery, Committed, Ledger, Submission};
 use crate::name::ComponentId;
 use crate::runtime::{Call, Component};
+use crate::work::Work;
 use report::{Finished, Reporter};
 
 use answer::Answer;
@@ -50,7 +50,7 @@ pub struct Parts {
     pub reporter: Reporter,
     pub order: Order,
     /// Work in progress: a stop waits for it.
-    pub work: TaskTracker,
+    pub work: Work,
     /// Once cancelled, events are answered RETRY.
     pub stop: CancellationToken,
 }
@@ -120,7 +120,9 @@ impl Dispatch {
         let component = catalog.component(&claimed.head.id.component).map(Arc::clone);
         let submission = match (decode, component) {
             (Decode::Event(decoded), Some(component)) => {
-                let (decoded, wire) = (Arc::new(*decoded), Arc::new(claimed.wire));
+                // The row keeps its key, also when the contract identifies events otherwise by now.
+                let decoded = Arc::new(Decoded { key: claimed.head.id.key, ..*decoded });
+                let wire = Arc::new(claimed.wire);
                 let run = self.queue(&catalog, component, decoded, wire);
                 let run = Run { claim: Some(claimed.claim), failed: claimed.attempts, ..run };
                 self.deliver(run).await;

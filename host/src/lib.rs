@@ -12,9 +12,11 @@
 //! | ports | [`backend`] (what Dapr does for us), [`ledger`] (what must not be lost), [`telemetry`] |
 //! | sandbox | [`runtime`] |
 //! | snapshot | [`catalog`]: components, routes and contracts, immutable |
-//! | use cases | [`dispatch`] (an event's way through), [`due`] (a loop's rhythm), [`relay`] (performs effects), [`sweep`] (parked deliveries) |
+//! | pipeline | [`dispatch`] (an event's way through), [`due`] (a loop's rhythm); below them [`work`] (what is in progress) |
+//! | loops | [`relay`] (performs effects), [`sweep`] (parked deliveries) |
 //! | edges | [`ingress`] (daprd calls), [`admin`] (people call) |
-//! | composition | [`app`], [`cli`] |
+//! | composition | [`app`] |
+//! | command line | [`cli`] |
 
 pub mod clock;
 pub mod config;
@@ -42,6 +44,7 @@ pub mod dispatch;
 pub mod due;
 pub mod relay;
 pub mod sweep;
+pub mod work;
 
 pub mod admin;
 pub mod ingress;

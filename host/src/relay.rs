@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::backend::{Backend, BackendError};
 use crate::catalog::Registry;
@@ -16,6 +15,7 @@ use crate::ledger::{
     ClaimedEffect, EffectResult, FinishedEffect, Ledger, LedgerError, NewDelivery,
 };
 use crate::telemetry::metrics::{self, Metrics};
+use crate::work::Work;
 
 /// The longest wait between two tries of one effect.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ pub struct Relay {
     pub lease: Duration,
     pub batch: u32,
     /// Work in progress: a stop waits for it.
-    pub work: TaskTracker,
+    pub work: Work,
 }
 
 impl Relay {
@@ -53,7 +53,7 @@ impl Relay {
 
     /// Claims a batch, at most one effect of each lane, and performs it. Gives how many there were.
     async fn perform_due(&self) -> Result<usize, LedgerError> {
-        let _working = self.work.token();
+        let _working = self.work.begin();
         let claimed = self.ledger.claim_outbox(self.clock.now(), self.lease, self.batch).await?;
         let count = claimed.len();
         if count > 0 {

@@ -29,7 +29,7 @@ use crate::event::{Decoded, WireEvent};
 use crate::problem::Problem;
 
 pub use component::{Component, Permit};
-pub use engine::{Inspection, Sandbox, SandboxConfig};
+pub use engine::{Import, Inspection, Sandbox, SandboxConfig};
 
 /// One event for a component, and everything from outside that its run depends on.
 #[derive(Clone)]
@@ -117,7 +117,7 @@ pub enum Failure {
 /// Why a component cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    #[error("`{component}` is not a WebAssembly component: {reason}")]
+    #[error("`{component}` is not a WebAssembly component; build it for wasm32-wasip2: {reason}")]
     NotAComponent { component: String, reason: String },
     #[error("`{component}` imports `{import}`, which {why}")]
     Import { component: String, import: String, why: Cow<'static, str> },

@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::catalog::Registry;
 use crate::clock::Clock;
@@ -14,9 +13,10 @@ use crate::dispatch::Dispatch;
 use crate::due::{Step, Wake};
 use crate::ledger::{Ledger, LedgerError};
 use crate::name::ComponentId;
+use crate::work::Work;
 
-/// Deliveries claimed at once.
-const BATCH: u32 = 64;
+/// Deliveries that are brought back side by side.
+pub const PLACES: usize = 64;
 
 /// The one who brings parked deliveries back.
 pub struct Sweep {
@@ -26,7 +26,9 @@ pub struct Sweep {
     pub clock: Arc<dyn Clock>,
     pub lease: Duration,
     /// Work in progress: a stop waits for it.
-    pub work: TaskTracker,
+    pub work: Work,
+    /// `PLACES` of them.
+    pub places: Arc<Semaphore>,
 }
 
 impl Sweep {
@@ -40,12 +42,31 @@ impl Sweep {
         }
     }
 
+    /// Claims as many due deliveries as there are free places. Each runs by itself, so that a slow
+    /// one holds up no other.
     async fn step(&self) -> Result<Step, LedgerError> {
         let components = self.components();
-        match self.resume_due(&components).await? {
-            0 => Ok(Step::Idle(self.ledger.next_due(&components).await?.parked)),
-            _ => Ok(Step::Worked),
+        let mut places = vec![self.place().await];
+        places.extend((1..PLACES).map_while(|_| self.places.clone().try_acquire_owned().ok()));
+        let _working = self.work.begin();
+        let (now, free) = (self.clock.now(), u32::try_from(places.len()).unwrap_or(1));
+        let claimed = self.ledger.claim_parked(now, self.lease, &components, free).await?;
+        if claimed.is_empty() {
+            return Ok(Step::Idle(self.ledger.next_due(&components).await?.parked));
         }
+        for (delivery, place) in claimed.into_iter().zip(places) {
+            let dispatch = self.dispatch.clone();
+            self.work.spawn(async move {
+                dispatch.resume(delivery).await;
+                drop(place);
+            });
+        }
+        Ok(Step::Worked)
+    }
+
+    async fn place(&self) -> OwnedSemaphorePermit {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        place.expect("nobody closes the places")
     }
 
     /// Those that can run here, and `-`, whose deliveries are decoded again.
@@ -53,15 +74,5 @@ impl Sweep {
         let catalog = self.registry.snapshot();
         let running = catalog.components().map(|component| component.id().clone());
         running.chain([ComponentId::none()]).collect()
-    }
-
-    /// Claims a batch of due deliveries and runs them side by side. Gives how many there were.
-    async fn resume_due(&self, components: &[ComponentId]) -> Result<usize, LedgerError> {
-        let _working = self.work.token();
-        let now = self.clock.now();
-        let claimed = self.ledger.claim_parked(now, self.lease, components, BATCH).await?;
-        let count = claimed.len();
-        join_all(claimed.into_iter().map(|delivery| self.dispatch.resume(delivery))).await;
-        Ok(count)
     }
 }

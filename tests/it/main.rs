@@ -1,13 +1,21 @@
 //! One test binary for everything that goes through the front door.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 #[cfg(test)]
 mod admin;
 mod audit;
 mod bad_input;
+mod dev;
 mod failures;
 mod faults;
+mod kill;
 mod order;
+mod program;
 mod sandbox;
 mod tidy;
 mod wire;

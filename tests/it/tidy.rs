@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry", "backend", "ledger"],
     &["runtime"],
     &["catalog"],
+    &["work"],
     &["dispatch", "due"],
     &["relay", "sweep"],
     &["ingress", "admin"],

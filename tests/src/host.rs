@@ -32,7 +32,6 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
 use wharf::app::App;
 use wharf::catalog::load::{self, Offer};
 use wharf::clock::{Clock as _, ManualClock};
@@ -121,8 +120,6 @@ pub struct Host {
     pub app: App,
     pub clock: ManualClock,
     setup: Setup,
-    /// Sees when the host writes.
-    looker: Mutex<SqliteConnection>,
     http: reqwest::Client,
     ingress: SocketAddr,
     admin: SocketAddr,
@@ -144,8 +141,7 @@ impl Host {
         app.start();
         app.embedded.ready().await;
         let [ingress, admin, dapr] = addresses[..] else { panic!("three listeners") };
-        let looker = Mutex::new(connect(&setup.config.ledger_file()).await);
-        Self { app, clock, setup, looker, http: reqwest::Client::new(), ingress, admin, dapr }
+        Self { app, clock, setup, http: reqwest::Client::new(), ingress, admin, dapr }
     }
 
     /// Publishes a CloudEvent through the Dapr API, which must take it.
@@ -288,9 +284,10 @@ impl Host {
     }
 
     async fn is_busy(&self) -> bool {
+        let work = self.app.work();
+        let begun = work.begun();
+        work.ended().await;
         let waiting = self.app.embedded.waiting().await.expect("the embedded Dapr's file");
-        self.app.drained().await;
-        let version = self.ledger_version().await;
         let catalog = self.app.registry.snapshot();
         let mut components: Vec<_> =
             catalog.components().map(|component| component.id().clone()).collect();
@@ -298,16 +295,8 @@ impl Host {
         let due = self.app.ledger.next_due(&components).await.expect("the ledger can be read");
         let now = self.clock.now();
         let is_due = [due.parked, due.outbox].into_iter().flatten().any(|at| at <= now);
-        // What was claimed just before the look is not due, and may make something due.
-        self.app.drained().await;
-        waiting > 0 || is_due || self.ledger_version().await != version
-    }
-
-    /// Changes with every commit of the host.
-    async fn ledger_version(&self) -> i64 {
-        let mut looker = self.looker.lock().await;
-        let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *looker).await;
-        version.expect("the ledger can be read")
+        // What began meanwhile may have hidden itself from the questions above.
+        waiting > 0 || is_due || work.begun() != begun
     }
 
     /// Waits until a question is answered with yes.
@@ -333,7 +322,8 @@ impl Host {
 
     /// Another program's connection to the ledger's file.
     pub async fn other_program(&self) -> SqliteConnection {
-        connect(&self.ledger_file()).await
+        let options = SqliteConnectOptions::new().filename(self.ledger_file());
+        options.connect().await.expect("the ledger's file can be opened")
     }
 
     /// Stops it as Ctrl-C does.
@@ -345,11 +335,6 @@ impl Host {
     pub fn ledger_file(&self) -> PathBuf {
         self.setup.config.ledger_file()
     }
-}
-
-async fn connect(file: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(file);
-    options.connect().await.expect("the ledger's file can be opened")
 }
 
 /// A CloudEvent of the contract `cloudevents` about task `t-<number>`, whose id has the number too.

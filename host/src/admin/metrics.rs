@@ -1,5 +1,6 @@
 //! `GET /metrics` for Prometheus. What the ledger knows better than counters is read from it now.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -8,6 +9,7 @@ use axum::response::IntoResponse;
 
 use crate::admin::Admin;
 use crate::ledger::Counts;
+use crate::name::ComponentId;
 use crate::telemetry::metrics as names;
 
 /// Prometheus text format. Without the ledger its gauges keep their last values.
@@ -21,10 +23,16 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are for people")]
 fn set(admin: &Admin, counts: &Counts) {
-    for of in &counts.components {
-        let component = ("component", of.component.as_str());
-        let gauges = [("parked", of.parked), ("dead", of.dead)];
-        for (status, count) in gauges {
+    // The ledger says nothing of a component that has none: its gauges must go back to zero.
+    let catalog = admin.registry.snapshot();
+    let running = catalog.components().map(|component| component.id().clone());
+    let counted = counts.components.iter().map(|of| of.component.clone());
+    let all: BTreeSet<_> = running.chain(counted).chain([ComponentId::none()]).collect();
+    for component in &all {
+        let of = counts.components.iter().find(|of| of.component == *component);
+        let (parked, dead) = of.map_or((0, 0), |of| (of.parked, of.dead));
+        let component = ("component", component.as_str());
+        for (status, count) in [("parked", parked), ("dead", dead)] {
             admin.metrics.set(names::DELIVERIES, &[component, ("status", status)], count as f64);
         }
     }

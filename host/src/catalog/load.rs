@@ -41,7 +41,10 @@ pub fn contract_folders(folder: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
 }
 
 fn folders_with(folder: &Path, file: &str) -> Result<Vec<PathBuf>, Vec<Problem>> {
-    let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
+    let entries = std::fs::read_dir(folder).map_err(|error| {
+        let problem = Problem::in_file(folder, format!("cannot be read: {error}"));
+        vec![problem.help("run it where `components/` and `contracts/` are, or name the folder")]
+    })?;
     let mut folders: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.join(file).is_file())

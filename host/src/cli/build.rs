@@ -1,11 +1,14 @@
 //! Builds components: adds the Rust target when it is missing, runs each manifest's build command,
 //! and finds what it made.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::cli::print;
@@ -24,14 +27,10 @@ pub async fn components(
     }
     let mut built = Vec::new();
     for (folder, manifest) in found {
-        let Some(recipe) = &manifest.build else {
-            built.push(folder.join(format!("{}.wasm", manifest.name)));
-            continue;
-        };
-        if build {
+        if let Some(recipe) = manifest.build.as_ref().filter(|_| build) {
             run(folder, manifest, recipe).await?;
         }
-        built.push(output(folder, recipe).await?);
+        built.push(output(folder, manifest).await);
     }
     Ok(built)
 }
@@ -59,31 +58,61 @@ async fn ensure_target() -> anyhow::Result<()> {
     }
 }
 
+/// Shows the last line of what the command writes; all of it when the command fails.
 async fn run(folder: &Path, manifest: &Manifest, recipe: &Build) -> anyhow::Result<()> {
-    let command = &recipe.command;
-    let bar = ProgressBar::new_spinner().with_message(format!("building {}", manifest.name));
+    let (name, command) = (&manifest.name, &recipe.command);
+    let bar = ProgressBar::new_spinner().with_message(format!("building {name}"));
+    if bar.is_hidden() {
+        print::note(format!("building {name} with `{command}`"));
+    }
     bar.enable_steady_tick(Duration::from_millis(100));
-    let output = Command::new("sh").args(["-c", command]).current_dir(folder).output().await;
+    let script = format!("exec 2>&1\n{command}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped());
+    for (variable, _) in std::env::vars_os().filter(|(name, _)| is_of_outer_build(name)) {
+        shell.env_remove(variable);
+    }
+    let mut child = shell.spawn().with_context(|| format!("`{command}` cannot be run"))?;
+    let mut written = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        let mut lines = BufReader::new(output).split(b'\n');
+        while let Some(line) = lines.next_segment().await? {
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            bar.set_message(format!("building {name}: {}", line.trim_start()));
+            written.push(line);
+        }
+    }
+    let status = child.wait().await?;
     bar.finish_and_clear();
-    let output = output.with_context(|| format!("`{command}` cannot be run"))?;
-    if output.status.success() {
-        print::note(format!("built {}", manifest.name));
+    if status.success() {
+        print::note(format!("built {name}"));
         return Ok(());
     }
-    bail!(
-        "component `{}` does not build with `{command}`:\n{}",
-        manifest.name,
-        String::from_utf8_lossy(&output.stderr).trim_end()
-    )
+    bail!("component `{name}` does not build with `{command}`:\n{}", written.join("\n").trim_end())
 }
 
-/// The built wasm: beside the manifest, or under cargo's target folder.
-async fn output(folder: &Path, recipe: &Build) -> anyhow::Result<PathBuf> {
+/// What `cargo run` says about the host itself must not reach the build of a component.
+fn is_of_outer_build(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy();
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "OUT_DIR"
+}
+
+/// The built wasm: beside the manifest, or under cargo's target folder. It may not be there.
+pub async fn output(folder: &Path, manifest: &Manifest) -> PathBuf {
+    let Some(recipe) = &manifest.build else {
+        return folder.join(format!("{}.wasm", manifest.name));
+    };
     let beside = folder.join(&recipe.output);
     if beside.is_file() {
-        return Ok(beside);
+        return beside;
     }
-    Ok(target_folder(folder).await?.join(TARGET).join("release").join(&recipe.output))
+    match target_folder(folder).await {
+        Ok(target) => target.join(TARGET).join("release").join(&recipe.output),
+        Err(error) => {
+            tracing::debug!(%error, "no target folder of cargo");
+            beside
+        }
+    }
 }
 
 async fn target_folder(folder: &Path) -> anyhow::Result<PathBuf> {

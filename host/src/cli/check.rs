@@ -1,4 +1,5 @@
-//! `wharf check`: every problem of manifests and contracts, with file and line.
+//! `wharf check`: every problem of manifests and contracts, with file and line; and of components
+//! that are built, whether this host can run them.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +7,15 @@ use clap::Args;
 use serde_json::json;
 
 use crate::catalog::load;
-use crate::cli::{Finding, print};
+use crate::cli::{Finding, build, print};
 use crate::contract;
 use crate::problem::Problem;
+use crate::runtime::{Sandbox, SandboxConfig};
 
 /// Find every problem of components and contracts
 ///
-/// A PATH is a component's or a contract's folder, or a folder of such folders.
+/// A PATH is a component's or a contract's folder, or a folder of such folders. Nothing is built; a
+/// component that was built before is checked too.
 #[derive(Args)]
 #[command(after_help = "Examples:
   wharf check                       everything in components/ and contracts/
@@ -28,11 +31,15 @@ pub struct Check {
 }
 
 impl Check {
-    pub fn run(self) -> anyhow::Result<Finding> {
-        let (mut checked, mut problems) = (0, Vec::new());
-        for path in &self.paths {
-            checked += check(path, &mut problems);
+    pub async fn run(self) -> anyhow::Result<Finding> {
+        let mut problems = Vec::new();
+        let folders: Vec<_> =
+            self.paths.iter().flat_map(|path| folders(path, &mut problems)).collect();
+        let sandbox = Sandbox::new(SandboxConfig::default())?;
+        for folder in &folders {
+            problems.extend(check(folder, &sandbox).await);
         }
+        let checked = folders.len();
         if self.json {
             print::json(&json!({ "checked": checked, "problems": problems }))?;
         } else if problems.is_empty() {
@@ -44,15 +51,10 @@ impl Check {
     }
 }
 
-/// Gives how many components and contracts were found below `path`.
-fn check(path: &Path, problems: &mut Vec<Problem>) -> usize {
-    if path.join("component.toml").is_file() {
-        problems.extend(component(path));
-        return 1;
-    }
-    if path.join("contract.toml").is_file() {
-        problems.extend(contract::check(path));
-        return 1;
+/// The folders of components and contracts at `path` or right below it.
+fn folders(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    if is_component(path) || path.join("contract.toml").is_file() {
+        return vec![path.to_owned()];
     }
     let below = [load::component_folders(path), load::contract_folders(path)];
     let below: Vec<_> = below.into_iter().flatten().flatten().collect();
@@ -60,12 +62,45 @@ fn check(path: &Path, problems: &mut Vec<Problem>) -> usize {
         let problem = Problem::in_file(path, "holds no component and no contract");
         problems.push(problem.help("name a folder with a component.toml or a contract.toml"));
     }
-    below.iter().map(|folder| check(folder, problems)).sum()
+    below
 }
 
-fn component(folder: &Path) -> Vec<Problem> {
-    match load::read_manifest(folder) {
-        Ok(manifest) => load::check(folder, &manifest),
-        Err(problems) => problems,
+fn is_component(folder: &Path) -> bool {
+    folder.join("component.toml").is_file()
+}
+
+async fn check(folder: &Path, sandbox: &Sandbox) -> Vec<Problem> {
+    if is_component(folder) { component(folder, sandbox).await } else { contract::check(folder) }
+}
+
+async fn component(folder: &Path, sandbox: &Sandbox) -> Vec<Problem> {
+    let manifest = match load::read_manifest(folder) {
+        Ok(manifest) => manifest,
+        Err(problems) => return problems,
+    };
+    let mut problems = load::check(folder, &manifest);
+    let file = build::output(folder, &manifest).await;
+    if let Ok(wasm) = std::fs::read(&file) {
+        problems.extend(built(&file, &wasm, sandbox));
     }
+    problems
+}
+
+/// What keeps this host from running a built component.
+fn built(file: &Path, wasm: &[u8], sandbox: &Sandbox) -> Vec<Problem> {
+    let found = match sandbox.inspect(wasm) {
+        Ok(found) => found,
+        Err(error) => {
+            let problem = Problem::in_file(file, format!("{error:#}"));
+            return vec![problem.help("build it for the target wasm32-wasip2")];
+        }
+    };
+    let missing = found.imports.iter().filter_map(|import| {
+        let why = import.missing?;
+        Some(Problem::in_file(file, format!("imports `{}`, which {why}", import.name)))
+    });
+    let fault = found.fault.as_ref().map(|fault| {
+        Problem::in_file(file, format!("does not fit the world `wharf:worker/worker`: {fault}"))
+    });
+    missing.chain(fault).collect()
 }

@@ -18,6 +18,9 @@ use crate::cli::emit;
 use crate::cli::{build, print};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::contract::Contracts;
+use crate::manifest::Manifest;
+use crate::problem::Problem;
 use crate::telemetry;
 
 /// Build the components and run everything here, with an embedded Dapr and a SQLite ledger
@@ -59,22 +62,44 @@ impl Dev {
         }
         let _lock = lock(&config.data)?;
         let listeners = Listeners::bind(&config).await?;
-        let folders = load::component_folders(&config.components).map_err(StartError::Problems)?;
-        let contracts = load::contract_folders(&config.contracts).map_err(StartError::Problems)?;
-        let offers = offers(folders, !self.no_build).await?;
+        let (components, contracts) = found(&config).map_err(StartError::Problems)?;
+        let offers = offers(&components, !self.no_build).await?;
         let app = App::build(config, contracts, offers, Arc::new(SystemClock)).await?;
         run(&app, listeners).await.map_err(StartError::Other)
     }
 }
 
-async fn offers(folders: Vec<PathBuf>, build: bool) -> Result<Vec<load::Offer>, StartError> {
-    let mut found = Vec::new();
+/// Components with their manifests, and contracts. Every fault that can be seen without building is
+/// found here: building takes long.
+type Found = (Vec<(PathBuf, Manifest)>, Vec<PathBuf>);
+
+fn found(config: &Config) -> Result<Found, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut kept = |found: Result<_, Vec<Problem>>| {
+        found.map_err(|found| problems.extend(found)).unwrap_or_default()
+    };
+    let folders = kept(load::component_folders(&config.components));
+    let contracts = kept(load::contract_folders(&config.contracts));
+    problems.extend(Contracts::load(&contracts).err().into_iter().flatten());
+    let mut components = Vec::new();
     for folder in folders {
-        let manifest = load::read_manifest(&folder).map_err(StartError::Problems)?;
-        found.push((folder, manifest));
+        match load::read_manifest(&folder) {
+            Ok(manifest) => {
+                problems.extend(load::check(&folder, &manifest));
+                components.push((folder, manifest));
+            }
+            Err(found) => problems.extend(found),
+        }
     }
-    let built = build::components(&found, build).await?;
-    let offers = found.iter().zip(&built).map(|((folder, _), wasm)| load::read(folder, wasm));
+    if problems.is_empty() { Ok((components, contracts)) } else { Err(problems) }
+}
+
+async fn offers(
+    components: &[(PathBuf, Manifest)],
+    build: bool,
+) -> Result<Vec<load::Offer>, StartError> {
+    let built = build::components(components, build).await?;
+    let offers = components.iter().zip(&built).map(|((folder, _), wasm)| load::read(folder, wasm));
     offers.collect::<Result<_, _>>().map_err(StartError::Problems)
 }
 
@@ -102,17 +127,19 @@ async fn run(app: &App, listeners: Listeners) -> anyhow::Result<()> {
 fn greet(app: &App, ingress: SocketAddr, admin: SocketAddr, dapr: SocketAddr) {
     let components = app.registry.snapshot();
     let names: Vec<_> = components.components().map(|component| component.id().as_str()).collect();
+    let names = if names.is_empty() { "no component".to_owned() } else { names.join(", ") };
     print::line(format!(
-        "wharf {} runs {} on this machine\n\n  \
+        "wharf {} runs {names} on this machine\n\n  \
          dapr     http://{dapr}   publish here, as to a sidecar\n  \
          ingress  http://{ingress}   what daprd would call\n  \
          admin    http://{admin}   /deliveries /components /metrics /health\n  \
          data     {}\n\nTry, in another terminal:",
         env!("CARGO_PKG_VERSION"),
-        names.join(", "),
         app.config.data.display(),
     ));
-    print::line(emit::suggestion(&components.contracts, dapr));
+    if let Some(suggestion) = emit::suggestion(&components.contracts, dapr) {
+        print::line(suggestion);
+    }
     print::line(format!("  curl http://{admin}/deliveries\n"));
 }
 

@@ -2,7 +2,7 @@
 //! would: through the Dapr API.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
@@ -13,7 +13,7 @@ use crate::catalog::load;
 use crate::cli::client::DaprClient;
 use crate::cli::print;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, DaprEndpoint};
+use crate::config::{self, Config, DaprEndpoint};
 use crate::contract::{Contracts, Example};
 use crate::name::ContractName;
 
@@ -51,9 +51,10 @@ impl Emit {
         let contracts = Contracts::load(&folders).map_err(StartError::Problems)?;
         let example = contracts
             .example(&self.ty, self.contract.as_ref())
-            .ok_or_else(|| unknown(&contracts, &self.ty))?;
+            .ok_or_else(|| unknown(&contracts, &self.ty, &folder))?;
         let data = self.data.map(|data| serde_json::from_str(&data)).transpose();
-        let data: Option<Value> = data.context("--data is not JSON")?;
+        let data: Option<Value> =
+            data.context("--data is not JSON; give it such as '{\"task_id\":\"1\"}'")?;
         let example = fresh(example, data);
         let client = DaprClient::new(DaprEndpoint::load());
         let (pubsub, topic) = (example.pubsub.as_str(), example.topic.as_str());
@@ -68,21 +69,25 @@ impl Emit {
     }
 }
 
-/// A curl command and an emit command for the first event type that has an example.
-pub fn suggestion(contracts: &Contracts, dapr: SocketAddr) -> String {
+/// An emit command and a curl command for the first event type that has an example.
+pub fn suggestion(contracts: &Contracts, dapr: SocketAddr) -> Option<String> {
     let types = contracts.iter().flat_map(|contract| &contract.events).map(|entry| &entry.ty);
     let first = types.into_iter().find_map(|ty| Some((ty, contracts.example(ty.as_str(), None)?)));
-    let Some((ty, example)) = first else { return String::new() };
+    let (ty, example) = first?;
     let example = fresh(example, None);
+    let program = if config::run_by_cargo() { "cargo wharf" } else { "wharf" };
     let port = match dapr.port() {
         3500 => String::new(),
         port => format!("DAPR_HTTP_PORT={port} "),
     };
-    format!(
-        "  {port}cargo wharf emit {ty}\n  \
+    Some(format!(
+        "  {port}{program} emit {ty}\n  \
          curl -i http://{dapr}/v1.0/publish/{}/{} -H 'content-type: {}' -d '{}'",
-        example.pubsub, example.topic, example.content_type, example.value
-    )
+        example.pubsub,
+        example.topic,
+        example.content_type,
+        example.value.to_string().replace('\'', r"'\''"),
+    ))
 }
 
 fn fresh(mut example: Example, data: Option<Value>) -> Example {
@@ -98,10 +103,14 @@ fn fresh(mut example: Example, data: Option<Value>) -> Example {
     example
 }
 
-fn unknown(contracts: &Contracts, ty: &str) -> anyhow::Error {
+fn unknown(contracts: &Contracts, ty: &str, folder: &Path) -> anyhow::Error {
     let types = contracts.iter().flat_map(|contract| &contract.events).map(|entry| &entry.ty);
-    let mut types: Vec<_> = types.map(|ty| ty.to_string()).collect();
-    types.sort();
+    let mut types: Vec<_> = types.map(|ty| ty.as_str()).collect();
+    types.retain(|ty| contracts.example(ty, None).is_some());
+    types.sort_unstable();
     types.dedup();
+    if types.is_empty() {
+        return anyhow!("no contract in {} has an example of any type", folder.display());
+    }
     anyhow!("no contract has an example of `{ty}`; the types are:\n  {}", types.join("\n  "))
 }

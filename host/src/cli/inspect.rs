@@ -1,4 +1,4 @@
-//! `wharf inspect`: what a built component imports and exports, and what its manifest grants.
+//! `wharf inspect`: what a built component imports and exports, and whether this host can run it.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,11 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::cli::{Finding, print};
-use crate::runtime::{Sandbox, SandboxConfig};
+use crate::runtime::{Import, Inspection, Sandbox, SandboxConfig};
 
 /// Show what a built component imports and exports
+///
+/// The exit code is 1 when this host cannot run it.
 #[derive(Args)]
 #[command(after_help = "Examples:
   wharf inspect target/wasm32-wasip2/release/audit.wasm
@@ -26,12 +28,35 @@ impl Inspect {
     pub fn run(self) -> anyhow::Result<Finding> {
         let name = self.file.display();
         let wasm = std::fs::read(&self.file).with_context(|| format!("{name} cannot be read"))?;
-        let found = Sandbox::new(SandboxConfig::default())?.inspect(&wasm)?;
+        let found = Sandbox::new(SandboxConfig::default())?.inspect(&wasm);
+        let found = found.with_context(|| {
+            format!("{name} cannot be inspected; name a component built for wasm32-wasip2")
+        })?;
         if self.json {
             print::json(&found)?;
-            return Ok(Finding::Nothing);
+        } else {
+            print::line(format!("{name}\n{}", described(&found)));
         }
-        print::line(format!("{name}"));
-        Ok(Finding::Nothing)
+        let missing = found.imports.iter().any(|import| import.missing.is_some());
+        let runs = found.fault.is_none() && !missing;
+        Ok(if runs { Finding::Nothing } else { Finding::Something })
+    }
+}
+
+fn described(found: &Inspection) -> String {
+    let import = |Import { name, missing }: &Import| match missing {
+        None => format!("  {name}"),
+        Some(why) => format!("  {name}: cannot be had; {why}"),
+    };
+    let section = |title: &str, names: Vec<String>| {
+        let names = if names.is_empty() { "  nothing".to_owned() } else { names.join("\n") };
+        format!("{title}\n{names}")
+    };
+    let imports = section("imports", found.imports.iter().map(import).collect());
+    let exports = found.exports.iter().map(|name| format!("  {name}"));
+    let exports = section("exports", exports.collect());
+    match &found.fault {
+        None => format!("{imports}\n{exports}"),
+        Some(fault) => format!("{imports}\n{exports}\ndoes not fit the world: {fault}"),
     }
 }

@@ -1,6 +1,8 @@
-//! Everything a command prints goes through here.
+//! Everything a command prints goes through here. A reader that goes away (`wharf check | head`)
+//! ends no command: what it no longer reads is dropped.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one module that prints")]
+use std::fmt::Display;
+use std::io::{Write as _, stderr, stdout};
 
 use miette::{LabeledSpan, NamedSource, Report};
 use serde::Serialize;
@@ -9,26 +11,26 @@ use crate::app::StartError;
 use crate::problem::Problem;
 
 /// A line of what the command found.
-pub fn line(text: impl std::fmt::Display) {
-    println!("{text}");
+pub fn line(text: impl Display) {
+    _ = writeln!(stdout(), "{text}");
 }
 
 /// What the command found, for programs.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    line(serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
 /// What the command is doing, on stderr.
-pub fn note(text: impl std::fmt::Display) {
-    eprintln!("{text}");
+pub fn note(text: impl Display) {
+    _ = writeln!(stderr(), "{text}");
 }
 
 /// Why the command failed.
 pub fn error(error: &StartError) {
     match error {
         StartError::Problems(found) => problems(found),
-        StartError::Other(error) => eprintln!("error: {error:#}"),
+        StartError::Other(error) => note(format_args!("error: {error:#}")),
     }
 }
 
@@ -36,13 +38,15 @@ pub fn error(error: &StartError) {
 pub fn problems(problems: &[Problem]) {
     for problem in problems {
         match std::fs::read_to_string(&problem.file) {
-            Ok(text) if problem.span.is_some() => eprintln!("{:?}", pointed(problem, text)),
-            _ => eprintln!("error: {problem}\n"),
+            Ok(text) if problem.span.is_some() => {
+                note(format_args!("{:?}", pointed(problem, text)))
+            }
+            _ => note(format_args!("error: {problem}\n")),
         }
     }
     match problems {
-        [_] => eprintln!("1 problem"),
-        _ => eprintln!("{} problems", problems.len()),
+        [_] => note("1 problem"),
+        _ => note(format_args!("{} problems", problems.len())),
     }
 }
 

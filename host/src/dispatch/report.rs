@@ -20,11 +20,19 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Success for whatever is durable.
+    /// Success for whatever is durable, or thrown away because another run is.
     pub fn answer(&self) -> Answer {
         match self.committed {
-            Ok(_) => Answer::Success,
-            Err(_) => Answer::Retry,
+            Ok(
+                Committed::Done
+                | Committed::Parked { .. }
+                | Committed::Dead
+                | Committed::Repeat(_)
+                | Committed::Superseded,
+            ) => Answer::Success,
+            Ok(Committed::StatementFailed { .. } | Committed::Unexpected { .. }) | Err(_) => {
+                Answer::Retry
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use self::ticker::Ticker;
 use super::component::Component;
 use super::invoke::Run;
+use super::world::WorkerPre;
 use super::{LoadError, capability, determinism};
 use crate::manifest::{Database, Manifest};
 
@@ -52,8 +53,20 @@ pub(super) struct Shared {
 /// What a component's bytes say about it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Inspection {
-    pub imports: Vec<String>,
+    /// By name.
+    pub imports: Vec<Import>,
+    /// By name.
     pub exports: Vec<String>,
+    /// Why it does not fit the world, all imports being provided.
+    pub fault: Option<String>,
+}
+
+/// What a component wants to be given.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Import {
+    pub name: String,
+    /// Why this host does not provide it.
+    pub missing: Option<&'static str>,
 }
 
 impl Sandbox {
@@ -92,10 +105,15 @@ impl Sandbox {
         let ty = component.component_type();
         let imports: BTreeSet<_> = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
         let exports: BTreeSet<_> = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();
-        Ok(Inspection {
-            imports: imports.into_iter().collect(),
-            exports: exports.into_iter().collect(),
-        })
+        let import = |name: String| Import { missing: capability::refusal(&name), name };
+        let imports: Vec<_> = imports.into_iter().map(import).collect();
+        let fault = if imports.iter().any(|import| import.missing.is_some()) {
+            None
+        } else {
+            let linked = self.shared.linker.instantiate_pre(&component).and_then(WorkerPre::new);
+            linked.err().map(|error| format!("{error:#}"))
+        };
+        Ok(Inspection { imports, exports: exports.into_iter().collect(), fault })
     }
 }
 

@@ -91,6 +91,9 @@ impl Ending<'_> {
     ) -> Vec<NewDelivery> {
         let death = Death { head, reason, attempts, at: self.now };
         let mut rows = Rows::default();
+        if is_report(head) {
+            return Vec::new();
+        }
         self.report(&mut rows, None, &death, index);
         rows.internal
     }
@@ -99,8 +102,7 @@ impl Ending<'_> {
     /// is not reported again: that would never end.
     pub fn reports(&self, wire: &WireEvent, death: &Death<'_>) -> Rows {
         let mut rows = Rows::default();
-        let ty = death.head.event_type.as_str();
-        if ty == AUDIT_FAILED || ty.starts_with("com.wharf.") {
+        if is_report(death.head) {
             return rows;
         }
         match wire.arrival.origin {
@@ -162,4 +164,9 @@ impl Ending<'_> {
             data: data.to_string(),
         })
     }
+}
+
+/// A report of a report would never end.
+fn is_report(head: &DeliveryHead) -> bool {
+    head.event_type == AUDIT_FAILED || head.event_type.starts_with("com.wharf.")
 }

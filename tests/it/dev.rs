@@ -1,0 +1,275 @@
+//! `wharf dev` and the other commands as a person meets them: what they print, what they say when
+//! something is wrong, and their exit codes.
+
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+use wharf_tests::built;
+
+use crate::program::{Ended, Place, Running, until};
+
+const TYPE: &str = "com.todo.task.created.v1";
+
+#[tokio::test]
+async fn what_it_prints_can_be_tried_and_a_start_again_finds_its_data() {
+    let place = Place::new();
+    let running = place.start().await;
+    for said in ["runs audit", "ingress  http://127.0.0.1:", ".wharf"] {
+        assert!(running.greeting.contains(said), "{}", running.greeting);
+    }
+    assert!(!running.greeting.contains('\x1b'), "colours in a pipe: {}", running.greeting);
+
+    let emit = line_with(&running.greeting, " emit ");
+    assert_eq!(emit, format!("DAPR_HTTP_PORT={} wharf emit {TYPE}", running.dapr.port()));
+    let (place, emitted) = emit_to(place, &running, &["emit", TYPE]).await;
+    assert_eq!(emitted.code, Some(0), "{emitted:?}");
+    assert!(emitted.stdout.starts_with("published "), "{emitted:?}");
+    assert!(emitted.stdout.ends_with("to todo-pubsub/task-events\n"), "{emitted:?}");
+    try_curl(line_with(&running.greeting, "curl -i")).await;
+    until("both are audited", async || deliveries(&running).await == ["done"; 2]).await;
+    assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
+
+    let again = place.start().await;
+    assert_eq!(deliveries(&again).await, ["done"; 2]);
+    assert_eq!(again.signal("TERM").await.code(), Some(0));
+    let logged = place.stderr();
+    assert_eq!(logged.matches("\nstopped\n").count(), 2, "{logged}");
+    assert!(!logged.contains('\x1b') && !logged.contains("panicked"), "{logged}");
+}
+
+#[tokio::test]
+async fn a_second_start_says_what_is_in_its_way() {
+    let place = Place::new();
+    let running = place.start().await;
+    let holder = format!("process {})", running.process());
+    let second = place.run(&["dev", "--no-build"]).await;
+    second.failed_with(&["another `wharf dev`", &holder, ".wharf", "--data FOLDER"]);
+
+    let place = place.with("WHARF_DAPR__ADDRESS", running.dapr);
+    let elsewhere = place.run(&["dev", "--no-build", "--data", "elsewhere"]).await;
+    let address = running.dapr.to_string();
+    elsewhere.failed_with(&["the Dapr listener", &address, "WHARF_DAPR__ADDRESS=127.0.0.1:PORT"]);
+    assert_eq!(running.signal("INT").await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn no_components_folder() {
+    let place = Place::new();
+    fs::remove_dir_all(place.path("components")).unwrap();
+    let ended = place.run(&["dev"]).await;
+    ended.failed_with(&["components", "No such file", "run it where `components/`"]);
+}
+
+#[tokio::test]
+async fn faults_of_manifests_and_contracts_are_all_said_before_anything_is_built() {
+    let place = Place::new().own_contracts();
+    let built = "components/audit/component.toml";
+    place.edit(built, "memory = ", "memmory = ");
+    place.edit(built, "cargo build", "touch was-built; cargo build");
+    place.edit("contracts/cloudevents/contract.toml", "pubsub", "pubsbu");
+    let ended = place.run(&["dev"]).await;
+    ended.failed_with(&["component.toml:28", "did you mean `memory`?"]);
+    ended.failed_with(&["contract.toml:", "did you mean `pubsub`?", "2 problems"]);
+    assert!(!place.path("components/audit/was-built").exists());
+
+    let checked = place.run(&["check", "--json"]).await;
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    let found = checked.json();
+    assert_eq!(found["checked"], 2);
+    assert_eq!(found["problems"][0]["file"], "components/audit/component.toml");
+    assert_eq!(found["problems"][0]["line"], 28);
+    assert_eq!(found["problems"][1]["help"], "did you mean `pubsub`?");
+}
+
+#[tokio::test]
+async fn a_wasm_that_is_missing() {
+    let place = Place::new();
+    fs::remove_file(place.path("components/audit/audit.wasm")).unwrap();
+    let ended = place.run(&["dev", "--no-build"]).await;
+    ended.failed_with(&["audit.wasm cannot be read", "build it with `cargo build --release"]);
+}
+
+#[tokio::test]
+async fn a_wasm_that_is_no_component() {
+    let place = Place::new();
+    place.write("components/audit/audit.wasm", "not wasm");
+    let said = ["not a WebAssembly component", "wasm32-wasip2"];
+    place.run(&["dev", "--no-build"]).await.failed_with(&said);
+    place.run(&["check", "components"]).await.failed_with(&said);
+    place.run(&["inspect", "components/audit/audit.wasm"]).await.failed_with(&said);
+}
+
+#[tokio::test]
+async fn a_component_that_imports_what_the_host_does_not_provide() {
+    let place = Place::new();
+    let manifest = "name = \"later\"\nversion = \"0.1.0\"\n[[on]]\nevent = \"*\"\n";
+    place.component("later", built::LATER, manifest);
+    let said = ["imports `wharf:worker/state@0.1.0`", "does not provide yet", "without it"];
+    place.run(&["dev", "--no-build"]).await.failed_with(&said);
+    place.run(&["check", "components"]).await.failed_with(&said);
+
+    let inspected = place.run(&["inspect", "components/later/later.wasm"]).await;
+    assert_eq!(inspected.code, Some(1));
+    let line = line_with(&inspected.stdout, "wharf:worker/state");
+    assert!(line.contains("cannot be had"), "{line}");
+}
+
+#[tokio::test]
+async fn a_component_that_does_not_build() {
+    let place = Place::new();
+    let built = "components/audit/component.toml";
+    place.edit(
+        built,
+        "cargo build --release --target wasm32-wasip2 -p audit",
+        "echo no luck; false",
+    );
+    let ended = place.run(&["dev"]).await;
+    ended.failed_with(&["building audit", "component `audit` does not build with", "\nno luck"]);
+}
+
+#[tokio::test]
+async fn a_build_does_not_see_what_cargo_told_the_host() {
+    let place = Place::new().with("CARGO_PKG_NAME", "wharf").with("OUT_DIR", "wharf's");
+    let built = "components/audit/component.toml";
+    place.edit(built, "cargo build --release --target wasm32-wasip2 -p audit", "env; false");
+    let ended = place.run(&["dev"]).await;
+    ended.failed_with(&["does not build with `env; false`", "PATH="]);
+    assert!(!ended.stderr.contains("CARGO_PKG_NAME") && !ended.stderr.contains("OUT_DIR"));
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_ends_no_command() {
+    let place = Place::new().own_contracts();
+    for arguments in
+        [&["check"][..], &["check", "--json"], &["inspect", "components/audit/audit.wasm"]]
+    {
+        assert_eq!(place.run_unread(arguments).await.code, Some(0), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_target_is_added_or_said() {
+    let lacking = |place: Place| place.program("rustc", "echo /nowhere");
+    let place = lacking(Place::new()).program("rustup", "exit 1");
+    let ended = place.run(&["dev"]).await;
+    ended.failed_with(&["wasm32-wasip2 is missing; run `rustup target add wasm32-wasip2`"]);
+
+    let place = lacking(Place::new()).program("rustup", "echo $* > rustup-was-called");
+    let built = "components/audit/component.toml";
+    place.edit(built, "cargo build --release --target", "echo wasm32-wasip2; false");
+    let ended = place.run(&["dev"]).await;
+    ended.failed_with(&["adding it with rustup", "does not build"]);
+    let called = fs::read_to_string(place.path("rustup-was-called")).unwrap();
+    assert_eq!(called, "target add wasm32-wasip2\n");
+
+    let place = Place::new().program("rustc", "exit 127");
+    place.run(&["dev"]).await.failed_with(&["wasm32-wasip2"]);
+}
+
+#[tokio::test]
+async fn emit_says_what_it_cannot_publish() {
+    // Nothing listens on port 1.
+    let place = Place::new().with("DAPR_HTTP_PORT", 1);
+    let unknown = place.run(&["emit", "com.todo.task.creatd.v1"]).await;
+    unknown.failed_with(&["no contract has an example of `com.todo.task.creatd.v1`", TYPE]);
+    let data = place.run(&["emit", TYPE, "--data", "{task_id}"]).await;
+    data.failed_with(&["--data is not JSON", "key must be a string"]);
+    let away = place.run(&["emit", TYPE]).await;
+    away.failed_with(&["no Dapr answers at http://127.0.0.1:1", "`cargo dev`", "DAPR_HTTP_PORT"]);
+    let contracts = place.run(&["emit", TYPE, "--contracts", "nowhere"]).await;
+    contracts.failed_with(&["nowhere: cannot be read"]);
+}
+
+#[tokio::test]
+async fn emit_prints_what_it_published() {
+    let place = Place::new();
+    let running = place.start().await;
+    let data = json!({ "task_id": "t-7", "user_id": "ann" });
+    let emit = ["emit", TYPE, "--json", "--data", &data.to_string()];
+    let (place, emitted) = emit_to(place, &running, &emit).await;
+    let event = emitted.json();
+    assert_eq!((&event["type"], &event["data"]), (&json!(TYPE), &data));
+    until("it is kept", async || !deliveries(&running).await.is_empty()).await;
+    let kept: Value = serde_json::from_str(&running.admin("/deliveries").await).unwrap();
+    assert_eq!(kept[0]["event"]["id"], event["id"]);
+    assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
+}
+
+#[tokio::test]
+async fn check_and_inspect_find_nothing_wrong_with_what_is_shipped() {
+    let place = Place::new().own_contracts();
+    let checked = place.run(&["check"]).await;
+    assert_eq!((checked.code, checked.stdout.as_str()), (Some(0), "2 checked, no problems\n"));
+
+    let inspected = place.run(&["inspect", "--json", "components/audit/audit.wasm"]).await;
+    assert_eq!(inspected.code, Some(0), "{inspected:?}");
+    let found = inspected.json();
+    assert_eq!((&found["exports"], &found["fault"]), (&json!(["handle"]), &Value::Null));
+    let sql = json!({ "name": "wharf:worker/sql@0.1.0", "missing": null });
+    assert!(found["imports"].as_array().unwrap().contains(&sql), "{found}");
+    let inspected = place.run(&["inspect", "components/audit/audit.wasm"]).await;
+    assert!(inspected.stdout.contains("\n  wharf:worker/sql@0.1.0\n"), "{inspected:?}");
+    assert!(inspected.stdout.ends_with("exports\n  handle\n"), "{inspected:?}");
+
+    fs::create_dir(place.path("empty")).unwrap();
+    for path in ["empty", "nowhere"] {
+        let nothing = place.run(&["check", path]).await;
+        nothing.failed_with(&[path, "holds no component and no contract", "component.toml"]);
+        place.run(&["inspect", path]).await.failed_with(&[path, "cannot be read"]);
+    }
+}
+
+#[tokio::test]
+async fn wrong_use_is_exit_code_2_and_help_has_examples() {
+    let place = Place::new();
+    let wrong: [&[&str]; 5] =
+        [&[], &["fly"], &["emit"], &["inspect"], &["emit", TYPE, "--contract", "No Name"]];
+    for arguments in wrong {
+        let ended = place.run(arguments).await;
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains("--help"), "{arguments:?}: {ended:?}");
+    }
+    for command in ["dev", "emit", "check", "inspect"] {
+        let help = place.run(&[command, "--help"]).await;
+        assert_eq!(help.code, Some(0));
+        assert!(help.stdout.contains(&format!("Examples:\n  wharf {command}")), "{}", help.stdout);
+    }
+}
+
+/// Runs a command as the printed one runs: towards the process by `DAPR_HTTP_PORT`.
+async fn emit_to(place: Place, running: &Running, arguments: &[&str]) -> (Place, Ended) {
+    let place = place.with("DAPR_HTTP_PORT", running.dapr.port());
+    let ended = place.run(arguments).await;
+    (place, ended)
+}
+
+/// Runs the printed line in a shell; where there is no curl, sends the same.
+async fn try_curl(line: &str) {
+    let ran = Command::new("sh").args(["-c", line]).output().await.unwrap();
+    if ran.status.code() != Some(127) {
+        let answer = String::from_utf8_lossy(&ran.stdout);
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}\n{ran:?}");
+        return;
+    }
+    let [_, header, _, body, _] = line.split('\'').collect::<Vec<_>>()[..] else {
+        panic!("two quoted arguments: {line}")
+    };
+    let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+    let (name, value) = header.split_once(": ").unwrap();
+    let request = reqwest::Client::new().post(url).header(name, value).body(body.to_owned());
+    assert_eq!(request.send().await.unwrap().status(), 204);
+}
+
+fn line_with<'a>(text: &'a str, part: &str) -> &'a str {
+    let line = text.lines().find(|line| line.contains(part));
+    line.unwrap_or_else(|| panic!("no `{part}` in:\n{text}")).trim()
+}
+
+async fn deliveries(running: &Running) -> Vec<String> {
+    let kept: Value = serde_json::from_str(&running.admin("/deliveries").await).unwrap();
+    let status = |delivery: &Value| delivery["status"].as_str().unwrap().to_owned();
+    kept.as_array().unwrap().iter().map(status).collect()
+}
