@@ -211,6 +211,13 @@ async fn five_megabytes_are_audited_unless_dapr_refuses_them() {
     assert_eq!(host.deliveries().await, [["audit done 1", ""]]);
     let rows = host.rows("SELECT length(payload), entity_id FROM audit_log").await;
     assert_eq!(rows, [[&large.len().to_string(), "t-1"]]);
+
+    // The largest that the ingress lets in.
+    let mut largest = event(CREATED, 2);
+    let rest = largest.to_string().len() + r#","description":"""#.len();
+    largest["data"]["task"]["description"] = "x".repeat((16 << 20) - rest).into();
+    host.deliver("task-events", largest.to_string()).await;
+    assert_eq!(host.deliveries().await, [["audit done 1", ""], ["audit done 1", ""]]);
     host.stop().await;
 }
 

@@ -80,7 +80,7 @@ async fn faults_of_manifests_and_contracts_are_all_said_before_anything_is_built
     let found = checked.json();
     assert_eq!(found["checked"], 2);
     assert_eq!(found["problems"][0]["file"], "components/audit/component.toml");
-    assert_eq!(found["problems"][0]["line"], 28);
+    assert_eq!(found["problems"][0]["line"], 29);
     assert_eq!(found["problems"][1]["help"], "did you mean `pubsub`?");
 }
 

@@ -120,7 +120,6 @@ pub struct Host {
     pub app: App,
     pub clock: ManualClock,
     setup: Setup,
-    /// Sees when the host writes.
     http: reqwest::Client,
     ingress: SocketAddr,
     admin: SocketAddr,
@@ -323,7 +322,8 @@ impl Host {
 
     /// Another program's connection to the ledger's file.
     pub async fn other_program(&self) -> SqliteConnection {
-        connect(&self.ledger_file()).await
+        let options = SqliteConnectOptions::new().filename(self.ledger_file());
+        options.connect().await.expect("the ledger's file can be opened")
     }
 
     /// Stops it as Ctrl-C does.
@@ -335,11 +335,6 @@ impl Host {
     pub fn ledger_file(&self) -> PathBuf {
         self.setup.config.ledger_file()
     }
-}
-
-async fn connect(file: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(file);
-    options.connect().await.expect("the ledger's file can be opened")
 }
 
 /// A CloudEvent of the contract `cloudevents` about task `t-<number>`, whose id has the number too.
