@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures::StreamExt as _;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
@@ -21,8 +20,12 @@ use wharf::effect::{Execute, Outgoing, SqlValue};
 use wharf::event::{Arrival, WireEvent};
 use wharf::ledger::{Committed, Ledger, LedgerOptions, Migration, NewEffect, Outcome, Submission};
 use wharf::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
+use wharf_tests::figures::{self, Budget, Figure, Line};
 
-const IN_FLIGHT: [usize; 3] = [1, 8, 32];
+/// As in the host's binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const TABLE: &str = "CREATE TABLE audit_log (event_id TEXT PRIMARY KEY, payload TEXT NOT NULL)";
 const INSERT: &str = "INSERT INTO audit_log (event_id, payload) VALUES ($1, $2)";
 /// About as long as a task event.
@@ -34,43 +37,31 @@ const PAYLOAD: &str = concat!(
     r#""tags":["home","weekly"],"due_date":"2026-01-02T09:00:00Z"}}}"#
 );
 
-fn commits(criterion: &mut Criterion) {
+fn main() {
     let runtime = Runtime::new().expect("a runtime starts");
     let folder =
         TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written");
     let ours = runtime.block_on(Ours::open(&folder));
     let native = runtime.block_on(Native::open(&folder));
-    print_ratios(&runtime, &ours, &native);
-
-    let mut group = criterion.benchmark_group("commit");
-    group.measurement_time(Duration::from_secs(3));
-    for in_flight in IN_FLIGHT {
-        // As many commits as are in flight make one round, or they would never be.
-        let round = in_flight as u64;
-        group.throughput(Throughput::Elements(round));
-        group.bench_function(format!("ledger/{in_flight}"), |bencher| {
-            bencher
-                .to_async(&runtime)
-                .iter_custom(|count| ours.commit_many(count * round, in_flight));
-        });
+    figures::heading("ledger on SQLite, synchronous = FULL");
+    for in_flight in [1, 8, 32] {
+        let (wharf, native) = runtime.block_on(rates(&ours, &native, in_flight));
+        let name = format!("deliveries committed, {in_flight} in flight");
+        let budget = (in_flight == 32).then_some(Budget::AtLeast(5000.0));
+        Line { name: &name, wharf, native: Some(native), budget }.print();
     }
-    group.throughput(Throughput::Elements(1));
-    group.bench_function("native", |bencher| {
-        bencher.to_async(&runtime).iter_custom(|count| native.insert_many(count));
-    });
-    group.finish();
 }
 
-#[expect(clippy::print_stderr, reason = "the ratio is what this benchmark is for")]
-fn print_ratios(runtime: &Runtime, ours: &Ours, native: &Native) {
-    const COUNT: u64 = 4000;
-    let rate = |took: Duration| COUNT as f64 / took.as_secs_f64();
-    let alone = rate(runtime.block_on(native.insert_many(COUNT)));
-    eprintln!("native, one insert in each transaction: {alone:.0}/s");
-    for in_flight in IN_FLIGHT {
-        let ours = rate(runtime.block_on(ours.commit_many(COUNT, in_flight)));
-        eprintln!("ledger, {in_flight:2} in flight: {ours:.0}/s, {:.2} times native", ours / alone);
+/// Both in turns, since a disk has its moods.
+async fn rates(ours: &Ours, native: &Native, in_flight: usize) -> (Figure, Figure) {
+    const TURNS: usize = 5;
+    let (commits, inserts) = (160 + 120 * in_flight, 300);
+    let mut took = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..TURNS {
+        took.0 += ours.commit_many(commits as u64, in_flight).await;
+        took.1 += native.insert_many(inserts as u64).await;
     }
+    (figures::rate(TURNS * commits, took.0), figures::rate(TURNS * inserts, took.1))
 }
 
 struct Ours {
@@ -189,6 +180,3 @@ impl Native {
         start.elapsed()
     }
 }
-
-criterion_group!(benches, commits);
-criterion_main!(benches);
