@@ -365,12 +365,15 @@ impl Native {
             let id = value(&row, 0).to_owned();
             let new = sqlx::query("INSERT INTO inbox VALUES ($1) ON CONFLICT DO NOTHING").bind(id);
             if new.execute(&mut *transaction).await.expect("inserted").rows_affected() == 1 {
-                let insert = row.into_iter().fold(sqlx::query(INSERT), |query, value| match value {
-                    record::Value::Null => query.bind(None::<i64>),
-                    record::Value::Integer(value) => query.bind(value),
-                    record::Value::Text(value) | record::Value::Time(value) => query.bind(value),
-                    record::Value::Bytes(value) => query.bind(value),
-                });
+                let insert =
+                    row.into_iter().fold(sqlx::query(INSERT), |query, value| match value {
+                        record::Value::Null => query.bind(None::<i64>),
+                        record::Value::Integer(value) => query.bind(value),
+                        record::Value::Text(value) | record::Value::Time(value) => {
+                            query.bind(value)
+                        }
+                        record::Value::Bytes(value) => query.bind(value),
+                    });
                 insert.execute(&mut *transaction).await.expect("inserted");
             }
         }

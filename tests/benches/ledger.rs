@@ -2,6 +2,7 @@
 //! inserts one row in a transaction of its own. The ledger writes more (the inbox row, the
 //! component's row, an effect) and shares its transactions.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +19,9 @@ use wharf::clock::{Clock as _, ManualClock, Timestamp};
 use wharf::delivery::{DeliveryHead, DeliveryId};
 use wharf::effect::{Execute, Outgoing, SqlValue};
 use wharf::event::{Arrival, WireEvent};
+use wharf::grant::{self, Permitted};
 use wharf::ledger::{Committed, Ledger, LedgerOptions, Migration, NewEffect, Outcome, Submission};
+use wharf::manifest::{Database, Manifest};
 use wharf::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
 use wharf_tests::figures::{self, Budget, Figure, Line};
 
@@ -66,6 +69,7 @@ async fn rates(ours: &Ours, native: &Native, in_flight: usize) -> (Figure, Figur
 
 struct Ours {
     ledger: Ledger,
+    insert: Permitted,
     next: AtomicU64,
     now: Timestamp,
 }
@@ -77,7 +81,12 @@ impl Ours {
         let ledger = Ledger::open(options, &tasks, stop).await.expect("the ledger opens");
         let migration = Migration { set: "audit".into(), name: "1".into(), sql: TABLE.into() };
         ledger.migrate(&[migration]).await.expect("the table is made");
-        Self { ledger, next: AtomicU64::new(0), now: ManualClock::default().now() }
+        Self {
+            ledger,
+            insert: insert(),
+            next: AtomicU64::new(0),
+            now: ManualClock::default().now(),
+        }
     }
 
     async fn commit_many(&self, count: u64, in_flight: usize) -> Duration {
@@ -97,12 +106,22 @@ impl Ours {
             arrival: Arrival::default(),
         };
         let outcome = Outcome::Done {
-            statements: vec![insert(&event)],
+            statements: vec![self.execute(&event)],
             outbox: vec![effect(&event)],
             internal: Vec::new(),
         };
         let head = head(&event, self.now);
         Submission { head, wire: Arc::new(wire), claim: None, attempts: 1, log: vec![], outcome }
+    }
+
+    fn execute(&self, event: &str) -> Execute {
+        Execute {
+            statement: "insert".into(),
+            sql: self.insert.sql.clone(),
+            many: self.insert.many.clone(),
+            params: vec![SqlValue::Text(event.to_owned()), SqlValue::Json(PAYLOAD.into())],
+            expect: None,
+        }
     }
 }
 
@@ -124,13 +143,16 @@ fn head(event: &str, now: Timestamp) -> DeliveryHead {
     }
 }
 
-fn insert(event: &str) -> Execute {
-    Execute {
-        statement: "insert".into(),
-        sql: INSERT.into(),
-        params: vec![SqlValue::Text(event.to_owned()), SqlValue::Json(PAYLOAD.into())],
-        expect: None,
-    }
+/// As a component's manifest declares it.
+fn insert() -> Permitted {
+    let text = format!(
+        "name = \"audit\"\nversion = \"1\"\n[[on]]\nevent = \"*\"\n\
+         [grants]\ntables = {{ audit_log = \"write\" }}\n\
+         [sql.insert]\nmany = true\nexecute = \"{INSERT}\"\n"
+    );
+    let manifest = Manifest::parse(Path::new("component.toml"), &text).expect("a manifest");
+    let insert = manifest.sql.get("insert").expect("the statement");
+    grant::statement(&manifest, "insert", insert, Database::Sqlite).expect("it is granted")
 }
 
 fn effect(event: &str) -> NewEffect {

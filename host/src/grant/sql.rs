@@ -1,22 +1,26 @@
 //! Which tables a statement touches, and how. What cannot be told for certain is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     AlterTableOperation, CreateTable, Delete, Expr, FromTable, Insert, ObjectName, ObjectNamePart,
     OnConflictAction, OnInsert, Query, SetExpr, Statement, TableFactor, TableObject,
-    TableWithJoins, Value, ValueWithSpan, Visit as _, Visitor,
+    TableWithJoins, Value, ValueWithSpan, Visit as _, VisitMut, Visitor, VisitorMut,
 };
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
 
+use crate::effect::Many;
 use crate::manifest::{Access, Database, StatementKind};
 
 /// A statement's tables and number of parameters.
 pub struct Parsed {
     pub tables: BTreeMap<String, Access>,
     pub params: usize,
+    /// For a statement that is declared `many`.
+    pub many: Option<Many>,
 }
 
 /// One statement of a migration, and the table that it adds or adds to.
@@ -51,7 +55,54 @@ pub fn parse_statement(
     if let Some(target) = target {
         tables.insert(target, Access::Write);
     }
-    Ok(Parsed { tables, params: count(&reach.params)? })
+    let params = count(&reach.params)?;
+    let many = many.then(|| several_rows(statement, params));
+    Ok(Parsed { tables, params, many })
+}
+
+/// A database's limit on the parameters of one statement; both have about as many.
+const MOST_PARAMS: usize = 32_000;
+
+/// The texts for 64 rows, 32, and so on down to 2, so that any number is made of a few of them.
+fn several_rows(statement: &Statement, params: usize) -> Many {
+    let numbers = (1..=6).rev().map(|power| 1 << power);
+    let fitting = numbers.filter(|rows| rows * params <= MOST_PARAMS);
+    let text = |rows: usize| {
+        let mut statement = statement.clone();
+        if let Statement::Insert(Insert { source: Some(source), .. }) = &mut statement
+            && let SetExpr::Values(values) = &mut *source.body
+            && let Some(first) = values.rows.first().cloned()
+        {
+            for row in 1..rows {
+                let mut next = first.clone();
+                let _never = VisitMut::visit(&mut next, &mut Shift(row * params));
+                values.rows.push(next);
+            }
+        }
+        (rows, statement.to_string().into())
+    };
+    Many { texts: fitting.map(text).collect() }
+}
+
+/// Numbers parameters from a later one on.
+struct Shift(usize);
+
+impl VisitorMut for Shift {
+    type Break = Infallible;
+
+    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<Infallible> {
+        if let Value::Placeholder(text) = &mut value.value
+            && let Some(number) = number(text)
+        {
+            *text = format!("${}", number + self.0);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The number of the parameter `$<number>`.
+fn number(placeholder: &str) -> Option<usize> {
+    placeholder.strip_prefix('$')?.parse().ok()
 }
 
 pub fn parse_migration(text: &str, database: Database) -> Result<Vec<Addition>, String> {
@@ -176,7 +227,7 @@ impl Visitor for Reach {
 
     fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<String> {
         let Value::Placeholder(text) = &value.value else { return ControlFlow::Continue(()) };
-        match text.strip_prefix('$').and_then(|number| number.parse().ok()) {
+        match number(text) {
             Some(number @ 1..=999) => _ = self.params.insert(number),
             _ => return ControlFlow::Break(format!("`{text}`: write parameters as $1, $2, …")),
         }
