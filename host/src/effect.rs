@@ -58,12 +58,14 @@ pub struct Execute {
     pub expect: Option<u64>,
 }
 
-/// An INSERT of one row, as text for several rows; the parameters of each row follow those of the
-/// row before.
+/// An INSERT of one row, as text for several rows with nameless parameters: SQLite looks a name up
+/// by walking over all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Many {
     /// Numbers of rows with their texts, the largest first.
     pub texts: Vec<(usize, std::sync::Arc<str>)>,
+    /// Which parameter of the one row stands at each place, counted from 0.
+    pub order: Vec<usize>,
 }
 
 /// A value that crosses between a component and the database.

@@ -12,10 +12,6 @@ use wharf::event::{Arrival, Origin, TopicOrigin, WireEvent};
 use wharf::name::{EventKey, Pubsub, Topic};
 use wharf_tests::figures::{self, Budget, Line};
 
-/// As in the host's binary: allocation is a good part of what is measured.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const EVENT: &str = concat!(
     r#"{"specversion":"1.0","id":"9b2e6c11-4f0a-4d3c-8b7e-5a6f7c8d9e0f","source":"chat-api","#,
     r#""type":"com.todo.task.created.v1","subject":"42","time":"2026-02-03T10:00:00Z","#,
@@ -98,7 +94,7 @@ fn wire() -> Option<WireEvent> {
     Some(WireEvent { bytes: Bytes::from_static(EVENT.as_bytes()), arrival })
 }
 
-fn main() {
+pub fn run() {
     let folder = wharf_tests::host::root().join("contracts/cloudevents");
     let contracts = Contracts::load(&[folder]).expect("the shipped contract loads");
     let wire = wire().expect("the names are names");

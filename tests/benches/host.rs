@@ -36,18 +36,16 @@ use wharf::event::{Arrival, Decoded, Origin, TopicOrigin, WireEvent};
 use wharf::ledger::{Committed, Outcome, Submission};
 use wharf::name::{ComponentId, Pubsub, Topic};
 use wharf::runtime::{Call, Component};
+use wharf_tests::built;
 use wharf_tests::figures::{self, Budget, Figure, Line};
-use wharf_tests::{built, host};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use wharf_tests::host::root;
 
 /// As daprd hands them over: bulks one after the other, single events side by side.
 const BULK: usize = 100;
 const IN_FLIGHT: usize = 32;
 const EVENTS: u64 = 12_000;
 
-fn main() {
+pub fn run() {
     // Each delivery writes its log line, to where it costs the least.
     let nowhere = File::create("/dev/null").expect("there is a /dev/null");
     tracing_subscriber::fmt().with_env_filter("info").with_writer(nowhere).init();
@@ -63,13 +61,13 @@ async fn benchmarks(folder: &TempDir) {
     let native = Arc::new(Native::open(folder).await);
     let parts = Parts::new(folder).await;
 
-    let wharf = run(&app.ingress(), Shape::Bulk, 0).await;
+    let wharf = send(&app.ingress(), Shape::Bulk, 0).await;
     let by_hand = native.run(Shape::Bulk, 0).await;
     line("events, bulks of 100, one at a time", wharf.rate, Some(by_hand.rate), None);
     let budget = Duration::from_micros(12);
     parts.lines(wharf.cpu, by_hand.cpu, BULK, "bulk", budget).await;
 
-    let wharf = run(&app.ingress(), Shape::Single, EVENTS).await;
+    let wharf = send(&app.ingress(), Shape::Single, EVENTS).await;
     let by_hand = native.run(Shape::Single, EVENTS).await;
     line("events, single, 32 in flight", wharf.rate, Some(by_hand.rate), None);
     let budget = Duration::from_micros(30);
@@ -89,8 +87,8 @@ async fn start(folder: &TempDir, name: &str) -> (App, Duration) {
     std::fs::create_dir(&config.data).expect("the data folder can be made");
     let began = Instant::now();
     let wasm = std::path::Path::new(built::AUDIT);
-    let offer = load::read(&host::root().join("components/audit"), wasm).expect("audit is whole");
-    let contracts = vec![host::root().join("contracts/cloudevents")];
+    let offer = load::read(&root().join("components/audit"), wasm).expect("audit is whole");
+    let contracts = vec![root().join("contracts/cloudevents")];
     let app = App::build(config, contracts, vec![offer], Arc::new(SystemClock)).await;
     let app = app.expect("the host starts");
     app.start();
@@ -122,7 +120,7 @@ impl Run {
     }
 }
 
-async fn run(router: &Router, shape: Shape, first: u64) -> Run {
+async fn send(router: &Router, shape: Shape, first: u64) -> Run {
     let callbacks = callbacks(shape, first).into_iter().map(|(content_type, body)| {
         let router = router.clone();
         async move {

@@ -25,10 +25,6 @@ use wharf::manifest::{Database, Manifest};
 use wharf::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
 use wharf_tests::figures::{self, Budget, Figure, Line};
 
-/// As in the host's binary.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const TABLE: &str = "CREATE TABLE audit_log (event_id TEXT PRIMARY KEY, payload TEXT NOT NULL)";
 const INSERT: &str = "INSERT INTO audit_log (event_id, payload) VALUES ($1, $2)";
 /// About as long as a task event.
@@ -40,7 +36,7 @@ const PAYLOAD: &str = concat!(
     r#""tags":["home","weekly"],"due_date":"2026-01-02T09:00:00Z"}}}"#
 );
 
-fn main() {
+pub fn run() {
     let runtime = Runtime::new().expect("a runtime starts");
     let folder =
         TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written");

@@ -18,12 +18,9 @@ use wharf::runtime::{Call, Component, ReadError, Reads, Sandbox, SandboxConfig};
 use wharf_tests::built;
 use wharf_tests::figures::{self, Budget, Figure, Line};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const CALLS: usize = 50_000;
 
-fn main() {
+pub fn run() {
     let audit = component(built::AUDIT, include_str!("../../components/audit/component.toml"));
     let echo = component(built::ECHO_PUBLISH, ECHO);
     let idle = component(built::TRAP, IDLE);
@@ -40,12 +37,12 @@ fn main() {
         let (wharf, native) = runtime.block_on(figures::in_turns(
             CALLS,
             call,
-            async |call| _ = black_box(run(component, call).await),
+            async |call| _ = black_box(invoke(component, call).await),
             async |call| _ = black_box(native(&call)),
         ));
         Line { name, wharf, native: Some(native), budget }.print();
     }
-    let sandboxed = throughput(async |call| _ = black_box(run(&audit, call).await));
+    let sandboxed = throughput(async |call| _ = black_box(invoke(&audit, call).await));
     let native = throughput(async |call| _ = black_box(native(&call)));
     let budget = Some(Budget::AtLeast(110_000.0));
     Line { name: "audit, on two threads", wharf: sandboxed, native: Some(native), budget }.print();
@@ -70,7 +67,7 @@ fn throughput(work: impl AsyncFn(Call) + Sync) -> Figure {
     figures::rate(2 * CALLS, began.elapsed())
 }
 
-async fn run(component: &Component, call: Call) -> usize {
+async fn invoke(component: &Component, call: Call) -> usize {
     let permit = component.permit(Duration::from_secs(1)).await.expect("room");
     component.invoke(permit, call).await.outcome.expect("effects").len()
 }

@@ -1,13 +1,12 @@
 //! Which tables a statement touches, and how. What cannot be told for certain is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     AlterTableOperation, CreateTable, Delete, Expr, FromTable, Insert, ObjectName, ObjectNamePart,
     OnConflictAction, OnInsert, Query, SetExpr, Statement, TableFactor, TableObject,
-    TableWithJoins, Value, ValueWithSpan, Visit as _, VisitMut, Visitor, VisitorMut,
+    TableWithJoins, Value, ValueWithSpan, Values, Visit as _, Visitor,
 };
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
@@ -19,7 +18,7 @@ use crate::manifest::{Access, Database, StatementKind};
 pub struct Parsed {
     pub tables: BTreeMap<String, Access>,
     pub params: usize,
-    /// For a statement that is declared `many`.
+    /// For a statement that is declared `many`, where its rows can share a statement.
     pub many: Option<Many>,
 }
 
@@ -56,48 +55,41 @@ pub fn parse_statement(
         tables.insert(target, Access::Write);
     }
     let params = count(&reach.params)?;
-    let many = many.then(|| several_rows(statement, params));
+    let many = many.then(|| several_rows(statement)).flatten();
     Ok(Parsed { tables, params, many })
 }
 
-/// A database's limit on the parameters of one statement; both have about as many.
+/// SQLite's limit on the parameters of one statement is 32,766.
 const MOST_PARAMS: usize = 32_000;
 
 /// The texts for 64 rows, 32, and so on down to 2, so that any number is made of a few of them.
-fn several_rows(statement: &Statement, params: usize) -> Many {
-    let numbers = (1..=6).rev().map(|power| 1 << power);
-    let fitting = numbers.filter(|rows| rows * params <= MOST_PARAMS);
-    let text = |rows: usize| {
-        let mut statement = statement.clone();
-        if let Statement::Insert(Insert { source: Some(source), .. }) = &mut statement
-            && let SetExpr::Values(values) = &mut *source.body
-            && let Some(first) = values.rows.first().cloned()
-        {
-            for row in 1..rows {
-                let mut next = first.clone();
-                let _never = VisitMut::visit(&mut next, &mut Shift(row * params));
-                values.rows.push(next);
-            }
+/// `None` unless the row is of plain values: then their order in the text is certain.
+fn several_rows(statement: &Statement) -> Option<Many> {
+    let mut statement = statement.clone();
+    let mut order = Vec::new();
+    let values = values_of(&mut statement)?;
+    for expr in values.rows.first_mut()?.iter_mut() {
+        let Expr::Value(ValueWithSpan { value, .. }) = expr else { return None };
+        if let Value::Placeholder(text) = value {
+            order.push(number(text)?.checked_sub(1)?);
+            *text = "?".into();
         }
-        (rows, statement.to_string().into())
-    };
-    Many { texts: fitting.map(text).collect() }
+    }
+    let row = values.rows.first()?.clone();
+    let mut texts = Vec::new();
+    for rows in (1..=6).rev().map(|power| 1 << power) {
+        if rows * order.len() <= MOST_PARAMS {
+            values_of(&mut statement)?.rows = vec![row.clone(); rows];
+            texts.push((rows, statement.to_string().into()));
+        }
+    }
+    Some(Many { texts, order })
 }
 
-/// Numbers parameters from a later one on.
-struct Shift(usize);
-
-impl VisitorMut for Shift {
-    type Break = Infallible;
-
-    fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<Infallible> {
-        if let Value::Placeholder(text) = &mut value.value
-            && let Some(number) = number(text)
-        {
-            *text = format!("${}", number + self.0);
-        }
-        ControlFlow::Continue(())
-    }
+fn values_of(statement: &mut Statement) -> Option<&mut Values> {
+    let Statement::Insert(Insert { source: Some(source), .. }) = statement else { return None };
+    let SetExpr::Values(values) = &mut *source.body else { return None };
+    Some(values)
 }
 
 /// The number of the parameter `$<number>`.

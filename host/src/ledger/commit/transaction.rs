@@ -201,16 +201,18 @@ impl<'a> Transaction<'a> {
     async fn many(&mut self) -> Result<(), Fault> {
         for inserts in std::mem::take(&mut self.many).into_values() {
             let mut rest = inserts.as_slice();
-            while let Some(first) = rest.first() {
-                let texts = first.many.iter().flat_map(|many| &many.texts);
-                let fitting = texts.filter_map(|(rows, text)| {
-                    rest.split_at_checked(*rows).map(|(now, later)| (text, now, later))
+            while let Some((first, others)) = rest.split_first() {
+                let fitting = first.many.iter().find_map(|many| {
+                    let mut texts = many.texts.iter();
+                    texts.find_map(|(rows, text)| Some((many, text, rest.split_at_checked(*rows)?)))
                 });
-                let single =
-                    (&first.sql, std::slice::from_ref(first), rest.get(1..).unwrap_or(&[]));
-                let (text, now, later) = fitting.into_iter().next().unwrap_or(single);
-                group::execute_many(self.connection, text, now).await?;
-                rest = later;
+                if let Some((many, text, (now, later))) = fitting {
+                    group::execute_many(self.connection, text, &many.order, now).await?;
+                    rest = later;
+                } else {
+                    group::execute(self.connection, first).await?;
+                    rest = others;
+                }
             }
         }
         Ok(())

@@ -70,17 +70,17 @@ async fn a_failing_statement_costs_only_its_own_delivery() {
 async fn rows_of_many_deliveries_share_statements_and_an_error_costs_only_its_own() {
     let host = Host::start().await.with_audit_log().await;
     let text = |rows: usize| {
-        let row = |number| format!("(${number}, ${})", number + 1);
-        let rows: Vec<_> = (0..rows).map(|index| row(1 + 2 * index)).collect();
-        format!("INSERT INTO audit_log (event_id, note) VALUES {}", rows.join(", ")).into()
+        let rows = vec!["(?, ?)"; rows].join(", ");
+        format!("INSERT INTO audit_log (note, event_id) VALUES {rows}").into()
     };
-    let many = std::sync::Arc::new(Many { texts: vec![(4, text(4)), (2, text(2))] });
+    let texts = vec![(4, text(4)), (2, text(2))];
+    let many = std::sync::Arc::new(Many { texts, order: vec![1, 0] });
     let all = (0..23).map(|n| {
         // One of them is there already.
         let row = format!("e{:02}", if n == 13 { 12 } else { n });
         let note = SqlValue::Text(format!("of {row}"));
         let insert = Execute {
-            sql: text(1),
+            sql: "INSERT INTO audit_log (event_id, note) VALUES ($1, $2)".into(),
             many: Some(many.clone()),
             params: vec![SqlValue::Text(row), note],
             ..insert("")
