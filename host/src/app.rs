@@ -162,6 +162,7 @@ impl App {
         };
         self.loops.spawn(relay.run(self.stop.clone()));
         self.loops.spawn(sweep.run(self.stop.clone()));
+        self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));
         self.ingress.set_ready(true);
         self.embedded.start(self.ingress(), &self.loops, self.stop.clone());
     }

@@ -50,9 +50,22 @@ pub struct Execute {
     /// The SQL text that the manifest gives for this ledger's database.
     #[serde(skip)]
     pub sql: std::sync::Arc<str>,
+    /// Set when the rows of several deliveries may go into one statement.
+    #[serde(skip)]
+    pub many: Option<std::sync::Arc<Many>>,
     pub params: Vec<SqlValue>,
     /// The number of rows that it must touch; another number runs the handler again.
     pub expect: Option<u64>,
+}
+
+/// An INSERT of one row, as text for several rows with nameless parameters: SQLite looks a name up
+/// by walking over all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Many {
+    /// Numbers of rows with their texts, the largest first.
+    pub texts: Vec<(usize, std::sync::Arc<str>)>,
+    /// Which parameter of the one row stands at each place, counted from 0.
+    pub order: Vec<usize>,
 }
 
 /// A value that crosses between a component and the database.

@@ -5,6 +5,7 @@ mod sql;
 
 use std::sync::Arc;
 
+use crate::effect::Many;
 use crate::manifest::{Access, Database, Manifest, Statement, StatementKind};
 use crate::name::EventType;
 use crate::problem::Problem;
@@ -49,6 +50,8 @@ pub fn no_statement(manifest: &Manifest, name: &str, kind: StatementKind) -> Den
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permitted {
     pub sql: Arc<str>,
+    /// For a statement that is declared `many`, where its rows can share a statement.
+    pub many: Option<Arc<Many>>,
     pub params: usize,
 }
 
@@ -80,7 +83,8 @@ pub fn statement(
         .map(|(table, access)| problem(ungranted(manifest, table, *access)))
         .collect();
     if ungranted.is_empty() {
-        Ok(Permitted { sql: sql.clone(), params: parsed.params })
+        let many = parsed.many.map(Arc::new);
+        Ok(Permitted { sql: sql.clone(), many, params: parsed.params })
     } else {
         Err(ungranted)
     }
@@ -165,6 +169,23 @@ mod tests {
         ] {
             assert_eq!(check(sql).map(|p| p.params), Ok(params), "{sql}");
         }
+    }
+
+    #[test]
+    fn an_insert_for_many_rows_knows_the_order_of_its_parameters() {
+        let sql = "INSERT INTO w (a, b, c) VALUES ($2, $1, '$1') ON CONFLICT DO NOTHING";
+        let permitted = check(&format!("execute = \"{sql}\"\nmany = true")).unwrap();
+        let many = permitted.many.unwrap();
+        let texts = &many.texts;
+        assert_eq!(texts.iter().map(|(rows, _)| *rows).collect::<Vec<_>>(), [64, 32, 16, 8, 4, 2]);
+        assert_eq!(
+            &*texts[5].1,
+            "INSERT INTO w (a, b, c) VALUES (?, ?, '$1'), (?, ?, '$1') ON CONFLICT DO NOTHING"
+        );
+        assert_eq!(many.order, [1, 0]);
+        let computed = "execute = 'INSERT INTO w (a) VALUES (lower($1))'\nmany = true";
+        assert_eq!(check(computed).map(|p| p.many), Ok(None));
+        assert_eq!(check("execute = 'DELETE FROM w WHERE a = $1'").map(|p| p.many), Ok(None));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What a fresh sandbox per event costs: the audit component beside the same record logic run
 //! natively, and where the time goes. DESIGN.md §10 gives the budget: at most 15 µs p50 and 30 µs
 //! p99, at least 110k/s on two cores.
-#![expect(clippy::print_stdout, reason = "a benchmark's result is what it prints")]
 
 use std::hint::black_box;
 use std::path::Path;
@@ -10,7 +9,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use audit::record;
 use bytes::Bytes;
-use criterion::{BatchSize, Criterion};
 use futures::future::BoxFuture;
 use wharf::effect::{SqlRow, SqlValue};
 use wharf::event::{Arrival, Decoded, Event, WireEvent};
@@ -18,81 +16,58 @@ use wharf::manifest::Manifest;
 use wharf::name::{ContractName, EventKey, EventType};
 use wharf::runtime::{Call, Component, ReadError, Reads, Sandbox, SandboxConfig};
 use wharf_tests::built;
+use wharf_tests::figures::{self, Budget, Figure, Line};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+const CALLS: usize = 50_000;
 
-fn main() {
+pub fn run() {
     let audit = component(built::AUDIT, include_str!("../../components/audit/component.toml"));
+    let echo = component(built::ECHO_PUBLISH, ECHO);
     let idle = component(built::TRAP, IDLE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
 
-    let mut criterion = Criterion::default().configure_from_args();
-    let mut group = criterion.benchmark_group("sandbox");
-    group.bench_function("audit, fresh instance", |bench| {
-        bench.to_async(&runtime).iter_batched(
+    figures::heading("sandbox, a fresh instance for each event");
+    let budget = Budget::AtMost { p50: Duration::from_micros(15), p99: Some(THIRTY) };
+    for (name, component, budget) in [
+        ("audit: 6 host calls, 14 parameters", &audit, Some(budget)),
+        ("split: instance and one published effect", &echo, None),
+        ("split: instance, WASI and one line printed", &idle, None),
+    ] {
+        let (wharf, native) = runtime.block_on(figures::in_turns(
+            CALLS,
             call,
-            |call| run(&audit, call),
-            BatchSize::SmallInput,
-        );
-    });
-    group.bench_function("a handler that only prints, fresh instance", |bench| {
-        bench.to_async(&runtime).iter_batched(call, |call| run(&idle, call), BatchSize::SmallInput);
-    });
-    group.bench_function("audit, native", |bench| {
-        bench.iter_batched(call, |call| native(&call), BatchSize::SmallInput);
-    });
-    group.finish();
-    criterion.final_summary();
-    if !std::env::args().any(|argument| argument == "--test") {
-        summary(&runtime, &audit);
+            async |call| _ = black_box(invoke(component, call).await),
+            async |call| _ = black_box(native(&call)),
+        ));
+        Line { name, wharf, native: Some(native), budget }.print();
     }
+    let sandboxed = throughput(async |call| _ = black_box(invoke(&audit, call).await));
+    let native = throughput(async |call| _ = black_box(native(&call)));
+    let budget = Some(Budget::AtLeast(110_000.0));
+    Line { name: "audit, on two threads", wharf: sandboxed, native: Some(native), budget }.print();
 }
 
-/// A run that says where it stands, since the budget is in percentiles and per second.
-fn summary(runtime: &tokio::runtime::Runtime, audit: &Component) {
-    const RUNS: usize = 50_000;
-    let sandboxed = percentiles(RUNS, || _ = runtime.block_on(run(audit, call())));
-    let natively = percentiles(RUNS, || _ = black_box(native(&call())));
-    let ratio = sandboxed.0.as_secs_f64() / natively.0.as_secs_f64();
-    println!("\nfresh sandbox  p50 {:?}  p99 {:?}", sandboxed.0, sandboxed.1);
-    println!("native         p50 {:?}  p99 {:?}", natively.0, natively.1);
-    println!("ratio          {ratio:.1} (p50), budget 15 µs p50, 30 µs p99");
-    println!("two threads    {:.0} per second, budget 110000", throughput(audit, RUNS));
-}
+const THIRTY: Duration = Duration::from_micros(30);
 
-fn percentiles(runs: usize, mut work: impl FnMut()) -> (Duration, Duration) {
-    let mut times: Vec<_> = (0..runs)
-        .map(|_| {
-            let began = Instant::now();
-            work();
-            began.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    let at = |percent: usize| times.get(runs * percent / 100).copied().unwrap_or_default();
-    (at(50), at(99))
-}
-
-fn throughput(audit: &Component, runs: usize) -> f64 {
+fn throughput(work: impl AsyncFn(Call) + Sync) -> Figure {
     let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 runtime.expect("a runtime").block_on(async {
-                    for _ in 0..runs {
-                        black_box(run(audit, call()).await);
+                    for _ in 0..CALLS {
+                        work(call()).await;
                     }
                 });
             });
         }
     });
-    2.0 * runs as f64 / began.elapsed().as_secs_f64()
+    figures::rate(2 * CALLS, began.elapsed())
 }
 
-async fn run(component: &Component, call: Call) -> usize {
+async fn invoke(component: &Component, call: Call) -> usize {
     let permit = component.permit(Duration::from_secs(1)).await.expect("room");
     component.invoke(permit, call).await.outcome.expect("effects").len()
 }
@@ -117,6 +92,8 @@ fn native(call: &Call) -> [record::Value; 14] {
     record::row(event, arrival)
 }
 
+const ECHO: &str = "name = \"echo\"\nversion = \"1\"\n[[on]]\nevent = \"*\"\n\
+                    [grants]\npublish = [\"com.todo.echo.v1\"]\n";
 const IDLE: &str = "name = \"idle\"\nversion = \"1\"\n[[on]]\nevent = \"*\"\n";
 
 fn component(wasm: &str, manifest: &str) -> Component {

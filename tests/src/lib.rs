@@ -1,5 +1,7 @@
-//! What tests of the whole share: the built components and guests by path, and a whole host.
+//! What tests of the whole share: the built components and guests by path, a whole host, and how
+//! benchmarks measure and print.
 
+pub mod figures;
 pub mod host;
 
 pub mod built {

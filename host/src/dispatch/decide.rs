@@ -3,7 +3,7 @@
 
 mod dead_letter;
 mod ending;
-mod internal;
+pub mod internal;
 mod rows;
 
 use std::sync::Arc;

@@ -6,17 +6,20 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     AlterTableOperation, CreateTable, Delete, Expr, FromTable, Insert, ObjectName, ObjectNamePart,
     OnConflictAction, OnInsert, Query, SetExpr, Statement, TableFactor, TableObject,
-    TableWithJoins, Value, ValueWithSpan, Visit as _, Visitor,
+    TableWithJoins, Value, ValueWithSpan, Values, Visit as _, Visitor,
 };
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
 
+use crate::effect::Many;
 use crate::manifest::{Access, Database, StatementKind};
 
 /// A statement's tables and number of parameters.
 pub struct Parsed {
     pub tables: BTreeMap<String, Access>,
     pub params: usize,
+    /// For a statement that is declared `many`, where its rows can share a statement.
+    pub many: Option<Many>,
 }
 
 /// One statement of a migration, and the table that it adds or adds to.
@@ -51,7 +54,47 @@ pub fn parse_statement(
     if let Some(target) = target {
         tables.insert(target, Access::Write);
     }
-    Ok(Parsed { tables, params: count(&reach.params)? })
+    let params = count(&reach.params)?;
+    let many = many.then(|| several_rows(statement)).flatten();
+    Ok(Parsed { tables, params, many })
+}
+
+/// SQLite's limit on the parameters of one statement is 32,766.
+const MOST_PARAMS: usize = 32_000;
+
+/// The texts for 64 rows, 32, and so on down to 2, so that any number is made of a few of them.
+/// `None` unless the row is of plain values: then their order in the text is certain.
+fn several_rows(statement: &Statement) -> Option<Many> {
+    let mut statement = statement.clone();
+    let mut order = Vec::new();
+    let values = values_of(&mut statement)?;
+    for expr in values.rows.first_mut()?.iter_mut() {
+        let Expr::Value(ValueWithSpan { value, .. }) = expr else { return None };
+        if let Value::Placeholder(text) = value {
+            order.push(number(text)?.checked_sub(1)?);
+            *text = "?".into();
+        }
+    }
+    let row = values.rows.first()?.clone();
+    let mut texts = Vec::new();
+    for rows in (1..=6).rev().map(|power| 1 << power) {
+        if rows * order.len() <= MOST_PARAMS {
+            values_of(&mut statement)?.rows = vec![row.clone(); rows];
+            texts.push((rows, statement.to_string().into()));
+        }
+    }
+    Some(Many { texts, order })
+}
+
+fn values_of(statement: &mut Statement) -> Option<&mut Values> {
+    let Statement::Insert(Insert { source: Some(source), .. }) = statement else { return None };
+    let SetExpr::Values(values) = &mut *source.body else { return None };
+    Some(values)
+}
+
+/// The number of the parameter `$<number>`.
+fn number(placeholder: &str) -> Option<usize> {
+    placeholder.strip_prefix('$')?.parse().ok()
 }
 
 pub fn parse_migration(text: &str, database: Database) -> Result<Vec<Addition>, String> {
@@ -176,7 +219,7 @@ impl Visitor for Reach {
 
     fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<String> {
         let Value::Placeholder(text) = &value.value else { return ControlFlow::Continue(()) };
-        match text.strip_prefix('$').and_then(|number| number.parse().ok()) {
+        match number(text) {
             Some(number @ 1..=999) => _ = self.params.insert(number),
             _ => return ControlFlow::Break(format!("`{text}`: write parameters as $1, $2, …")),
         }

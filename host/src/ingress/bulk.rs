@@ -110,7 +110,7 @@ fn wire(body: &Bytes, entry: &Entry<'_>, origin: &TopicOrigin) -> (TopicOrigin, 
 /// A CloudEvent stands as an object, and stays a slice of the body; a raw payload as a base64 string.
 fn payload(body: &Bytes, event: &RawValue) -> Bytes {
     let raw = event.get();
-    let text = serde_json::from_str::<String>(raw).ok();
+    let text = raw.starts_with('"').then(|| serde_json::from_str::<String>(raw).ok()).flatten();
     let decoded = text.and_then(|text| STANDARD.decode(text).ok());
     decoded.map_or_else(|| body.slice_ref(raw.as_bytes()), Bytes::from)
 }

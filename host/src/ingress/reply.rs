@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::dispatch::answer::Answer;
@@ -18,13 +19,23 @@ pub struct BulkReply(pub Vec<(String, Answer)>);
 
 impl IntoResponse for BulkReply {
     fn into_response(self) -> Response {
-        let statuses: Vec<_> = self
-            .0
-            .iter()
-            .map(|(entry, answer)| json!({ "entryId": entry, "status": answer.status() }))
-            .collect();
-        Json(json!({ "statuses": statuses })).into_response()
+        let statuses = self.0.into_iter();
+        let statuses =
+            statuses.map(|(entry_id, answer)| Status { entry_id, status: answer.status() });
+        Json(Statuses { statuses: statuses.collect() }).into_response()
     }
+}
+
+#[derive(Serialize)]
+struct Statuses {
+    statuses: Vec<Status>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    entry_id: String,
+    status: &'static str,
 }
 
 /// Why a callback is not taken: daprd tries again later, so nothing is lost by a wrong set-up.

@@ -18,6 +18,9 @@ use transaction::{Care, Transaction, failed};
 /// As many deliveries as one transaction takes.
 const GROUP: usize = 256;
 
+/// How often others go first while a group still grows. Nothing is waited for.
+const YIELDS: usize = 4;
+
 /// A submission and who waits for its answer. If nobody does any more, it is committed all the same.
 pub struct Queued {
     pub submission: Submission,
@@ -96,11 +99,29 @@ async fn gather(
         };
         waiting.extend(first);
     }
+    take(queue, waiting);
+    // Whoever is about to submit goes first, as often as that brings more: the answers of one group
+    // set its successors free, and a commit costs about the same for one delivery as for thirty.
+    for _ in 0..YIELDS {
+        let before = waiting.len();
+        if before == 0 || before >= GROUP {
+            break;
+        }
+        tokio::task::yield_now().await;
+        take(queue, waiting);
+        if waiting.len() == before {
+            break;
+        }
+    }
+    !waiting.is_empty()
+}
+
+/// What is there already.
+fn take(queue: &mut mpsc::Receiver<Queued>, waiting: &mut VecDeque<Queued>) {
     while waiting.len() < GROUP {
         let Ok(next) = queue.try_recv() else { break };
         waiting.push_back(next);
     }
-    !waiting.is_empty()
 }
 
 /// Takes what can be written together. A second delivery of the same key waits for the first one's

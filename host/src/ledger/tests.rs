@@ -158,6 +158,7 @@ fn dead() -> Outcome {
 
 fn insert(event: &str) -> Execute {
     Execute {
+        many: None,
         statement: "insert".into(),
         sql: "INSERT INTO audit_log (event_id) VALUES ($1)".into(),
         params: vec![SqlValue::Text(event.into())],

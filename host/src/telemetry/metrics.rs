@@ -1,12 +1,15 @@
 //! Every metric the host exposes, by its documented name. Each app has its own recorder, so that
 //! several hosts in one process do not count into each other.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use metrics::{Key, Label, Level, Metadata, Recorder as _};
+use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::PrometheusRecorder;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
 
 /// Events performed by the relay. Labels: topic, event_type.
 pub const PUBLISHED: &str = "events_published_total";
@@ -54,6 +57,8 @@ const METADATA: Metadata<'static> = Metadata::new("wharf", Level::INFO, None);
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
+    counters: Arc<Known<Counter>>,
+    histograms: Arc<Known<Histogram>>,
 }
 
 impl Metrics {
@@ -63,12 +68,14 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Full(MEMORY.to_owned()), &BYTES)?
             .build_recorder();
         let handle = recorder.handle();
-        Ok(Self { recorder: Arc::new(recorder), handle })
+        let (counters, histograms) = (Arc::default(), Arc::default());
+        Ok(Self { recorder: Arc::new(recorder), handle, counters, histograms })
     }
 
     /// Adds to a counter.
     pub fn count(&self, name: &'static str, labels: &[(&'static str, &str)], by: u64) {
-        self.recorder.register_counter(&key(name, labels), &METADATA).increment(by);
+        let register = |key: &Key| self.recorder.register_counter(key, &METADATA);
+        self.counters.with(name, labels, register, |counter| counter.increment(by));
     }
 
     /// Adds a duration to a histogram, in seconds.
@@ -78,7 +85,8 @@ impl Metrics {
 
     /// Adds a value to a histogram.
     pub fn observe(&self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
-        self.recorder.register_histogram(&key(name, labels), &METADATA).record(value);
+        let register = |key: &Key| self.recorder.register_histogram(key, &METADATA);
+        self.histograms.with(name, labels, register, |histogram| histogram.record(value));
     }
 
     /// Sets a gauge.
@@ -91,11 +99,65 @@ impl Metrics {
         self.recorder.register_gauge(&key(name, labels), &METADATA).increment(by);
     }
 
+    /// Sorts observed values into their buckets, now and then: until then each one is kept.
+    pub async fn keep_up(self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(KEEP_UP)).await.is_some() {
+            self.handle.run_upkeep();
+        }
+    }
+
     /// The text that Prometheus reads.
     pub fn render(&self) -> String {
         self.handle.run_upkeep();
         self.handle.render()
     }
+}
+
+/// How long observed values are kept one by one; a busy host has some 100,000 of them by then.
+const KEEP_UP: Duration = Duration::from_secs(5);
+
+type Labels<'a> = &'a [(&'static str, &'a str)];
+
+/// Metrics by a hash of their name and labels, since making a key for each event would cost several
+/// allocations.
+struct Known<T> {
+    hasher: RandomState,
+    metrics: RwLock<HashMap<u64, Vec<(Key, T)>>>,
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self { hasher: RandomState::new(), metrics: RwLock::default() }
+    }
+}
+
+impl<T> Known<T> {
+    fn with(
+        &self,
+        name: &'static str,
+        labels: Labels<'_>,
+        register: impl FnOnce(&Key) -> T,
+        use_it: impl FnOnce(&T),
+    ) {
+        let hash = self.hasher.hash_one((name, labels));
+        let metrics = self.metrics.read().unwrap_or_else(PoisonError::into_inner);
+        let known =
+            metrics.get(&hash).and_then(|same| same.iter().find(|(key, _)| is(key, name, labels)));
+        if let Some((_, metric)) = known {
+            return use_it(metric);
+        }
+        drop(metrics);
+        let key = key(name, labels);
+        let metric = register(&key);
+        use_it(&metric);
+        let mut metrics = self.metrics.write().unwrap_or_else(PoisonError::into_inner);
+        metrics.entry(hash).or_default().push((key, metric));
+    }
+}
+
+fn is(key: &Key, name: &str, labels: Labels<'_>) -> bool {
+    let known = key.labels().map(|label| (label.key(), label.value()));
+    key.name() == name && known.eq(labels.iter().copied())
 }
 
 fn key(name: &'static str, labels: &[(&'static str, &str)]) -> Key {
@@ -117,5 +179,24 @@ mod tests {
         one.count(REPEATS, &[("component", "audit")], 2);
         assert!(one.render().contains("wharf_repeats_total{component=\"audit\"} 2"));
         assert!(!other.render().contains("wharf_repeats_total"));
+    }
+
+    #[test]
+    fn a_metric_counts_on_and_labels_keep_metrics_apart() {
+        let metrics = Metrics::new().unwrap();
+        for component in ["audit", "reminder", "audit"] {
+            metrics.count(REPEATS, &[("component", component)], 2);
+            metrics.observe(MEMORY, &[("component", component)], 2e6);
+        }
+        metrics.count(UNKNOWN, &[("component", "audit")], 1);
+        let text = metrics.render();
+        for line in [
+            "wharf_repeats_total{component=\"audit\"} 4",
+            "wharf_repeats_total{component=\"reminder\"} 2",
+            "wharf_unknown_events_total{component=\"audit\"} 1",
+            "wharf_memory_bytes_count{component=\"audit\"} 2",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Writes a group within one transaction: the inbox first, then the statements of what it let in,
 //! then what they leave for the relay.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::sqlite::SqliteConnection;
 
@@ -30,11 +30,19 @@ pub struct Transaction<'a> {
     answers: HashMap<&'a DeliveryId, Committed>,
     /// Newcomers whose statements were taken back: their row goes too.
     undone: Vec<&'a DeliveryId>,
+    /// Inserts that wait for each other's rows, by their text.
+    many: BTreeMap<&'a str, Vec<&'a Execute>>,
 }
 
 impl<'a> Transaction<'a> {
     pub fn new(connection: &'a mut SqliteConnection, care: Care) -> Self {
-        Self { connection, care, answers: HashMap::new(), undone: Vec::new() }
+        Self {
+            connection,
+            care,
+            answers: HashMap::new(),
+            undone: Vec::new(),
+            many: BTreeMap::new(),
+        }
     }
 
     /// The answers, in the order of the group.
@@ -50,6 +58,7 @@ impl<'a> Transaction<'a> {
         if !self.undone.is_empty() {
             group::forget(self.connection, &self.undone).await?;
         }
+        self.many().await?;
         self.effects(submissions()).await?;
         let unanswered = || Fault::from(LedgerError::Unavailable("no answer".into()));
         submissions()
@@ -167,8 +176,12 @@ impl<'a> Transaction<'a> {
     }
 
     /// Without a savepoint, an error of the delivery's own is the whole group's.
-    async fn statements(&mut self, all: &[Execute], apart: bool) -> Result<Committed, Fault> {
+    async fn statements(&mut self, all: &'a [Execute], apart: bool) -> Result<Committed, Fault> {
         for statement in all {
+            if !apart && statement.many.is_some() {
+                self.many.entry(&statement.sql).or_default().push(statement);
+                continue;
+            }
             let touched = match group::execute(self.connection, statement).await {
                 Ok(touched) => touched,
                 Err(Fault::Own { statement, error }) if apart => {
@@ -182,6 +195,27 @@ impl<'a> Transaction<'a> {
             }
         }
         Ok(Committed::Done)
+    }
+
+    /// Runs the inserts that waited, as many rows at a time as there is a text for.
+    async fn many(&mut self) -> Result<(), Fault> {
+        for inserts in std::mem::take(&mut self.many).into_values() {
+            let mut rest = inserts.as_slice();
+            while let Some((first, others)) = rest.split_first() {
+                let fitting = first.many.iter().find_map(|many| {
+                    let mut texts = many.texts.iter();
+                    texts.find_map(|(rows, text)| Some((many, text, rest.split_at_checked(*rows)?)))
+                });
+                if let Some((many, text, (now, later))) = fitting {
+                    group::execute_many(self.connection, text, &many.order, now).await?;
+                    rest = later;
+                } else {
+                    group::execute(self.connection, first).await?;
+                    rest = others;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Only of those that are written as they asked.

@@ -1,6 +1,7 @@
 //! The statements of a group commit: few, each for many rows. Rows travel as one JSON array.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use sqlx::AssertSqlSafe;
@@ -232,6 +233,22 @@ pub async fn execute(connection: &mut SqliteConnection, execute: &Execute) -> Re
         .map_err(|fault| fault.of(&execute.statement))?;
     let done = query.execute(connection).await;
     done.map(|done| done.rows_affected()).map_err(|error| Fault::from(error).of(&execute.statement))
+}
+
+/// Runs the same statement for several deliveries at once. `order` says which parameter of a row
+/// stands at each of its places.
+pub async fn execute_many(
+    connection: &mut SqliteConnection,
+    sql: &Arc<str>,
+    order: &[usize],
+    rows: &[&Execute],
+) -> Result<(), Fault> {
+    let name = rows.first().map_or("", |execute| execute.statement.as_str());
+    let params = rows.iter().flat_map(|row| order.iter().filter_map(|at| row.params.get(*at)));
+    let query = value::bind(sqlx::query(AssertSqlSafe(Arc::clone(sql))), params)
+        .map_err(|error| Fault::Own { statement: Some(name.to_owned()), error })?;
+    let done = query.execute(connection).await;
+    done.map(|_| ()).map_err(|error| Fault::from(error).of(name))
 }
 
 /// From here until [`undo`] or [`release`], what is written can be taken back by itself.

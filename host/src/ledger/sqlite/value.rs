@@ -10,9 +10,9 @@ use crate::effect::{SqlRow, SqlValue};
 /// Binds in the statement's order. Fails when a timestamp is none.
 pub fn bind<'q>(
     query: Query<'q, Sqlite, SqliteArguments>,
-    params: &'q [SqlValue],
+    params: impl IntoIterator<Item = &'q SqlValue>,
 ) -> Result<Query<'q, Sqlite, SqliteArguments>, String> {
-    params.iter().try_fold(query, |query, param| {
+    params.into_iter().try_fold(query, |query, param| {
         Ok(match param {
             SqlValue::Null => query.bind(None::<i64>),
             SqlValue::Bool(value) => query.bind(*value),

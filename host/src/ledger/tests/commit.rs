@@ -5,7 +5,7 @@ use futures::future::join_all;
 use super::super::{Committed, Outcome};
 use super::{Host, dead, done, insert, internal, of, parked, publish, start, submission};
 use crate::delivery::DeliveryStatus;
-use crate::effect::{Execute, SqlValue};
+use crate::effect::{Execute, Many, SqlValue};
 
 #[tokio::test]
 async fn a_delivery_is_done_once() {
@@ -64,6 +64,37 @@ async fn a_failing_statement_costs_only_its_own_delivery() {
     let failed = submission("e13", parked(start()));
     assert_eq!(host.ledger.status(&failed.head.id).await, Ok(None), "nothing of it is written");
     assert_eq!(host.ledger.commit(failed).await, Ok(Committed::Parked { behind: false }));
+}
+
+#[tokio::test]
+async fn rows_of_many_deliveries_share_statements_and_an_error_costs_only_its_own() {
+    let host = Host::start().await.with_audit_log().await;
+    let text = |rows: usize| {
+        let rows = vec!["(?, ?)"; rows].join(", ");
+        format!("INSERT INTO audit_log (note, event_id) VALUES {rows}").into()
+    };
+    let texts = vec![(4, text(4)), (2, text(2))];
+    let many = std::sync::Arc::new(Many { texts, order: vec![1, 0] });
+    let all = (0..23).map(|n| {
+        // One of them is there already.
+        let row = format!("e{:02}", if n == 13 { 12 } else { n });
+        let note = SqlValue::Text(format!("of {row}"));
+        let insert = Execute {
+            sql: "INSERT INTO audit_log (event_id, note) VALUES ($1, $2)".into(),
+            many: Some(many.clone()),
+            params: vec![SqlValue::Text(row), note],
+            ..insert("")
+        };
+        host.ledger.commit(submission(&format!("e{n:02}"), done(vec![insert])))
+    });
+    for (n, answer) in join_all(all).await.into_iter().enumerate() {
+        let failed = matches!(&answer, Ok(Committed::StatementFailed { error, .. }) if error.contains("UNIQUE"));
+        assert!(failed == (n == 13) && answer.is_ok(), "{n}: {answer:?}");
+    }
+    let wrong = "SELECT count(*), count(*) FILTER (WHERE note = 'of ' || event_id) FROM audit_log";
+    let rows = host.ledger.query(wrong, &[], 1).await.unwrap();
+    let counts: Vec<_> = rows[0].iter().map(|(_, value)| value.clone()).collect();
+    assert_eq!(counts, [SqlValue::Integer(22), SqlValue::Integer(22)]);
 }
 
 #[tokio::test]

@@ -77,7 +77,13 @@ impl sql::Host for View<'_> {
             let text = format!("`{statement}` is declared `many`, so it takes no `expect`");
             return Ok(Err(SqlError::Invalid(text)));
         }
-        let execute = Execute { statement, sql: permitted.sql.clone(), params, expect };
+        let execute = Execute {
+            statement,
+            sql: permitted.sql.clone(),
+            many: permitted.many.clone(),
+            params,
+            expect,
+        };
         self.effects.record(Effect::Execute(execute), size)?;
         Ok(Ok(()))
     }

@@ -1,21 +1,16 @@
 //! What a contract that is data costs: decoding and validating an event of 400 bytes, beside the
-//! same rules written by hand for this one type. Prints the ratio of the two.
+//! same rules written by hand for this one type.
 
 use std::hint::black_box;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wharf::contract::{Contracts, Decode};
 use wharf::event::{Arrival, Origin, TopicOrigin, WireEvent};
 use wharf::name::{EventKey, Pubsub, Topic};
-
-/// As in the host's binary: allocation is a good part of what is measured.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use wharf_tests::figures::{self, Budget, Line};
 
 const EVENT: &str = concat!(
     r#"{"specversion":"1.0","id":"9b2e6c11-4f0a-4d3c-8b7e-5a6f7c8d9e0f","source":"chat-api","#,
@@ -99,43 +94,26 @@ fn wire() -> Option<WireEvent> {
     Some(WireEvent { bytes: Bytes::from_static(EVENT.as_bytes()), arrival })
 }
 
-/// The median of single calls; the two take turns, so that a busy machine slows both.
-fn medians(mut one: impl FnMut(), mut other: impl FnMut()) -> (Duration, Duration) {
-    let time = |call: &mut dyn FnMut()| {
-        let start = Instant::now();
-        call();
-        start.elapsed()
-    };
-    let mut times: (Vec<_>, Vec<_>) =
-        (0..50_000).map(|_| (time(&mut one), time(&mut other))).unzip();
-    let median = |times: &mut Vec<Duration>| {
-        times.sort_unstable();
-        times.get(times.len() / 2).copied().unwrap_or_default()
-    };
-    (median(&mut times.0), median(&mut times.1))
-}
-
-#[expect(clippy::print_stdout, reason = "the ratio is what this benchmark is for")]
-fn decode(criterion: &mut Criterion) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts/cloudevents");
+pub fn run() {
+    let folder = wharf_tests::host::root().join("contracts/cloudevents");
     let contracts = Contracts::load(&[folder]).expect("the shipped contract loads");
     let wire = wire().expect("the names are names");
     assert!(matches!(contracts.decode(&wire), Decode::Event(_)), "the event is valid");
     assert!(native(EVENT.as_bytes()).is_some(), "the event is valid natively too");
 
-    let mut group = criterion.benchmark_group(format!("decode and validate {} bytes", EVENT.len()));
-    group.throughput(Throughput::Elements(1));
-    group.bench_function("contract", |b| b.iter(|| contracts.decode(black_box(&wire))));
-    group.bench_function("native", |b| b.iter(|| native(black_box(EVENT.as_bytes()))));
-    group.finish();
-
-    let (contract, native) = medians(
-        || drop(black_box(contracts.decode(black_box(&wire)))),
-        || drop(black_box(native(black_box(EVENT.as_bytes())))),
-    );
-    let ratio = contract.as_secs_f64() / native.as_secs_f64();
-    println!("p50: contract {contract:?}, native {native:?}, ratio {ratio:.2}; budget 8 µs");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let (contract, native) = runtime.block_on(figures::in_turns(
+        200_000,
+        || (),
+        async |()| drop(black_box(contracts.decode(black_box(&wire)))),
+        async |()| drop(black_box(native(black_box(EVENT.as_bytes())))),
+    ));
+    figures::heading("decode");
+    Line {
+        name: &format!("decode and validate {} bytes", EVENT.len()),
+        wharf: contract,
+        native: Some(native),
+        budget: Some(Budget::AtMost { p50: Duration::from_micros(8), p99: None }),
+    }
+    .print();
 }
-
-criterion_group!(benches, decode);
-criterion_main!(benches);

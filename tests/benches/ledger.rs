@@ -2,12 +2,12 @@
 //! inserts one row in a transaction of its own. The ledger writes more (the inbox row, the
 //! component's row, an effect) and shares its transactions.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures::StreamExt as _;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
@@ -19,10 +19,12 @@ use wharf::clock::{Clock as _, ManualClock, Timestamp};
 use wharf::delivery::{DeliveryHead, DeliveryId};
 use wharf::effect::{Execute, Outgoing, SqlValue};
 use wharf::event::{Arrival, WireEvent};
+use wharf::grant::{self, Permitted};
 use wharf::ledger::{Committed, Ledger, LedgerOptions, Migration, NewEffect, Outcome, Submission};
+use wharf::manifest::{Database, Manifest};
 use wharf::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
+use wharf_tests::figures::{self, Budget, Figure, Line};
 
-const IN_FLIGHT: [usize; 3] = [1, 8, 32];
 const TABLE: &str = "CREATE TABLE audit_log (event_id TEXT PRIMARY KEY, payload TEXT NOT NULL)";
 const INSERT: &str = "INSERT INTO audit_log (event_id, payload) VALUES ($1, $2)";
 /// About as long as a task event.
@@ -34,47 +36,36 @@ const PAYLOAD: &str = concat!(
     r#""tags":["home","weekly"],"due_date":"2026-01-02T09:00:00Z"}}}"#
 );
 
-fn commits(criterion: &mut Criterion) {
+pub fn run() {
     let runtime = Runtime::new().expect("a runtime starts");
     let folder =
         TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written");
     let ours = runtime.block_on(Ours::open(&folder));
     let native = runtime.block_on(Native::open(&folder));
-    print_ratios(&runtime, &ours, &native);
-
-    let mut group = criterion.benchmark_group("commit");
-    group.measurement_time(Duration::from_secs(3));
-    for in_flight in IN_FLIGHT {
-        // As many commits as are in flight make one round, or they would never be.
-        let round = in_flight as u64;
-        group.throughput(Throughput::Elements(round));
-        group.bench_function(format!("ledger/{in_flight}"), |bencher| {
-            bencher
-                .to_async(&runtime)
-                .iter_custom(|count| ours.commit_many(count * round, in_flight));
-        });
+    figures::heading("ledger on SQLite, synchronous = FULL");
+    for in_flight in [1, 8, 32] {
+        let (wharf, native) = runtime.block_on(rates(&ours, &native, in_flight));
+        let name = format!("deliveries committed, {in_flight} in flight");
+        let budget = (in_flight == 32).then_some(Budget::AtLeast(5000.0));
+        Line { name: &name, wharf, native: Some(native), budget }.print();
     }
-    group.throughput(Throughput::Elements(1));
-    group.bench_function("native", |bencher| {
-        bencher.to_async(&runtime).iter_custom(|count| native.insert_many(count));
-    });
-    group.finish();
 }
 
-#[expect(clippy::print_stderr, reason = "the ratio is what this benchmark is for")]
-fn print_ratios(runtime: &Runtime, ours: &Ours, native: &Native) {
-    const COUNT: u64 = 4000;
-    let rate = |took: Duration| COUNT as f64 / took.as_secs_f64();
-    let alone = rate(runtime.block_on(native.insert_many(COUNT)));
-    eprintln!("native, one insert in each transaction: {alone:.0}/s");
-    for in_flight in IN_FLIGHT {
-        let ours = rate(runtime.block_on(ours.commit_many(COUNT, in_flight)));
-        eprintln!("ledger, {in_flight:2} in flight: {ours:.0}/s, {:.2} times native", ours / alone);
+/// Both in turns, since a disk has its moods.
+async fn rates(ours: &Ours, native: &Native, in_flight: usize) -> (Figure, Figure) {
+    const TURNS: usize = 5;
+    let (commits, inserts) = (160 + 120 * in_flight, 300);
+    let mut took = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..TURNS {
+        took.0 += ours.commit_many(commits as u64, in_flight).await;
+        took.1 += native.insert_many(inserts as u64).await;
     }
+    (figures::rate(TURNS * commits, took.0), figures::rate(TURNS * inserts, took.1))
 }
 
 struct Ours {
     ledger: Ledger,
+    insert: Permitted,
     next: AtomicU64,
     now: Timestamp,
 }
@@ -86,7 +77,12 @@ impl Ours {
         let ledger = Ledger::open(options, &tasks, stop).await.expect("the ledger opens");
         let migration = Migration { set: "audit".into(), name: "1".into(), sql: TABLE.into() };
         ledger.migrate(&[migration]).await.expect("the table is made");
-        Self { ledger, next: AtomicU64::new(0), now: ManualClock::default().now() }
+        Self {
+            ledger,
+            insert: insert(),
+            next: AtomicU64::new(0),
+            now: ManualClock::default().now(),
+        }
     }
 
     async fn commit_many(&self, count: u64, in_flight: usize) -> Duration {
@@ -106,12 +102,22 @@ impl Ours {
             arrival: Arrival::default(),
         };
         let outcome = Outcome::Done {
-            statements: vec![insert(&event)],
+            statements: vec![self.execute(&event)],
             outbox: vec![effect(&event)],
             internal: Vec::new(),
         };
         let head = head(&event, self.now);
         Submission { head, wire: Arc::new(wire), claim: None, attempts: 1, log: vec![], outcome }
+    }
+
+    fn execute(&self, event: &str) -> Execute {
+        Execute {
+            statement: "insert".into(),
+            sql: self.insert.sql.clone(),
+            many: self.insert.many.clone(),
+            params: vec![SqlValue::Text(event.to_owned()), SqlValue::Json(PAYLOAD.into())],
+            expect: None,
+        }
     }
 }
 
@@ -133,13 +139,16 @@ fn head(event: &str, now: Timestamp) -> DeliveryHead {
     }
 }
 
-fn insert(event: &str) -> Execute {
-    Execute {
-        statement: "insert".into(),
-        sql: INSERT.into(),
-        params: vec![SqlValue::Text(event.to_owned()), SqlValue::Json(PAYLOAD.into())],
-        expect: None,
-    }
+/// As a component's manifest declares it.
+fn insert() -> Permitted {
+    let text = format!(
+        "name = \"audit\"\nversion = \"1\"\n[[on]]\nevent = \"*\"\n\
+         [grants]\ntables = {{ audit_log = \"write\" }}\n\
+         [sql.insert]\nmany = true\nexecute = \"{INSERT}\"\n"
+    );
+    let manifest = Manifest::parse(Path::new("component.toml"), &text).expect("a manifest");
+    let insert = manifest.sql.get("insert").expect("the statement");
+    grant::statement(&manifest, "insert", insert, Database::Sqlite).expect("it is granted")
 }
 
 fn effect(event: &str) -> NewEffect {
@@ -188,6 +197,3 @@ impl Native {
         start.elapsed()
     }
 }
-
-criterion_group!(benches, commits);
-criterion_main!(benches);
