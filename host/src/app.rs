@@ -1,5 +1,6 @@
 //! Puts the parts together. The only place that names the backend and the database.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use axum::serve::ListenerExt as _;
+use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -160,11 +162,23 @@ impl App {
             work: self.work.clone(),
             places: Arc::new(Semaphore::new(sweep::PLACES)),
         };
-        self.loops.spawn(relay.run(self.stop.clone()));
-        self.loops.spawn(sweep.run(self.stop.clone()));
+        self.keep("relay", relay.run(self.stop.clone()));
+        self.keep("sweep", sweep.run(self.stop.clone()));
         self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));
         self.ingress.set_ready(true);
         self.embedded.start(self.ingress(), &self.loops, self.stop.clone());
+    }
+
+    /// A loop that ends before the stop is a bug of the host: health says so, and daprd holds back.
+    fn keep(&self, name: &'static str, run: impl Future<Output = ()> + Send + 'static) {
+        let (stop, ingress) = (self.stop.clone(), Arc::clone(&self.ingress));
+        self.loops.spawn(async move {
+            let panicked = AssertUnwindSafe(run).catch_unwind().await.is_err();
+            if panicked || !stop.is_cancelled() {
+                tracing::error!("the {name} ended; restart the host");
+                ingress.set_ready(false);
+            }
+        });
     }
 
     /// Serves a router until the host stops.

@@ -274,6 +274,12 @@ impl Contracts {
         self.iter().any(|contract| contract.events.iter().any(|e| e.consumers.contains(component)))
     }
 
+    /// Whether an active contract has the type, canonical or as on the wire.
+    pub fn knows(&self, ty: &str) -> bool {
+        let mut entries = self.iter().flat_map(|contract| &contract.events);
+        entries.any(|entry| entry.ty.as_str() == ty || entry.wire_type.as_deref() == Some(ty))
+    }
+
     /// Zero when no contract is active.
     pub fn longest_retention(&self) -> Duration {
         let topics = self.iter().flat_map(|contract| &contract.topics);

@@ -16,14 +16,14 @@ use futures::future::{BoxFuture, FutureExt as _, join_all};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, Registry};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::contract::{Decode, Unreadable};
 use crate::event::{Arrival, Decoded, Origin, TopicOrigin, WireEvent};
 use crate::ledger::{ClaimedDelivery, Committed, Ledger, Submission};
 use crate::name::ComponentId;
-use crate::runtime::{Call, Component};
+use crate::runtime::{Call, Component, Permit};
 use crate::work::Work;
-use report::{Finished, Reporter};
+use report::{Finished, NotDurable, Reporter};
 
 use answer::Answer;
 use decide::{Attempt, Ending};
@@ -32,6 +32,9 @@ use reads::LedgerReads;
 
 /// How long a delivery waits for a free place in its component before it is parked.
 const PERMIT_WAIT: Duration = Duration::from_millis(250);
+
+/// How long a callback is held when its component may park no more.
+const HOLD: Duration = Duration::from_secs(5);
 
 /// How often a handler runs again at once because a row that it read had changed by the commit.
 const FRESH_READS: u32 = 3;
@@ -66,6 +69,8 @@ struct Run {
     claim: Option<i64>,
     /// Attempts that failed before this one.
     failed: u32,
+    /// When the event came in.
+    arrived: Timestamp,
 }
 
 impl Dispatch {
@@ -124,7 +129,8 @@ impl Dispatch {
                 let decoded = Arc::new(Decoded { key: claimed.head.id.key, ..*decoded });
                 let wire = Arc::new(claimed.wire);
                 let run = self.queue(&catalog, component, decoded, wire);
-                let run = Run { claim: Some(claimed.claim), failed: claimed.attempts, ..run };
+                let (claim, failed) = (Some(claimed.claim), claimed.attempts);
+                let run = Run { claim, failed, arrived: claimed.head.received_at, ..run };
                 self.deliver(run).await;
                 return;
             }
@@ -169,11 +175,21 @@ impl Dispatch {
         decoded: Arc<Decoded>,
         wire: Arc<WireEvent>,
     ) -> Run {
+        let arrived = self.parts.clock.now();
         let subject = decoded.event.subject.as_deref();
         let turn = subject
             .filter(|_| component.manifest().order == crate::manifest::Order::Subject)
             .map(|subject| self.parts.order.join(component.id(), subject));
-        Run { catalog: Arc::clone(catalog), component, decoded, wire, turn, claim: None, failed: 0 }
+        Run {
+            catalog: Arc::clone(catalog),
+            component,
+            decoded,
+            wire,
+            turn,
+            claim: None,
+            failed: 0,
+            arrived,
+        }
     }
 
     async fn deliver(&self, mut run: Run) -> Answer {
@@ -191,8 +207,9 @@ impl Dispatch {
     async fn run(&self, run: &Run) -> Finished {
         let mut again = 0;
         loop {
-            let Some(permit) = run.component.permit(PERMIT_WAIT).await else {
-                return self.commit(run.attempt(self).saturated()).await;
+            let permit = match self.permit(run).await {
+                Ok(permit) => permit,
+                Err(finished) => return finished,
             };
             let invocation = run.component.invoke(permit, run.call(self)).await;
             self.parts.reporter.invoked(run.component.id(), &invocation);
@@ -219,7 +236,31 @@ impl Dispatch {
 
     async fn commit(&self, submission: Submission) -> Finished {
         let why = submission.outcome.error().map(str::to_owned);
-        Finished { committed: self.parts.ledger.commit(submission).await, why }
+        let committed = self.parts.ledger.commit(submission).await;
+        Finished { committed: committed.map_err(NotDurable::from), why }
+    }
+
+    /// A place in the component. Without one the delivery is parked, due now; when enough are
+    /// parked already, the callback is held, and then answered RETRY.
+    async fn permit(&self, run: &Run) -> Result<Permit, Finished> {
+        let component = &run.component;
+        if let Some(permit) = component.permit(PERMIT_WAIT).await {
+            return Ok(permit);
+        }
+        let counts = self.parts.ledger.counts().await;
+        let parked = counts.map(|counts| counts.parked(component.id()));
+        match parked {
+            Ok(parked)
+                if run.claim.is_none() && parked >= component.manifest().limits.max_parked =>
+            {
+                component.permit(HOLD).await.ok_or_else(|| Finished {
+                    committed: Err(NotDurable::Full(component.id().clone(), parked)),
+                    why: None,
+                })
+            }
+            Ok(_) => Err(self.commit(run.attempt(self).saturated()).await),
+            Err(error) => Err(Finished { committed: Err(error.into()), why: None }),
+        }
     }
 
     /// Writes down that an event ended without a component's run.
@@ -255,6 +296,7 @@ impl Run {
             wire: &self.wire,
             claim: self.claim,
             failed: self.failed,
+            arrived: self.arrived,
             now: dispatch.parts.clock.now(),
         }
     }

@@ -44,10 +44,11 @@ impl Ingress {
         Router::new()
             .route("/dapr/config", get(subscribe::config))
             .route("/dapr/subscribe", get(subscribe::subscriptions))
-            .route("/job/{*name}", post(events::job).fallback(events::unwanted))
+            .route("/job/{*name}", post(events::job))
             .fallback(events::receive)
             .layer(axum::middleware::from_fn_with_state(Arc::clone(self), token::check))
             .route("/health", get(health::health))
+            .method_not_allowed_fallback(events::misdirected)
             .layer(DefaultBodyLimit::disable())
             .with_state(Arc::clone(self))
     }

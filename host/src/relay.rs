@@ -119,7 +119,10 @@ impl Relay {
         match result {
             Ok(()) => {
                 let ty = event_type(&effect.outgoing.payload);
-                self.metrics.count(metrics::PUBLISHED, &[topic, ("event_type", &ty)], 1);
+                // A dead letter keeps its sender's type, and senders could invent any number.
+                let known = self.registry.snapshot().contracts.knows(&ty);
+                let ty = ("event_type", if known { ty.as_str() } else { "other" });
+                self.metrics.count(metrics::PUBLISHED, &[topic, ty], 1);
             }
             Err(error) => {
                 let error_type = ("error_type", kind(error));

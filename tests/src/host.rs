@@ -124,6 +124,16 @@ pub struct Host {
     ingress: SocketAddr,
     admin: SocketAddr,
     dapr: SocketAddr,
+    left: LeftRunning,
+}
+
+/// A test that leaves its host running would not see what it still does.
+struct LeftRunning;
+
+impl Drop for LeftRunning {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "stop the host at the end of its test");
+    }
 }
 
 impl Host {
@@ -141,7 +151,16 @@ impl Host {
         app.start();
         app.embedded.ready().await;
         let [ingress, admin, dapr] = addresses[..] else { panic!("three listeners") };
-        Self { app, clock, setup, http: reqwest::Client::new(), ingress, admin, dapr }
+        Self {
+            app,
+            clock,
+            setup,
+            http: reqwest::Client::new(),
+            ingress,
+            admin,
+            dapr,
+            left: LeftRunning,
+        }
     }
 
     /// Publishes a CloudEvent through the Dapr API, which must take it.
@@ -316,6 +335,7 @@ impl Host {
     /// The same, under another configuration.
     pub async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         self.app.stop().await;
+        std::mem::forget(self.left);
         change(&mut self.setup.config);
         Self::start(self.setup, self.clock).await
     }
@@ -329,6 +349,7 @@ impl Host {
     /// Stops it as Ctrl-C does.
     pub async fn stop(self) {
         self.app.stop().await;
+        std::mem::forget(self.left);
     }
 
     /// The ledger's SQLite file.

@@ -81,7 +81,7 @@ fn shown(detail: &DeliveryDetail) -> Value {
     });
     if let Some(fields) = shown.as_object_mut() {
         fields.insert("log".to_owned(), json!(detail.log));
-        fields.insert("effects_waiting".to_owned(), json!(detail.outbox));
+        fields.insert("effects".to_owned(), json!(detail.outbox));
         fields.insert("received".to_owned(), json!(received));
     }
     shown

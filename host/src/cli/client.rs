@@ -1,6 +1,13 @@
 //! Speaks HTTP to a sidecar, real or embedded.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
+
+use crate::config::DaprEndpoint;
+
+/// How long Dapr may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the Dapr HTTP API is, as Dapr's own tools find it.
 pub struct DaprClient {
@@ -11,8 +18,9 @@ pub struct DaprClient {
 
 impl DaprClient {
     /// From `DAPR_HTTP_ENDPOINT`, else `DAPR_HTTP_PORT`, else port 3500 of this machine.
-    pub fn new(address: crate::config::DaprEndpoint) -> Self {
-        Self { endpoint: address.url, token: address.token, http: reqwest::Client::new() }
+    pub fn new(address: DaprEndpoint) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+        Ok(Self { endpoint: address.url, token: address.token, http })
     }
 
     /// Publishes one event; the error says what Dapr said.

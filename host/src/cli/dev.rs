@@ -54,7 +54,8 @@ struct Listeners {
 impl Dev {
     /// Runs until Ctrl-C or SIGTERM.
     pub async fn run(self) -> Result<(), StartError> {
-        telemetry::init();
+        // On a developer's machine a line may say what was wrong with an event.
+        telemetry::init("info,wharf::dispatch::report=debug");
         let mut config =
             Config::load(self.config.as_deref()).map_err(|error| anyhow!("{error}"))?;
         if let Some(data) = self.data {

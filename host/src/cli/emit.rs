@@ -56,7 +56,7 @@ impl Emit {
         let data: Option<Value> =
             data.context("--data is not JSON; give it such as '{\"task_id\":\"1\"}'")?;
         let example = fresh(example, data);
-        let client = DaprClient::new(DaprEndpoint::load());
+        let client = DaprClient::new(DaprEndpoint::load())?;
         let (pubsub, topic) = (example.pubsub.as_str(), example.topic.as_str());
         client.publish(pubsub, topic, example.content_type, example.value.to_string()).await?;
         if self.json {

@@ -33,6 +33,8 @@ pub struct Attempt<'a> {
     pub claim: Option<i64>,
     /// Attempts that failed before this one.
     pub failed: u32,
+    /// When the event came in.
+    pub arrived: Timestamp,
     pub now: Timestamp,
 }
 
@@ -77,7 +79,7 @@ impl Attempt<'_> {
     }
 
     pub fn head(&self) -> DeliveryHead {
-        internal::head(self.component, self.decoded, self.now)
+        internal::head(self.component, self.decoded, self.arrived)
     }
 
     fn submit(&self, attempts: u32, log: Vec<LogLine>, outcome: Outcome) -> Submission {

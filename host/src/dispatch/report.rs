@@ -14,7 +14,7 @@ use crate::telemetry::metrics::{self, Metrics};
 
 /// What became of a delivery.
 pub struct Finished {
-    pub committed: Result<Committed, LedgerError>,
+    pub committed: Result<Committed, NotDurable>,
     /// Why it has no effects.
     pub why: Option<String>,
 }
@@ -35,6 +35,18 @@ impl Finished {
             }
         }
     }
+}
+
+/// Why a delivery is not in the ledger; the event comes again.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDurable {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(
+        "`{0}` has no free place and {1} parked deliveries already; raise `concurrency` or \
+         `max_parked` under [limits] if this lasts"
+    )]
+    Full(ComponentId, u64),
 }
 
 /// Turns what happened into metrics and log lines.
@@ -91,10 +103,18 @@ impl Reporter {
                 self.metrics.count(metrics::SCHEMA_ERRORS, &labels, 1);
             }
             UnreadableKind::Version { expected, actual } => {
-                let labels = [("topic", topic), ("expected", expected), ("actual", actual)];
-                self.metrics.count(metrics::SCHEMA_MISMATCHES, &labels, 1);
+                self.mismatch(topic, expected, actual);
             }
         }
+    }
+
+    /// The version is the sender's text: what is no short version is one label together.
+    fn mismatch(&self, topic: &str, expected: &str, actual: &str) {
+        let is_version =
+            actual.len() <= 5 && actual.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let actual = if is_version { actual } else { "other" };
+        let labels = [("topic", topic), ("expected", expected), ("actual", actual)];
+        self.metrics.count(metrics::SCHEMA_MISMATCHES, &labels, 1);
     }
 
     /// The sandbox is through with one run.
@@ -163,10 +183,13 @@ fn line(head: &DeliveryHead, finished: &Finished, attempt: u32, took: Duration) 
     };
     let (event, r#type) = (head.event_id.as_str(), head.event_type.as_str());
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    match &finished.why {
-        Some(why) if !matches!(finished.committed, Ok(Committed::Repeat(_))) => {
+    let failed = finished.why.as_deref();
+    match failed.filter(|_| !matches!(finished.committed, Ok(Committed::Repeat(_)))) {
+        Some(why) => {
+            // A reason may quote the event, which only a developer should see in a log.
+            let why = tracing::enabled!(tracing::Level::DEBUG).then_some(why);
             tracing::warn!(delivery = %head.id, event, r#type, outcome, attempt, micros, why);
         }
-        _ => tracing::info!(delivery = %head.id, event, r#type, outcome, attempt, micros),
+        None => tracing::info!(delivery = %head.id, event, r#type, outcome, attempt, micros),
     }
 }

@@ -1,10 +1,11 @@
 //! Single deliveries: one event per callback, its metadata in headers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -15,6 +16,9 @@ use crate::ingress::reply::NotTaken;
 use crate::ingress::{BEGINNING, Ingress, bulk, hex};
 use crate::name::{Pubsub, Topic};
 
+/// How long a body may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Any path that is not one of the fixed ones: an event, a bulk, or a mistake.
 pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> Response {
     match *request.method() {
@@ -23,32 +27,47 @@ pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> R
     }
     let path = request.uri().path().to_owned();
     let (parts, body) = request.into_parts();
+    let known = ingress.registry.snapshot().contracts.accepts_path(&path);
+    if !known && path != "/" {
+        return unknown(&path).into_response();
+    }
     let max = bulk::most_bytes(&ingress, &parts.headers, &path);
-    let body = match read(body, max).await {
-        Ok(Read::Whole(body)) => body,
-        Ok(Read::TooLarge { beginning, hash }) => {
+    let body = match tokio::time::timeout(PATIENCE, read(body, max)).await {
+        Ok(Ok(Read::Whole(body))) => body,
+        Ok(Ok(Read::TooLarge { .. })) if !known => return unknown(&path).into_response(),
+        Ok(Ok(Read::TooLarge { beginning, hash })) => {
             let origin = origin(path, &parts.headers);
             return ingress.too_large(origin, beginning, &hash).await.into_response();
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             return NotTaken(format!("the body ended early: {error}")).into_response();
         }
-    };
-    let envelope = bulk::envelope(&parts.headers, &body);
-    let known = ingress.registry.snapshot().contracts.accepts_path(&path);
-    match envelope {
-        Some(envelope) if path == "/" => bulk::unrouted(&ingress, &envelope).into_response(),
-        Some(envelope) if known => {
-            bulk::receive(&ingress, path, &body, envelope).await.into_response()
+        Err(_) => {
+            return NotTaken(format!("the body did not come within {PATIENCE:?}")).into_response();
         }
+    };
+    match bulk::envelope(&parts.headers, &body) {
+        Some(envelope) if path == "/" => bulk::unrouted(&ingress, &envelope).into_response(),
+        Some(envelope) => bulk::receive(&ingress, path, &body, envelope).await.into_response(),
         None if known => {
             let arrival = arrival(origin(path, &parts.headers), &parts.headers);
             ingress.dispatch.receive(WireEvent { bytes: body, arrival }).await.into_response()
         }
-        _ => NotTaken(format!(
-            "no active contract has the path `{path}`; name it as a topic's path in a contract.toml"
-        ))
-        .into_response(),
+        None => unknown(&path).into_response(),
+    }
+}
+
+fn unknown(path: &str) -> NotTaken {
+    NotTaken(format!(
+        "no active contract has the path `{path}`; name it as a topic's path in a contract.toml"
+    ))
+}
+
+/// A fixed path with a method that is not its own. daprd would take a 404 to a POST for done.
+pub async fn misdirected(method: Method, uri: Uri) -> Response {
+    match method {
+        Method::POST => unknown(uri.path()).into_response(),
+        _ => unwanted().await.into_response(),
     }
 }
 

@@ -138,6 +138,14 @@ pub struct Counts {
     pub outbox_oldest: Option<Timestamp>,
 }
 
+impl Counts {
+    /// Parked deliveries of a component.
+    pub fn parked(&self, component: &ComponentId) -> u64 {
+        let of = self.components.iter().find(|of| of.component == *component);
+        of.map_or(0, |of| of.parked)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentCounts {
     pub component: ComponentId,

@@ -61,7 +61,7 @@ pub fn of_decoded(
 }
 
 /// What the ledger says of a delivery of `decoded` to `component`.
-pub fn head(component: &Component, decoded: &Decoded, now: Timestamp) -> DeliveryHead {
+pub fn head(component: &Component, decoded: &Decoded, arrived: Timestamp) -> DeliveryHead {
     DeliveryHead {
         id: DeliveryId { component: component.id().clone(), key: decoded.key },
         subject: decoded.event.subject.clone(),
@@ -72,6 +72,6 @@ pub fn head(component: &Component, decoded: &Decoded, now: Timestamp) -> Deliver
         digest: component.digest().to_owned(),
         event_id: decoded.event.id.clone(),
         event_type: decoded.event.ty.to_string(),
-        received_at: now,
+        received_at: arrived,
     }
 }
