@@ -90,7 +90,8 @@ pub fn statement(
     }
 }
 
-/// Checks a migration: it may only add, and only to tables that are granted to be written.
+/// Checks a migration: it may only add, and only to tables that are granted to be written; so must
+/// those be that it references.
 /// Gives its statements, one text each.
 pub fn migration(
     manifest: &Manifest,
@@ -102,8 +103,9 @@ pub fn migration(
         .map_err(|message| vec![Problem::in_file(file, message)])?;
     let ungranted: Vec<_> = parsed
         .iter()
-        .filter(|addition| manifest.grants.tables.get(&addition.table) < Some(&Access::Write))
-        .map(|addition| ungranted(manifest, &addition.table, Access::Write))
+        .flat_map(|addition| &addition.tables)
+        .filter(|table| manifest.grants.tables.get(*table) < Some(&Access::Write))
+        .map(|table| ungranted(manifest, table, Access::Write))
         .map(|message| Problem::in_file(file, message))
         .collect();
     if ungranted.is_empty() {
@@ -165,6 +167,10 @@ mod tests {
             ("execute = 'DELETE FROM W WHERE a = $1 OR b = $1'", 1),
             ("query = 'SELECT r.a FROM r JOIN \"w\" ON w.a = r.a ORDER BY 1 LIMIT $1'", 1),
             ("query = 'SELECT value FROM json_each($1)'", 1),
+            ("query = \"SELECT COUNT(*), Json_Extract(a, '$.b'), [lower](a), now() FROM r\"", 0),
+            ("query = 'SELECT substr(a, 1, 2), replace(a, b, c), ceil(d), trim(e) FROM r'", 0),
+            ("query = \"SELECT datetime(a, 'unixepoch'), current_timestamp FROM r\"", 0),
+            ("query = 'SELECT row_number() OVER (ORDER BY a), coalesce(a, $1) FROM r'", 1),
             ("execute = 'INSERT INTO w (a) VALUES ($1)'\nmany = true", 1),
         ] {
             assert_eq!(check(sql).map(|p| p.params), Ok(params), "{sql}");
@@ -195,7 +201,11 @@ mod tests {
             ("query = 'SELECT * FROM other'", "read access to table `other`"),
             ("query = 'SELECT (SELECT max(sequence) FROM WHARF_outbox)'", "the host's own"),
             ("query = 'SELECT * FROM sqlite_master'", "the host's own"),
-            ("query = 'SELECT * FROM pragma_table_info(1)'", "read access to table `pragma_"),
+            ("query = 'SELECT * FROM pragma_database_list'", "the host's own"),
+            ("query = 'SELECT * FROM [fts3tokenize]'", "the host's own"),
+            ("query = 'SELECT * FROM dbstat'", "the host's own"),
+            ("query = 'SELECT * FROM pragma_table_info(1)'", "not allowed in FROM"),
+            ("query = 'SELECT * FROM r(1)'", "not allowed in FROM"),
             ("query = 'SELECT * FROM main.r'", "without a schema"),
             ("query = 'WITH r AS (SELECT * FROM other) SELECT * FROM r'", "`WITH`"),
             ("query = 'SELECT 1; SELECT 2'", "one statement"),
@@ -205,6 +215,16 @@ mod tests {
             ("execute = 'DROP TABLE w'", "must be an INSERT, UPDATE or DELETE"),
             ("execute = 'ATTACH DATABASE x AS y'", "must be an INSERT, UPDATE or DELETE"),
             ("query = \"SELECT load_extension('x')\"", "function `load_extension`"),
+            ("query = 'SELECT FTS3_Tokenizer($1)'", "function `fts3_tokenizer` is not allowed"),
+            ("query = 'SELECT `fts3_tokenizer`($1, $2)'", "function `fts3_tokenizer`"),
+            ("query = 'SELECT [fts3_tokenizer]($1)'", "function `fts3_tokenizer`"),
+            ("query = 'SELECT \"fts3_tokenizer\"($1)'", "function `fts3_tokenizer`"),
+            ("query = 'SELECT x.lower($1)'", "function `x.lower`"),
+            ("query = 'SELECT zeroblob(1000000000)'", "allowed are json_*, abs, "),
+            ("query = 'SELECT count(*) FROM r ORDER BY random()'", "function `random`"),
+            ("query = \"SELECT a FROM r GROUP BY printf('%9d', a)\"", "function `printf`"),
+            ("execute = 'INSERT INTO w (a) VALUES (1) RETURNING randomblob(9)'", "`randomblob`"),
+            ("execute = 'UPDATE w SET a = 1 WHERE hex(readfile($1)) = 1'", "`readfile`"),
             ("query = 'SELECT a FROM r WHERE a = ?'", "`?`"),
             ("query = 'SELECT a FROM r WHERE a = $2'", "$1"),
             ("execute = 'UPDATE w SET a = $1'\nmany = true", "`many`"),
@@ -225,6 +245,13 @@ mod tests {
         let good = "CREATE TABLE IF NOT EXISTS w (a TEXT PRIMARY KEY);\n-- why\n\
                     CREATE INDEX IF NOT EXISTS w_a ON w (a);\nALTER TABLE w ADD COLUMN b TEXT;";
         assert_eq!(check(good).map(|statements| statements.len()), Ok(3));
+        let rich = "CREATE TABLE w (\n\
+                    a INTEGER PRIMARY KEY AUTOINCREMENT, b TEXT NOT NULL DEFAULT (lower('A')),\n\
+                    c TEXT COLLATE NOCASE CHECK (length(c) < 9), d TEXT AS (upper(c)) STORED,\n\
+                    at TEXT DEFAULT CURRENT_TIMESTAMP, up INTEGER REFERENCES w (a),\n\
+                    UNIQUE (b, c)) STRICT;\n\
+                    CREATE UNIQUE INDEX w_b ON w (lower(b)) WHERE c IS NOT NULL;";
+        assert_eq!(check(rich).map(|statements| statements.len()), Ok(2));
         for bad in [
             "CREATE TABLE other (a TEXT)",
             "DROP TABLE w",
@@ -233,8 +260,63 @@ mod tests {
             "CREATE TABLE wharf_x (a TEXT)",
             "CREATE TRIGGER t AFTER INSERT ON w BEGIN DELETE FROM wharf_outbox; END",
             "INSERT INTO w VALUES (1)",
+            "CREATE VIEW w AS SELECT * FROM wharf_outbox",
+            "CREATE VIRTUAL TABLE w USING fts3(a)",
         ] {
             assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_migration_reaches_nothing_by_the_way() {
+        let manifest = manifest("query = 'SELECT 1'");
+        for (bad, says) in [
+            ("CREATE TABLE w (a INTEGER REFERENCES wharf_outbox (sequence))", "the host's own"),
+            ("CREATE TABLE w (a INTEGER REFERENCES [WHARF_outbox])", "the host's own"),
+            ("CREATE TABLE w (a, FOREIGN KEY (a) REFERENCES r (a))", "write access to table `r`"),
+            ("ALTER TABLE w ADD COLUMN b REFERENCES other (a)", "write access to table `other`"),
+            ("CREATE TABLE w (a DEFAULT (load_extension('x')))", "function `load_extension`"),
+            ("CREATE TABLE w (a, CHECK (fts3_tokenizer(a) IS NULL))", "function `fts3_tokenizer`"),
+            ("CREATE TABLE w (a, b AS (randomblob(a)))", "function `randomblob`"),
+            ("CREATE TABLE w (a CHECK (a IN (SELECT a FROM r)))", "cannot hold a query"),
+            ("CREATE TABLE w (a DEFAULT ($1))", "no parameters"),
+            ("CREATE TABLE w AS SELECT * FROM w", "only add"),
+            ("CREATE TEMPORARY TABLE w (a TEXT)", "only add"),
+            ("CREATE INDEX w_a ON w (zeroblob(a))", "function `zeroblob`"),
+            ("CREATE INDEX w_a ON w (a) WHERE random() > 0", "function `random`"),
+            ("CREATE INDEX w_a ON w (a) WHERE a IN (SELECT a FROM r)", "cannot hold a query"),
+            ("CREATE INDEX wharf_outbox_lane ON w (a)", "the host's own"),
+            ("CREATE INDEX temp.w_a ON w (a)", "without a schema"),
+            ("ALTER TABLE w ADD COLUMN b DEFAULT (readfile('x'))", "function `readfile`"),
+        ] {
+            let problems =
+                migration(&manifest, Path::new("0001.sql"), bad, Database::Sqlite).unwrap_err();
+            let text: String = problems.iter().map(|problem| problem.message.as_str()).collect();
+            assert!(text.contains(says), "{bad}: {text}");
+        }
+        for bad in [
+            "CREATE TABLE w (a INT) INHERITS (wharf_outbox)",
+            "CREATE TABLE w PARTITION OF wharf_outbox DEFAULT",
+            "CREATE TABLE w (LIKE wharf_outbox)",
+            "CREATE TABLE w (a INT DEFAULT nextval('wharf_x'))",
+        ] {
+            let checked = migration(&manifest, Path::new("0001.sql"), bad, Database::Postgres);
+            assert!(checked.is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn postgres_has_no_way_around_either() {
+        for sql in [
+            "SELECT * FROM ts_stat('SELECT payload FROM wharf_outbox')",
+            "SELECT nextval('w_seq')",
+            "SELECT query_to_xml('SELECT 1', true, true, '')",
+            "SELECT pg_sleep(9)",
+            "SELECT repeat('x', 1000000000)",
+        ] {
+            let manifest = manifest(&format!("query = \"{sql}\""));
+            let checked = statement(&manifest, "s", &manifest.sql["s"], Database::Postgres);
+            assert!(checked.is_err(), "{sql}");
         }
     }
 }

@@ -194,7 +194,8 @@ impl fmt::Display for Database {
 /// How far one invocation may go, and how many may run at once. As JSON, times are in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Limits {
-    /// Wall clock of one invocation, waiting for reads included.
+    /// Wall clock of one invocation, waiting for reads included; no more than
+    /// [`MOST_TIME`](Self::MOST_TIME).
     #[serde(serialize_with = "units::as_seconds")]
     pub time: Duration,
     /// Bytes of linear memory and tables together.
@@ -209,6 +210,12 @@ pub struct Limits {
     pub concurrency: u32,
     /// Parked deliveries of this component before callbacks are held back.
     pub max_parked: u64,
+}
+
+impl Limits {
+    /// A parked delivery is claimed once for up to four runs and the waits between them. They must
+    /// end within the lease, 60 s unless configured: what comes later is thrown away, every time.
+    pub const MOST_TIME: Duration = Duration::from_secs(10);
 }
 
 impl Default for Limits {

@@ -153,8 +153,19 @@ fn is_text(text: &str) -> bool {
 /// Whether a table is the host's or the database's own. No component is granted one of these.
 /// `name` is lower case.
 pub fn is_reserved_table(name: &str) -> bool {
-    ["wharf_", "sqlite_", "pg_", "_sqlx_"].iter().any(|prefix| name.starts_with(prefix))
-        || name == "information_schema"
+    const PREFIXES: [&str; 5] = ["wharf_", "sqlite_", "pragma_", "pg_", "_sqlx_"];
+    /// Those of SQLite are there without being created, and a table would hide them.
+    const NAMES: [&str; 8] = [
+        "bytecode",
+        "dbstat",
+        "fts3tokenize",
+        "information_schema",
+        "json_each",
+        "json_tree",
+        "jsonb_array_elements",
+        "tables_used",
+    ];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)
 }
 
 /// What identifies an event: the first 16 bytes of a SHA-256 over the contract's identity fields.

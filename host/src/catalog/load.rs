@@ -1,6 +1,7 @@
 //! Makes a catalog from component folders and contracts: reads, checks, compiles. Every fault is
 //! collected, so that one run shows them all.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -62,17 +63,10 @@ pub fn read_manifest(folder: &Path) -> Result<Manifest, Vec<Problem>> {
 
 /// What is wrong with a component's SQL and migrations, without its wasm and without a database.
 pub fn check(folder: &Path, manifest: &Manifest) -> Vec<Problem> {
-    let statements = manifest.sql.iter().map(|(name, statement)| {
-        grant::statement(manifest, name, statement, Database::Sqlite).err()
-    });
-    let scripts = match migrations(folder, manifest) {
-        Ok(scripts) => scripts,
-        Err(problems) => return problems,
-    };
-    let scripts = scripts.iter().map(|Script { file, migration }| {
-        grant::migration(manifest, file, &migration.sql, Database::Sqlite).err()
-    });
-    statements.chain(scripts).flatten().flatten().collect()
+    match migrations(folder, manifest) {
+        Ok(scripts) => ungranted(manifest, &scripts),
+        Err(problems) => problems,
+    }
 }
 
 /// Reads what a component's folder and its built wasm offer.
@@ -129,14 +123,19 @@ fn migration(folder: &Path, set: &Path, file: &Path) -> Result<Script, Vec<Probl
     Ok(Script { file: file.to_owned(), migration })
 }
 
-/// Compiles the offers, applies their migrations, and puts everything together.
+/// Compiles the offers, applies their migrations, and puts everything together. Nothing is applied
+/// unless everything is granted: what a migration did cannot be taken back.
 pub async fn load(
     contracts: Contracts,
     offers: Vec<Offer>,
     sandbox: &Sandbox,
     ledger: &Ledger,
 ) -> Result<Catalog, Vec<Problem>> {
-    let (mut components, mut problems) = (Vec::new(), Vec::new());
+    let mut problems = refused(&offers);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut components = Vec::new();
     for offer in offers {
         match component(offer, sandbox, ledger).await {
             Ok(component) => components.push(component),
@@ -146,6 +145,32 @@ pub async fn load(
     if problems.is_empty() { Ok(Catalog::new(contracts, components)) } else { Err(problems) }
 }
 
+/// What is wrong with the offers before anything is done with them.
+fn refused(offers: &[Offer]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut files = BTreeMap::new();
+    for Offer { file, manifest, migrations, .. } in offers {
+        if let Some(first) = files.insert(&manifest.name, file) {
+            let message =
+                format!("component `{}` is also offered by {}", manifest.name, first.display());
+            problems.push(Problem::in_file(file, message).help("name each component once"));
+        }
+        problems.extend(ungranted(manifest, migrations));
+    }
+    problems
+}
+
+/// What a component's SQL reaches beyond its grants.
+fn ungranted(manifest: &Manifest, migrations: &[Script]) -> Vec<Problem> {
+    let statements = manifest.sql.iter().filter_map(|(name, statement)| {
+        grant::statement(manifest, name, statement, Database::Sqlite).err()
+    });
+    let scripts = migrations.iter().filter_map(|Script { file, migration }| {
+        grant::migration(manifest, file, &migration.sql, Database::Sqlite).err()
+    });
+    statements.chain(scripts).flatten().collect()
+}
+
 async fn component(
     offer: Offer,
     sandbox: &Sandbox,
@@ -153,9 +178,6 @@ async fn component(
 ) -> Result<Component, Vec<Problem>> {
     let Offer { file, manifest, wasm, migrations, digest } = offer;
     let fault = |message: String| vec![Problem::in_file(&file, message)];
-    for Script { file, migration } in &migrations {
-        grant::migration(&manifest, file, &migration.sql, Database::Sqlite)?;
-    }
     let migrations: Vec<_> = migrations.into_iter().map(|script| script.migration).collect();
     let applied = ledger.migrate(&migrations).await.map_err(|error| fault(error.to_string()))?;
     if !applied.is_empty() {
@@ -176,4 +198,62 @@ async fn component(
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Vec<Problem> {
     vec![Problem::in_file(path, format!("cannot be read: {error}"))]
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::ledger::LedgerOptions;
+    use crate::runtime::SandboxConfig;
+
+    /// A component with a table, which no wasm could be compiled for.
+    fn offer(folder: &str, name: &str, query: &str) -> Offer {
+        let file = Path::new(folder).join("component.toml");
+        let text = format!(
+            "name = \"{name}\"\nversion = \"1\"\n[[on]]\nevent = \"x\"\n\
+             [grants]\ntables = {{ t = \"write\" }}\n[sql.s]\nquery = \"{query}\"\n"
+        );
+        let manifest = Manifest::parse(&file, &text).unwrap();
+        let sql = "CREATE TABLE t (a TEXT)".to_owned();
+        let migration = Migration { set: name.to_owned(), name: "1".into(), sql };
+        let script = Script { file: Path::new(folder).join("1.sql"), migration };
+        Offer { file, manifest, wasm: Vec::new(), migrations: vec![script], digest: String::new() }
+    }
+
+    async fn problems(offers: Vec<Offer>) -> (Vec<String>, bool) {
+        let (folder, tasks) = (TempDir::new().unwrap(), TaskTracker::new());
+        let options = LedgerOptions::at(folder.path().join("ledger.db"));
+        let stop = CancellationToken::new();
+        let ledger = Ledger::open(options, &tasks, stop.clone()).await.unwrap();
+        let sandbox = Sandbox::new(SandboxConfig::default()).unwrap();
+        let loaded = load(Contracts::default(), offers, &sandbox, &ledger).await;
+        let applied = ledger.prepare("SELECT a FROM t").await.is_ok();
+        stop.cancel();
+        let problems = loaded.err().unwrap_or_default();
+        (problems.iter().map(ToString::to_string).collect(), applied)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_applied_unless_all_is_granted() {
+        let sound = || offer("a", "a", "SELECT a FROM t");
+        let (problems, applied) =
+            self::problems(vec![sound(), offer("b", "b", "SELECT a FROM other")]).await;
+        assert!(problems.concat().contains("read access to table `other`"), "{problems:?}");
+        assert!(!applied);
+        assert!(self::problems(vec![sound()]).await.1, "its wasm is not its grants' matter");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_offered_twice_is_told_with_both_files() {
+        let offers = vec![offer("one", "a", "SELECT 1"), offer("two", "a", "SELECT 1")];
+        let (problems, _) = problems(offers).await;
+        let problem = problems.concat();
+        for says in ["two/component.toml", "component `a` is also offered by one/component.toml"] {
+            assert!(problem.contains(says), "{problem}");
+        }
+    }
 }

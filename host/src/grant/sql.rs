@@ -1,12 +1,15 @@
 //! Which tables a statement touches, and how. What cannot be told for certain is refused.
 
+mod addition;
+mod functions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AlterTableOperation, CreateTable, Delete, Expr, FromTable, Insert, ObjectName, ObjectNamePart,
-    OnConflictAction, OnInsert, Query, SetExpr, Statement, TableFactor, TableObject,
-    TableWithJoins, Value, ValueWithSpan, Values, Visit as _, Visitor,
+    Delete, Expr, FromTable, Insert, ObjectName, ObjectNamePart, OnConflictAction, OnInsert, Query,
+    SetExpr, Statement, TableFactor, TableObject, TableWithJoins, Value, ValueWithSpan, Values,
+    Visit as _, Visitor,
 };
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
@@ -22,9 +25,10 @@ pub struct Parsed {
     pub many: Option<Many>,
 }
 
-/// One statement of a migration, and the table that it adds or adds to.
+/// One statement of a migration, and the tables that it ties: the one that it adds or adds to, and
+/// those that it references, whose rows a reference holds fast.
 pub struct Addition {
-    pub table: String,
+    pub tables: BTreeSet<String>,
     pub sql: String,
 }
 
@@ -101,6 +105,15 @@ pub fn parse_migration(text: &str, database: Database) -> Result<Vec<Addition>, 
     parse(text, database)?.iter().map(addition).collect()
 }
 
+fn addition(statement: &Statement) -> Result<Addition, String> {
+    let tables = addition::tables(statement)?;
+    let mut reach = Reach { definition: true, ..Reach::default() };
+    match statement.visit(&mut reach) {
+        ControlFlow::Break(message) => Err(message),
+        ControlFlow::Continue(()) => Ok(Addition { tables, sql: statement.to_string() }),
+    }
+}
+
 fn parse(sql: &str, database: Database) -> Result<Vec<Statement>, String> {
     let dialect: &dyn Dialect = match database {
         Database::Sqlite => &SQLiteDialect {},
@@ -170,6 +183,8 @@ fn count(params: &BTreeSet<usize>) -> Result<usize, String> {
 /// Collects what a statement reaches.
 #[derive(Default)]
 struct Reach {
+    /// Of a migration: nothing is read, and nothing comes in.
+    definition: bool,
     tables: BTreeSet<String>,
     params: BTreeSet<usize>,
     statements: usize,
@@ -188,18 +203,20 @@ impl Visitor for Reach {
 
     /// A name that `WITH` gives may hide a table's in one place and not in another.
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
+        refuse_if(self.definition, || "migrations only add; they cannot hold a query".into())?;
         refuse_if(query.with.is_some(), || "`WITH` is not allowed; use subqueries".into())?;
         refuse_if(!is_select(&query.body), || "only SELECT and VALUES can be nested".into())
     }
 
     fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<String> {
-        let plain = matches!(
-            table,
-            TableFactor::Table { .. }
-                | TableFactor::Derived { .. }
-                | TableFactor::NestedJoin { .. }
-        );
-        refuse_if(!plain, || format!("`{table}` is not allowed in FROM"))
+        let plain = match table {
+            TableFactor::Table { name, args, .. } => args.is_none() || is_pure_table(name),
+            TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } => true,
+            _ => false,
+        };
+        refuse_if(!plain, || {
+            format!("`{table}` is not allowed in FROM; use tables, subqueries and json_each(…)")
+        })
     }
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<String> {
@@ -213,18 +230,24 @@ impl Visitor for Reach {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<String> {
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-        let name = function.name.to_string().to_lowercase();
-        refuse_if(reaches_out(&name), || format!("function `{name}` is not allowed"))
+        refuse_if(!functions::is_allowed(&function.name), || functions::refusal(&function.name))
     }
 
     fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<String> {
         let Value::Placeholder(text) = &value.value else { return ControlFlow::Continue(()) };
         match number(text) {
+            _ if self.definition => {
+                return ControlFlow::Break(format!("`{text}`: a migration takes no parameters"));
+            }
             Some(number @ 1..=999) => _ = self.params.insert(number),
             _ => return ControlFlow::Break(format!("`{text}`: write parameters as $1, $2, …")),
         }
         ControlFlow::Continue(())
     }
+}
+
+fn is_pure_table(name: &ObjectName) -> bool {
+    table_name(name).is_ok_and(|name| PURE_TABLES.contains(&name.as_str()))
 }
 
 fn refuse_if(refuse: bool, message: impl FnOnce() -> String) -> ControlFlow<String> {
@@ -238,35 +261,4 @@ fn is_select(body: &SetExpr) -> bool {
         SetExpr::SetOperation { left, right, .. } => is_select(left) && is_select(right),
         _ => false,
     }
-}
-
-/// Functions that load code, read files, or run SQL that nobody parsed.
-fn reaches_out(name: &str) -> bool {
-    let name = name.rsplit('.').next().unwrap_or(name).trim_matches('"');
-    ["pg_", "lo_", "dblink"].iter().any(|prefix| name.starts_with(prefix))
-        || ["load_extension", "set_config", "setval", "readfile", "writefile"].contains(&name)
-        || name.contains("_to_xml")
-}
-
-fn addition(statement: &Statement) -> Result<Addition, String> {
-    let table = match statement {
-        Statement::CreateTable(CreateTable {
-            name, query: None, like: None, clone: None, ..
-        }) => table_name(name)?,
-        Statement::CreateIndex(index) => table_name(&index.table_name)?,
-        Statement::AlterTable(alter) if alter.operations.iter().all(adds_column) => {
-            table_name(&alter.name)?
-        }
-        _ => {
-            let shown: String = statement.to_string().chars().take(60).collect();
-            return Err(format!(
-                "`{shown}`: migrations only add; use CREATE TABLE, CREATE INDEX or ADD COLUMN"
-            ));
-        }
-    };
-    Ok(Addition { table, sql: statement.to_string() })
-}
-
-fn adds_column(operation: &AlterTableOperation) -> bool {
-    matches!(operation, AlterTableOperation::AddColumn { .. })
 }

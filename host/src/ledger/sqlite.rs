@@ -104,6 +104,8 @@ fn reading(options: &LedgerOptions) -> SqliteConnectOptions {
     connecting(options, options.busy_timeout)
         .read_only(true)
         .pragma("query_only", "ON")
+        // Rows that are read ahead, of any size: few, for they count against no bound.
+        .row_buffer_size(16)
         .thread_name(|id| format!("ledger-read-{id}"))
 }
 

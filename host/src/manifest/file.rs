@@ -6,6 +6,7 @@ mod raw;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::Spanned;
 
@@ -223,7 +224,7 @@ impl Reader<'_> {
     fn limits(&mut self, raw: &RawLimits) -> Limits {
         let default = Limits::default();
         Limits {
-            time: self.unit(raw.time.as_ref(), "time", units::duration, default.time),
+            time: self.unit(raw.time.as_ref(), "time", time, default.time),
             memory: self.unit(raw.memory.as_ref(), "memory", units::bytes, default.memory),
             fuel: self.count(raw.fuel.as_ref(), "fuel", default.fuel),
             effects: self.count(raw.effects.as_ref(), "effects", default.effects),
@@ -275,6 +276,18 @@ impl Reader<'_> {
     fn problem(&mut self, span: Range<usize>, message: impl Into<String>, help: &str) {
         let problem = Problem::at(self.file, self.text, span, message);
         self.problems.push(problem.help(help));
+    }
+}
+
+/// A delivery is claimed for several runs and the waits between them: `ledger.lease`.
+fn time(text: &str) -> Result<Duration, String> {
+    match units::duration(text)? {
+        time if time > Limits::MOST_TIME => Err(format!(
+            "`time` in [limits] is {text}, and the most is {:?}: with longer runs the lease of a \
+             delivery would end before its result is written, and it would never settle",
+            Limits::MOST_TIME
+        )),
+        time => Ok(time),
     }
 }
 
@@ -343,6 +356,19 @@ mod tests {
         ] {
             let problem = only_problem(&with(text));
             assert!(problem.contains(name) && problem.contains("not provided"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_run_must_fit_the_lease() {
+        let parsed = |time: &str| {
+            parse(Path::new("c.toml"), &with(&format!("[limits]\ntime = \"{time}\"\n")))
+        };
+        assert_eq!(parsed("10s").map(|manifest| manifest.limits.time), Ok(Limits::MOST_TIME));
+        for long in ["10001ms", "1m"] {
+            let problem = only_problem(&with(&format!("[limits]\ntime = \"{long}\"\n")));
+            assert!(problem.starts_with("component.toml:6:"), "{problem}");
+            assert!(problem.contains("the most is 10s") && problem.contains("lease"), "{problem}");
         }
     }
 

@@ -1,0 +1,117 @@
+//! What a migration may say: tables, indexes and columns that are plainly added. A part that is
+//! not known here is refused, for it might reach further.
+
+use std::collections::BTreeSet;
+
+use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
+use sqlparser::ast::{
+    AlterTable, AlterTableOperation, ColumnDef, ColumnOption, CreateIndex, CreateTable, ObjectName,
+    Statement, TableConstraint,
+};
+
+use super::table_name;
+
+/// The table that the statement adds or adds to, and those that it references.
+pub fn tables(statement: &Statement) -> Result<BTreeSet<String>, String> {
+    let mut named = match statement {
+        Statement::CreateTable(create) if is_plain_table(create) => {
+            let mut named = vec![&create.name];
+            named.extend(create.columns.iter().flat_map(references));
+            named.extend(create.constraints.iter().filter_map(referenced));
+            named
+        }
+        // An index is named among the tables.
+        Statement::CreateIndex(index) if is_plain_index(index) => {
+            index.name.iter().try_for_each(not_reserved)?;
+            vec![&index.table_name]
+        }
+        Statement::AlterTable(alter) => match added(alter) {
+            Some(columns) => {
+                let mut named = vec![&alter.name];
+                named.extend(columns.into_iter().flat_map(references));
+                named
+            }
+            None => return Err(refusal(statement)),
+        },
+        _ => return Err(refusal(statement)),
+    };
+    named.drain(..).map(table_name).collect()
+}
+
+fn refusal(statement: &Statement) -> String {
+    let shown: String = statement.to_string().chars().take(60).collect();
+    format!("`{shown}`: migrations only add; use plain CREATE TABLE, CREATE INDEX or ADD COLUMN")
+}
+
+/// Whether it says nothing but a name, columns and constraints.
+fn is_plain_table(create: &CreateTable) -> bool {
+    let plain = CreateTableBuilder::new(create.name.clone())
+        .if_not_exists(create.if_not_exists)
+        .columns(create.columns.clone())
+        .constraints(create.constraints.clone())
+        .hive_formats(create.hive_formats.clone())
+        .without_rowid(create.without_rowid)
+        .strict(create.strict)
+        .build();
+    plain == *create && create.columns.iter().all(is_plain_column)
+}
+
+fn is_plain_index(index: &CreateIndex) -> bool {
+    index.with.is_empty() && index.index_options.is_empty() && index.alter_options.is_empty()
+}
+
+fn not_reserved(name: &ObjectName) -> Result<(), String> {
+    let name = table_name(name)?;
+    if crate::name::is_reserved_table(&name) {
+        return Err(format!("index `{name}` is named as the host's own are; change its name"));
+    }
+    Ok(())
+}
+
+/// The columns that are added; `None` when anything else is altered.
+fn added(alter: &AlterTable) -> Option<Vec<&ColumnDef>> {
+    if alter.location.is_some() || alter.on_cluster.is_some() || alter.table_type.is_some() {
+        return None;
+    }
+    let column = |operation| match operation {
+        &AlterTableOperation::AddColumn { ref column_def, .. } if is_plain_column(column_def) => {
+            Some(column_def)
+        }
+        _ => None,
+    };
+    alter.operations.iter().map(column).collect()
+}
+
+fn is_plain_column(column: &ColumnDef) -> bool {
+    column.options.iter().all(|option| {
+        matches!(
+            option.option,
+            ColumnOption::Null
+                | ColumnOption::NotNull
+                | ColumnOption::Default(_)
+                | ColumnOption::PrimaryKey(_)
+                | ColumnOption::Unique(_)
+                | ColumnOption::ForeignKey(_)
+                | ColumnOption::Check(_)
+                | ColumnOption::Collation(_)
+                | ColumnOption::Generated { .. }
+                | ColumnOption::OnConflict(_)
+                // Such as AUTOINCREMENT.
+                | ColumnOption::DialectSpecific(_)
+        )
+    })
+}
+
+fn references(column: &ColumnDef) -> impl Iterator<Item = &ObjectName> {
+    column.options.iter().filter_map(|option| match &option.option {
+        ColumnOption::ForeignKey(key) => Some(&key.foreign_table),
+        _ => None,
+    })
+}
+
+fn referenced(constraint: &TableConstraint) -> Option<&ObjectName> {
+    match constraint {
+        TableConstraint::ForeignKey(key) => Some(&key.foreign_table),
+        _ => None,
+    }
+}
