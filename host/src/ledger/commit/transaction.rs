@@ -166,12 +166,14 @@ impl<'a> Transaction<'a> {
                     ledger @ Fault::Ledger(_) => ledger,
                 })
             }
-            Committed::Unexpected { .. } => group::undo(self.connection).await,
+            Committed::Unexpected { .. } => {
+                Ok(group::undo(self.connection).await.map_err(LedgerError::from)?)
+            }
             Committed::Done
             | Committed::Parked { .. }
             | Committed::Dead
             | Committed::Repeat(_)
-            | Committed::Superseded => group::release(self.connection).await,
+            | Committed::Superseded => Ok(group::release(self.connection).await?),
         }
     }
 
@@ -240,7 +242,7 @@ impl<'a> Transaction<'a> {
         if !outbox.is_empty() {
             group::add_effects(self.connection, &outbox).await?;
         }
-        group::add_internal(self.connection, internal).await
+        Ok(group::add_internal(self.connection, internal).await?)
     }
 }
 
@@ -290,7 +292,7 @@ impl Outcome {
         }
     }
 
-    fn statements(&self) -> &[Execute] {
+    pub(super) fn statements(&self) -> &[Execute] {
         match self {
             Self::Done { statements, .. } => statements,
             Self::Parked { .. } | Self::Dead { .. } => &[],

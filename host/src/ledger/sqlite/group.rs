@@ -1,4 +1,7 @@
 //! The statements of a group commit: few, each for many rows. Rows travel as one JSON array.
+//!
+//! Only a component's own statement can be a delivery's fault. When one of the ledger's fails,
+//! no delivery is to blame, whatever SQLite says of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use super::{Fault, value};
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus, LogLine};
 use crate::effect::Execute;
 use crate::event::WireEvent;
+use crate::ledger::error::LedgerError;
 use crate::ledger::state_machine::{Delivery, Waiting};
 use crate::ledger::submission::{NewDelivery, NewEffect};
 
@@ -27,7 +31,7 @@ pub struct Newcomer<'a> {
 pub async fn enter(
     connection: &mut SqliteConnection,
     newcomers: &mut [Newcomer<'_>],
-) -> Result<HashMap<DeliveryId, Delivery>, Fault> {
+) -> Result<HashMap<DeliveryId, Delivery>, LedgerError> {
     newcomers.sort_by_key(|newcomer| (newcomer.head.id.key, newcomer.head.id.component.clone()));
     let rows: Vec<_> = newcomers.iter().map(NewRow::of).collect();
     let entered = sqlx::query(
@@ -123,7 +127,7 @@ pub struct Kept<'a> {
 }
 
 /// Adds what they keep to rows that were just entered.
-pub async fn keep(connection: &mut SqliteConnection, kept: &[Kept<'_>]) -> Result<(), Fault> {
+pub async fn keep(connection: &mut SqliteConnection, kept: &[Kept<'_>]) -> Result<(), LedgerError> {
     #[derive(Serialize)]
     struct KeptRow<'a> {
         component: &'a str,
@@ -145,7 +149,7 @@ pub async fn keep(connection: &mut SqliteConnection, kept: &[Kept<'_>]) -> Resul
                 log: json(&kept.log)?,
             })
         })
-        .collect::<Result<Vec<_>, Fault>>()?;
+        .collect::<Result<Vec<_>, LedgerError>>()?;
     sqlx::query(
         "UPDATE wharf_deliveries SET wire = unhex(value->>'wire'), arrival = value->>'arrival', \
              error = value->>'error', log = value->>'log' \
@@ -167,7 +171,7 @@ pub async fn settle(
     to: Delivery,
     error: Option<&str>,
     log: &[LogLine],
-) -> Result<bool, Fault> {
+) -> Result<bool, LedgerError> {
     let done = to.status == DeliveryStatus::Done;
     let log = if done { None } else { Some(json(&log)?) };
     let settled = sqlx::query(
@@ -195,7 +199,10 @@ pub async fn settle(
 
 /// Takes back newcomers whose own statements failed. They are few: one statement for each, since
 /// for a list of pairs SQLite would read every row of the component.
-pub async fn forget(connection: &mut SqliteConnection, ids: &[&DeliveryId]) -> Result<(), Fault> {
+pub async fn forget(
+    connection: &mut SqliteConnection,
+    ids: &[&DeliveryId],
+) -> Result<(), LedgerError> {
     for id in ids {
         sqlx::query("DELETE FROM wharf_deliveries WHERE component = ?1 AND key = ?2")
             .bind(id.component.as_str())
@@ -210,7 +217,7 @@ pub async fn forget(connection: &mut SqliteConnection, ids: &[&DeliveryId]) -> R
 pub async fn statuses(
     connection: &mut SqliteConnection,
     ids: &[&DeliveryId],
-) -> Result<HashMap<DeliveryId, DeliveryStatus>, Fault> {
+) -> Result<HashMap<DeliveryId, DeliveryStatus>, LedgerError> {
     let rows = sqlx::query(
         "SELECT d.component, d.key, d.status FROM json_each(?1) asked CROSS JOIN wharf_deliveries d \
          ON d.component = asked.value->>0 AND d.key = unhex(asked.value->>1)",
@@ -252,17 +259,18 @@ pub async fn execute_many(
 }
 
 /// From here until [`undo`] or [`release`], what is written can be taken back by itself.
-pub async fn savepoint(connection: &mut SqliteConnection) -> Result<(), Fault> {
+pub async fn savepoint(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
     sqlx::query("SAVEPOINT delivery").execute(connection).await?;
     Ok(())
 }
 
+/// Fails as the delivery's own when its statement took the savepoint with it.
 pub async fn undo(connection: &mut SqliteConnection) -> Result<(), Fault> {
     sqlx::query("ROLLBACK TO delivery").execute(&mut *connection).await?;
-    release(connection).await
+    Ok(release(connection).await?)
 }
 
-pub async fn release(connection: &mut SqliteConnection) -> Result<(), Fault> {
+pub async fn release(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
     sqlx::query("RELEASE delivery").execute(connection).await?;
     Ok(())
 }
@@ -271,7 +279,7 @@ pub async fn release(connection: &mut SqliteConnection) -> Result<(), Fault> {
 pub async fn add_effects(
     connection: &mut SqliteConnection,
     effects: &[(&DeliveryHead, &NewEffect)],
-) -> Result<(), Fault> {
+) -> Result<(), LedgerError> {
     #[derive(Serialize)]
     struct EffectRow<'a> {
         lane: &'a str,
@@ -300,7 +308,7 @@ pub async fn add_effects(
                 since: micros(head.received_at),
             })
         })
-        .collect::<Result<Vec<_>, Fault>>()?;
+        .collect::<Result<Vec<_>, LedgerError>>()?;
     sqlx::query(
         "INSERT INTO wharf_outbox (lane, component, key, effect_index, kind, target, payload, \
              status, next_attempt_at, since) \
@@ -319,7 +327,7 @@ pub async fn add_effects(
 pub async fn add_internal<'a>(
     connection: &mut SqliteConnection,
     deliveries: impl IntoIterator<Item = &'a NewDelivery>,
-) -> Result<(), Fault> {
+) -> Result<(), LedgerError> {
     #[derive(Serialize)]
     struct InternalRow<'a> {
         component: &'a str,
@@ -342,7 +350,7 @@ pub async fn add_internal<'a>(
                 arrival: json(&delivery.wire.arrival)?,
             })
         })
-        .collect::<Result<Vec<_>, Fault>>()?;
+        .collect::<Result<Vec<_>, LedgerError>>()?;
     if rows.is_empty() {
         return Ok(());
     }
