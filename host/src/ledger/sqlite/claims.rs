@@ -61,7 +61,7 @@ pub async fn claim_parked(
     .bind(limit)
     .fetch_all(connection)
     .await?;
-    in_sequence(rows)?.iter().map(claimed_delivery).collect()
+    Ok(readable(&in_sequence(rows)?, claimed_delivery))
 }
 
 pub async fn claim_outbox(
@@ -82,7 +82,7 @@ pub async fn claim_outbox(
     .bind(limit)
     .fetch_all(connection)
     .await?;
-    in_sequence(rows)?.iter().map(claimed_effect).collect()
+    Ok(readable(&in_sequence(rows)?, claimed_effect))
 }
 
 /// RETURNING promises no order.
@@ -93,6 +93,19 @@ fn in_sequence(rows: Vec<SqliteRow>) -> Result<Vec<SqliteRow>, LedgerError> {
         .collect::<Result<Vec<_>, LedgerError>>()?;
     keyed.sort_by_key(|(sequence, _)| *sequence);
     Ok(keyed.into_iter().map(|(_, row)| row).collect())
+}
+
+/// A row that cannot be read is left to its lease, so that it holds up no other. It is tried again
+/// then: a newer version may read it, or a person mend it.
+fn readable<T>(rows: &[SqliteRow], read: impl Fn(&SqliteRow) -> Result<T, LedgerError>) -> Vec<T> {
+    let read = |row| read(row).inspect_err(|error| unreadable(row, error)).ok();
+    rows.iter().filter_map(read).collect()
+}
+
+fn unreadable(row: &SqliteRow, error: &LedgerError) {
+    let delivery = row::id(row).map_or_else(|_| "unreadable".to_owned(), |id| id.to_string());
+    let sequence = row.try_get::<i64, _>("sequence").ok();
+    tracing::error!(delivery, sequence, %error, "a claimed row waits until it can be read");
 }
 
 fn claimed_delivery(row: &SqliteRow) -> Result<ClaimedDelivery, LedgerError> {
