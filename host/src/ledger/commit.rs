@@ -72,8 +72,9 @@ impl Committer {
             let written = matches!(answer, Committed::Done | Committed::Dead);
             outbox |= written && !effects.is_empty();
             parked |= written && !internal.is_empty();
-            // Whatever leaves a parked state may free the next of its subject.
-            parked |= matches!(answer, Committed::Parked { .. });
+            // Whatever leaves a parked state may free the next of its subject. One that comes to
+            // wait behind another changes nothing until that one goes.
+            parked |= matches!(answer, Committed::Parked { behind: false });
             parked |= written && queued.submission.claim.is_some();
             // Nobody waits any more: that changes nothing.
             let _gone = queued.reply.send(Ok(answer));

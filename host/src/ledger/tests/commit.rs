@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::super::commit::{Queued, take_group};
 use super::super::{Committed, Outcome};
-use super::{Host, dead, done, insert, internal, of, parked, publish, start, submission};
+use super::{Host, dead, done, insert, internal, of, parked, publish, start, submission, under};
 use crate::delivery::DeliveryStatus;
 use crate::effect::{Execute, Many, SqlValue};
 use crate::event::{Arrival, WireEvent};
@@ -282,6 +282,22 @@ async fn what_leaves_with_a_delivery_is_there_with_it() {
     let report = host.claim_at(start()).await.remove(0);
     assert_eq!((report.head.clone(), report.attempts), (internal("report").head, 0));
     assert_eq!(report.wire, *internal("report").wire);
+}
+
+#[tokio::test]
+async fn what_comes_to_wait_behind_another_wakes_nobody() {
+    let host = Host::start().await;
+    let changed = host.ledger.parked_changed();
+    host.ledger.commit(of("s", submission("1", parked(start())))).await.unwrap();
+    changed.notified().await;
+    let behind = host.ledger.commit(of("s", submission("2", parked(start())))).await;
+    assert_eq!(behind, Ok(Committed::Parked { behind: true }));
+    assert!(futures::poll!(Box::pin(changed.notified())).is_pending());
+
+    let first = host.claim_at(start()).await.remove(0);
+    host.ledger.commit(under(&first, done(vec![]))).await.unwrap();
+    changed.notified().await;
+    assert_eq!(host.claim_at(start()).await[0].head.event_id, "2");
 }
 
 #[tokio::test]
