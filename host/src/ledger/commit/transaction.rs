@@ -10,7 +10,7 @@ use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus};
 use crate::effect::Execute;
 use crate::ledger::error::LedgerError;
 use crate::ledger::sqlite::Fault;
-use crate::ledger::sqlite::group::{self, Kept, Newcomer};
+use crate::ledger::sqlite::group::{self, Kept, Leaving, Newcomer};
 use crate::ledger::state_machine::{Delivery, Turn, Verdict, writes_effects};
 use crate::ledger::submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
 
@@ -225,7 +225,7 @@ impl<'a> Transaction<'a> {
         &mut self,
         submissions: impl Iterator<Item = &'a Submission>,
     ) -> Result<(), Fault> {
-        let mut outbox: Vec<(&DeliveryHead, &NewEffect)> = Vec::new();
+        let mut outbox: Vec<Leaving<'_>> = Vec::new();
         let mut internal: Vec<&NewDelivery> = Vec::new();
         for submission in submissions {
             let status = match self.answers.get(&submission.head.id) {
@@ -235,7 +235,9 @@ impl<'a> Transaction<'a> {
             };
             if writes_effects(status) {
                 let (effects, deliveries) = submission.outcome.effects();
-                outbox.extend(effects.iter().map(|effect| (&submission.head, effect)));
+                let DeliveryHead { id, received_at, .. } = &submission.head;
+                let leaving = |effect| Leaving { id, since: *received_at, effect };
+                outbox.extend(effects.iter().map(leaving));
                 internal.extend(deliveries);
             }
         }

@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::row::{self, Target, hex, json, micros};
 use super::{Fault, value};
+use crate::clock::Timestamp;
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus, LogLine};
 use crate::effect::Execute;
 use crate::event::WireEvent;
@@ -275,10 +276,18 @@ pub async fn release(connection: &mut SqliteConnection) -> Result<(), LedgerErro
     Ok(())
 }
 
+/// An effect that leaves with a delivery.
+pub struct Leaving<'a> {
+    pub id: &'a DeliveryId,
+    /// When the event that caused it came in.
+    pub since: Timestamp,
+    pub effect: &'a NewEffect,
+}
+
 /// Adds effects to the outbox, in this order.
 pub async fn add_effects(
     connection: &mut SqliteConnection,
-    effects: &[(&DeliveryHead, &NewEffect)],
+    effects: &[Leaving<'_>],
 ) -> Result<(), LedgerError> {
     #[derive(Serialize)]
     struct EffectRow<'a> {
@@ -294,18 +303,18 @@ pub async fn add_effects(
     }
     let rows = effects
         .iter()
-        .map(|(head, effect)| {
-            let waiting = Waiting::enter(head.received_at);
+        .map(|Leaving { id, since, effect }| {
+            let waiting = Waiting::enter(*since);
             Ok(EffectRow {
                 lane: effect.lane.as_str(),
-                component: head.id.component.as_str(),
-                key: head.id.key.to_string(),
+                component: id.component.as_str(),
+                key: id.key.to_string(),
                 index: effect.index,
                 target: json(&Target::of(&effect.outgoing))?,
                 payload: hex(&effect.outgoing.payload),
                 status: waiting.status.as_str(),
                 due: micros(waiting.due),
-                since: micros(head.received_at),
+                since: micros(*since),
             })
         })
         .collect::<Result<Vec<_>, LedgerError>>()?;

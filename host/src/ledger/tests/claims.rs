@@ -185,14 +185,18 @@ async fn a_dead_effect_lets_its_lane_go_on_and_is_reported_once() {
     let claimed = claim_effects(&host, 0).await;
     let dead = || EffectResult::Dead {
         error: "the topic is forbidden".into(),
+        outbox: vec![publish("reports", "r1")],
         internal: vec![internal("report")],
     };
     host.ledger.finish_outbox(finished(&claimed[0], dead())).await.unwrap();
     host.ledger.finish_outbox(finished(&claimed[0], dead())).await.unwrap();
-    assert_eq!(ids(&claim_effects(&host, 1).await), ["a2"]);
+    let next = claim_effects(&host, 1).await;
+    assert_eq!(ids(&next), ["a2", "r1"]);
+    let report = (next[1].delivery.clone(), next[1].since);
+    assert_eq!(report, (claimed[0].delivery.clone(), claimed[0].since), "of the same delivery");
     assert_eq!(host.claim_at(start()).await.len(), 1);
     let counts = host.ledger.counts().await.unwrap();
-    assert_eq!((counts.outbox_waiting, counts.outbox_dead), (2, 1));
+    assert_eq!((counts.outbox_waiting, counts.outbox_dead), (3, 1));
     let detail = host.ledger.delivery(&claimed[0].delivery).await.unwrap().unwrap();
     assert_eq!(detail.outbox[0].error.as_deref(), Some("the topic is forbidden"));
 }
