@@ -82,7 +82,7 @@ impl<'a> Transaction<'a> {
             };
             let answer = match row.status {
                 DeliveryStatus::Done => self.newcomer_statements(submission).await?,
-                _ => {
+                DeliveryStatus::Parked | DeliveryStatus::Dead | DeliveryStatus::Discarded => {
                     kept.push(keep(submission));
                     entered_as(submission, row)
                 }
@@ -231,7 +231,14 @@ impl<'a> Transaction<'a> {
             let status = match self.answers.get(&submission.head.id) {
                 Some(Committed::Done) => DeliveryStatus::Done,
                 Some(Committed::Dead) => DeliveryStatus::Dead,
-                _ => continue,
+                Some(
+                    Committed::Parked { .. }
+                    | Committed::Repeat(_)
+                    | Committed::Superseded
+                    | Committed::StatementFailed { .. }
+                    | Committed::Unexpected { .. },
+                )
+                | None => continue,
             };
             if writes_effects(status) {
                 let (effects, deliveries) = submission.outcome.effects();
