@@ -91,7 +91,8 @@ impl Relay {
             Err(BackendError::Refused(error)) => {
                 let (delivery, topic) = (&effect.delivery, &effect.outgoing.topic);
                 tracing::error!(%delivery, %topic, error, "Dapr refuses an effect for good");
-                EffectResult::Dead { internal: self.report(&effect, &error).await, error }
+                let internal = self.report(&effect, &error).await;
+                EffectResult::Dead { outbox: Vec::new(), internal, error }
             }
         };
         FinishedEffect { sequence: effect.sequence, claim: effect.claim, result }

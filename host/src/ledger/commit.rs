@@ -18,6 +18,9 @@ use transaction::{Care, Transaction, failed};
 /// As many deliveries as one transaction takes.
 const GROUP: usize = 256;
 
+/// As many bytes, about: rows travel as one text, twice as long. One delivery may be larger.
+const GROUP_BYTES: usize = 8 << 20;
+
 /// How often others go first while a group still grows. Nothing is waited for.
 const YIELDS: usize = 4;
 
@@ -69,8 +72,9 @@ impl Committer {
             let written = matches!(answer, Committed::Done | Committed::Dead);
             outbox |= written && !effects.is_empty();
             parked |= written && !internal.is_empty();
-            // Whatever leaves a parked state may free the next of its subject.
-            parked |= matches!(answer, Committed::Parked { .. });
+            // Whatever leaves a parked state may free the next of its subject. One that comes to
+            // wait behind another changes nothing until that one goes.
+            parked |= matches!(answer, Committed::Parked { behind: false });
             parked |= written && queued.submission.claim.is_some();
             // Nobody waits any more: that changes nothing.
             let _gone = queued.reply.send(Ok(answer));
@@ -125,17 +129,23 @@ fn take(queue: &mut mpsc::Receiver<Queued>, waiting: &mut VecDeque<Queued>) {
 }
 
 /// Takes what can be written together. A second delivery of the same key waits for the first one's
-/// answer to be durable, and of one ordered subject only the first has its turn.
-fn take_group(waiting: &mut VecDeque<Queued>) -> Vec<Queued> {
+/// answer to be durable, and of one ordered subject only the first has its turn. What comes after
+/// the last that fits waits too, so that none overtakes it.
+pub(in crate::ledger) fn take_group(waiting: &mut VecDeque<Queued>) -> Vec<Queued> {
     let mut keys = HashSet::new();
     let mut subjects = HashSet::new();
+    let mut bytes = 0_usize;
     let (mut group, mut later) = (Vec::new(), VecDeque::new());
     for queued in waiting.drain(..) {
         let head = &queued.submission.head;
         let subject = head.subject.as_ref().filter(|_| head.ordered);
         let subject = subject.map(|subject| (head.id.component.clone(), subject.clone()));
         let first_of_subject = subject.is_none_or(|subject| subjects.insert(subject));
-        if keys.insert(head.id.clone()) && first_of_subject {
+        let first = keys.insert(head.id.clone()) && first_of_subject;
+        if first {
+            bytes = bytes.saturating_add(queued.submission.bytes());
+        }
+        if first && (group.is_empty() || bytes <= GROUP_BYTES) {
             group.push(queued);
         } else {
             later.push_back(queued);
@@ -181,5 +191,10 @@ async fn attempt(
 ) -> Result<Vec<Committed>, Fault> {
     let connection = writer.begin_limited().await?;
     let written = Transaction::new(connection, care).write(part).await;
-    writer.end(written).await
+    let ended = writer.end(written).await;
+    if part.iter().any(|queued| !queued.submission.outcome.statements().is_empty()) {
+        return ended;
+    }
+    // Where no component wrote, a commit that fails is nobody's own.
+    Ok(ended.map_err(LedgerError::from)?)
 }

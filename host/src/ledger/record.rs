@@ -49,8 +49,9 @@ pub enum EffectResult {
     Performed,
     /// Not this time.
     Again { at: Timestamp, attempts: u32, error: String },
-    /// It can never succeed: its lane goes on without it, and these events report it.
-    Dead { error: String, internal: Vec<super::NewDelivery> },
+    /// It can never succeed: its lane goes on without it, and these report it, as effects and
+    /// internal events of the same delivery.
+    Dead { error: String, outbox: Vec<super::NewEffect>, internal: Vec<super::NewDelivery> },
 }
 
 /// What a person asked for, and whether it was possible.

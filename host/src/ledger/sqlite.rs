@@ -25,7 +25,8 @@ use super::error::LedgerError;
 pub enum Fault {
     /// Locked, full, broken or gone: nobody's delivery is to blame.
     Ledger(LedgerError),
-    /// The statement's own: a constraint, a wrong type, a missing table.
+    /// The statement's own: a constraint, a wrong type, a missing table. Only a component's
+    /// statement, and a commit that has some, may say so of a delivery.
     Own { statement: Option<String>, error: String },
 }
 
@@ -87,7 +88,6 @@ fn is_own(code: Option<&str>) -> bool {
 
 fn writing(options: &LedgerOptions) -> SqliteConnectOptions {
     let connect = connecting(options, options.busy_timeout)
-        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         // Each commit reaches the disk before it is answered.
         .synchronous(SqliteSynchronous::Full)

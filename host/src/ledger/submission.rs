@@ -21,6 +21,18 @@ pub struct Submission {
     pub outcome: Outcome,
 }
 
+impl Submission {
+    /// About how much it may write: the events and payloads, not what surrounds them.
+    pub fn bytes(&self) -> usize {
+        let (outbox, internal) = self.outcome.effects();
+        // One that was claimed has its event in the ledger already.
+        let own = if self.claim.is_none() { self.wire.bytes.len() } else { 0 };
+        let payloads = outbox.iter().map(|effect| effect.outgoing.payload.len());
+        let events = internal.iter().map(|delivery| delivery.wire.bytes.len());
+        payloads.chain(events).fold(own, usize::saturating_add)
+    }
+}
+
 /// What a run came to.
 #[derive(Debug, Clone)]
 pub enum Outcome {

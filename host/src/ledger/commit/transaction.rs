@@ -10,7 +10,7 @@ use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus};
 use crate::effect::Execute;
 use crate::ledger::error::LedgerError;
 use crate::ledger::sqlite::Fault;
-use crate::ledger::sqlite::group::{self, Kept, Newcomer};
+use crate::ledger::sqlite::group::{self, Kept, Leaving, Newcomer};
 use crate::ledger::state_machine::{Delivery, Turn, Verdict, writes_effects};
 use crate::ledger::submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
 
@@ -82,7 +82,7 @@ impl<'a> Transaction<'a> {
             };
             let answer = match row.status {
                 DeliveryStatus::Done => self.newcomer_statements(submission).await?,
-                _ => {
+                DeliveryStatus::Parked | DeliveryStatus::Dead | DeliveryStatus::Discarded => {
                     kept.push(keep(submission));
                     entered_as(submission, row)
                 }
@@ -166,12 +166,14 @@ impl<'a> Transaction<'a> {
                     ledger @ Fault::Ledger(_) => ledger,
                 })
             }
-            Committed::Unexpected { .. } => group::undo(self.connection).await,
+            Committed::Unexpected { .. } => {
+                Ok(group::undo(self.connection).await.map_err(LedgerError::from)?)
+            }
             Committed::Done
             | Committed::Parked { .. }
             | Committed::Dead
             | Committed::Repeat(_)
-            | Committed::Superseded => group::release(self.connection).await,
+            | Committed::Superseded => Ok(group::release(self.connection).await?),
         }
     }
 
@@ -223,24 +225,33 @@ impl<'a> Transaction<'a> {
         &mut self,
         submissions: impl Iterator<Item = &'a Submission>,
     ) -> Result<(), Fault> {
-        let mut outbox: Vec<(&DeliveryHead, &NewEffect)> = Vec::new();
+        let mut outbox: Vec<Leaving<'_>> = Vec::new();
         let mut internal: Vec<&NewDelivery> = Vec::new();
         for submission in submissions {
             let status = match self.answers.get(&submission.head.id) {
                 Some(Committed::Done) => DeliveryStatus::Done,
                 Some(Committed::Dead) => DeliveryStatus::Dead,
-                _ => continue,
+                Some(
+                    Committed::Parked { .. }
+                    | Committed::Repeat(_)
+                    | Committed::Superseded
+                    | Committed::StatementFailed { .. }
+                    | Committed::Unexpected { .. },
+                )
+                | None => continue,
             };
             if writes_effects(status) {
                 let (effects, deliveries) = submission.outcome.effects();
-                outbox.extend(effects.iter().map(|effect| (&submission.head, effect)));
+                let DeliveryHead { id, received_at, .. } = &submission.head;
+                let leaving = |effect| Leaving { id, since: *received_at, effect };
+                outbox.extend(effects.iter().map(leaving));
                 internal.extend(deliveries);
             }
         }
         if !outbox.is_empty() {
             group::add_effects(self.connection, &outbox).await?;
         }
-        group::add_internal(self.connection, internal).await
+        Ok(group::add_internal(self.connection, internal).await?)
     }
 }
 
@@ -290,7 +301,7 @@ impl Outcome {
         }
     }
 
-    fn statements(&self) -> &[Execute] {
+    pub(super) fn statements(&self) -> &[Execute] {
         match self {
             Self::Done { statements, .. } => statements,
             Self::Parked { .. } | Self::Dead { .. } => &[],

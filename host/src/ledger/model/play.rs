@@ -330,7 +330,7 @@ impl Play {
             Ending::Ok if call.performed => (Performance::Performed, EffectResult::Performed),
             Ending::Rejected => (
                 Performance::Dead,
-                EffectResult::Dead { error: "refused".into(), internal: Vec::new() },
+                EffectResult::Dead { error: "refused".into(), outbox: vec![], internal: vec![] },
             ),
             Ending::Ok | Ending::Failed => (
                 Performance::Again { due, attempts: 1 },

@@ -4,9 +4,11 @@ use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+use super::Fault;
+use super::group::{self, Leaving};
 use super::row::{self, Target, head_columns, json, micros, time};
-use super::{Fault, group};
 use crate::clock::Timestamp;
+use crate::delivery::DeliveryId;
 use crate::ledger::error::LedgerError;
 use crate::ledger::record::{ClaimedDelivery, ClaimedEffect, EffectResult, FinishedEffect};
 use crate::name::ComponentId;
@@ -61,7 +63,7 @@ pub async fn claim_parked(
     .bind(limit)
     .fetch_all(connection)
     .await?;
-    in_sequence(rows)?.iter().map(claimed_delivery).collect()
+    Ok(readable(&in_sequence(rows)?, claimed_delivery))
 }
 
 pub async fn claim_outbox(
@@ -82,7 +84,7 @@ pub async fn claim_outbox(
     .bind(limit)
     .fetch_all(connection)
     .await?;
-    in_sequence(rows)?.iter().map(claimed_effect).collect()
+    Ok(readable(&in_sequence(rows)?, claimed_effect))
 }
 
 /// RETURNING promises no order.
@@ -93,6 +95,19 @@ fn in_sequence(rows: Vec<SqliteRow>) -> Result<Vec<SqliteRow>, LedgerError> {
         .collect::<Result<Vec<_>, LedgerError>>()?;
     keyed.sort_by_key(|(sequence, _)| *sequence);
     Ok(keyed.into_iter().map(|(_, row)| row).collect())
+}
+
+/// A row that cannot be read is left to its lease, so that it holds up no other. It is tried again
+/// then: a newer version may read it, or a person mend it.
+fn readable<T>(rows: &[SqliteRow], read: impl Fn(&SqliteRow) -> Result<T, LedgerError>) -> Vec<T> {
+    let read = |row| read(row).inspect_err(|error| unreadable(row, error)).ok();
+    rows.iter().filter_map(read).collect()
+}
+
+fn unreadable(row: &SqliteRow, error: &LedgerError) {
+    let delivery = row::id(row).map_or_else(|_| "unreadable".to_owned(), |id| id.to_string());
+    let sequence = row.try_get::<i64, _>("sequence").ok();
+    tracing::error!(delivery, sequence, %error, "a claimed row waits until it can be read");
 }
 
 fn claimed_delivery(row: &SqliteRow) -> Result<ClaimedDelivery, LedgerError> {
@@ -117,8 +132,8 @@ fn claimed_effect(row: &SqliteRow) -> Result<ClaimedEffect, LedgerError> {
     })
 }
 
-/// Writes the results of performed effects, within the caller's transaction. Says whether a lane
-/// went on or a report entered.
+/// Writes what became of claimed effects, within the caller's transaction. What reports a dead one
+/// goes with it.
 pub async fn finish(
     connection: &mut SqliteConnection,
     finished: &[FinishedEffect],
@@ -130,10 +145,12 @@ pub async fn finish(
             EffectResult::Again { at, attempts, error } => {
                 again(connection, effect, *at, *attempts, error).await?;
             }
-            EffectResult::Dead { error, internal } => {
-                if dead(connection, effect, error).await? {
-                    group::add_internal(connection, internal).await?;
-                }
+            EffectResult::Dead { error, outbox, internal } => {
+                let Some((id, since)) = dead(connection, effect, error).await? else { continue };
+                let leaving = |effect| Leaving { id: &id, since, effect };
+                let leaving: Vec<_> = outbox.iter().map(leaving).collect();
+                group::add_effects(connection, &leaving).await?;
+                group::add_internal(connection, internal).await?;
             }
         }
     }
@@ -183,19 +200,21 @@ async fn again(
     Ok(())
 }
 
+/// Gives the delivery that it belongs to, and since when; `None` when the claim is no longer ours.
 async fn dead(
     connection: &mut SqliteConnection,
     effect: &FinishedEffect,
     error: &str,
-) -> Result<bool, Fault> {
-    let done = sqlx::query(
+) -> Result<Option<(DeliveryId, Timestamp)>, LedgerError> {
+    let dead = sqlx::query(
         "UPDATE wharf_outbox SET claim = claim + 1, status = 'dead', error = ?3 \
-         WHERE sequence = ?1 AND claim = ?2 AND status = 'waiting'",
+         WHERE sequence = ?1 AND claim = ?2 AND status = 'waiting' \
+         RETURNING component, key, since",
     )
     .bind(effect.sequence)
     .bind(effect.claim)
     .bind(error)
-    .execute(connection)
+    .fetch_optional(connection)
     .await?;
-    Ok(done.rows_affected() == 1)
+    dead.map(|row| Ok((row::id(&row)?, time(row.try_get("since")?)?))).transpose()
 }

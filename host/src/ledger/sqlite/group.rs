@@ -1,4 +1,7 @@
 //! The statements of a group commit: few, each for many rows. Rows travel as one JSON array.
+//!
+//! Only a component's own statement can be a delivery's fault. When one of the ledger's fails,
+//! no delivery is to blame, whatever SQLite says of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,9 +12,11 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::row::{self, Target, hex, json, micros};
 use super::{Fault, value};
+use crate::clock::Timestamp;
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus, LogLine};
 use crate::effect::Execute;
 use crate::event::WireEvent;
+use crate::ledger::error::LedgerError;
 use crate::ledger::state_machine::{Delivery, Waiting};
 use crate::ledger::submission::{NewDelivery, NewEffect};
 
@@ -27,7 +32,7 @@ pub struct Newcomer<'a> {
 pub async fn enter(
     connection: &mut SqliteConnection,
     newcomers: &mut [Newcomer<'_>],
-) -> Result<HashMap<DeliveryId, Delivery>, Fault> {
+) -> Result<HashMap<DeliveryId, Delivery>, LedgerError> {
     newcomers.sort_by_key(|newcomer| (newcomer.head.id.key, newcomer.head.id.component.clone()));
     let rows: Vec<_> = newcomers.iter().map(NewRow::of).collect();
     let entered = sqlx::query(
@@ -123,7 +128,7 @@ pub struct Kept<'a> {
 }
 
 /// Adds what they keep to rows that were just entered.
-pub async fn keep(connection: &mut SqliteConnection, kept: &[Kept<'_>]) -> Result<(), Fault> {
+pub async fn keep(connection: &mut SqliteConnection, kept: &[Kept<'_>]) -> Result<(), LedgerError> {
     #[derive(Serialize)]
     struct KeptRow<'a> {
         component: &'a str,
@@ -145,7 +150,7 @@ pub async fn keep(connection: &mut SqliteConnection, kept: &[Kept<'_>]) -> Resul
                 log: json(&kept.log)?,
             })
         })
-        .collect::<Result<Vec<_>, Fault>>()?;
+        .collect::<Result<Vec<_>, LedgerError>>()?;
     sqlx::query(
         "UPDATE wharf_deliveries SET wire = unhex(value->>'wire'), arrival = value->>'arrival', \
              error = value->>'error', log = value->>'log' \
@@ -167,7 +172,7 @@ pub async fn settle(
     to: Delivery,
     error: Option<&str>,
     log: &[LogLine],
-) -> Result<bool, Fault> {
+) -> Result<bool, LedgerError> {
     let done = to.status == DeliveryStatus::Done;
     let log = if done { None } else { Some(json(&log)?) };
     let settled = sqlx::query(
@@ -195,7 +200,10 @@ pub async fn settle(
 
 /// Takes back newcomers whose own statements failed. They are few: one statement for each, since
 /// for a list of pairs SQLite would read every row of the component.
-pub async fn forget(connection: &mut SqliteConnection, ids: &[&DeliveryId]) -> Result<(), Fault> {
+pub async fn forget(
+    connection: &mut SqliteConnection,
+    ids: &[&DeliveryId],
+) -> Result<(), LedgerError> {
     for id in ids {
         sqlx::query("DELETE FROM wharf_deliveries WHERE component = ?1 AND key = ?2")
             .bind(id.component.as_str())
@@ -210,7 +218,7 @@ pub async fn forget(connection: &mut SqliteConnection, ids: &[&DeliveryId]) -> R
 pub async fn statuses(
     connection: &mut SqliteConnection,
     ids: &[&DeliveryId],
-) -> Result<HashMap<DeliveryId, DeliveryStatus>, Fault> {
+) -> Result<HashMap<DeliveryId, DeliveryStatus>, LedgerError> {
     let rows = sqlx::query(
         "SELECT d.component, d.key, d.status FROM json_each(?1) asked CROSS JOIN wharf_deliveries d \
          ON d.component = asked.value->>0 AND d.key = unhex(asked.value->>1)",
@@ -252,26 +260,35 @@ pub async fn execute_many(
 }
 
 /// From here until [`undo`] or [`release`], what is written can be taken back by itself.
-pub async fn savepoint(connection: &mut SqliteConnection) -> Result<(), Fault> {
+pub async fn savepoint(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
     sqlx::query("SAVEPOINT delivery").execute(connection).await?;
     Ok(())
 }
 
+/// Fails as the delivery's own when its statement took the savepoint with it.
 pub async fn undo(connection: &mut SqliteConnection) -> Result<(), Fault> {
     sqlx::query("ROLLBACK TO delivery").execute(&mut *connection).await?;
-    release(connection).await
+    Ok(release(connection).await?)
 }
 
-pub async fn release(connection: &mut SqliteConnection) -> Result<(), Fault> {
+pub async fn release(connection: &mut SqliteConnection) -> Result<(), LedgerError> {
     sqlx::query("RELEASE delivery").execute(connection).await?;
     Ok(())
+}
+
+/// An effect that leaves with a delivery.
+pub struct Leaving<'a> {
+    pub id: &'a DeliveryId,
+    /// When the event that caused it came in.
+    pub since: Timestamp,
+    pub effect: &'a NewEffect,
 }
 
 /// Adds effects to the outbox, in this order.
 pub async fn add_effects(
     connection: &mut SqliteConnection,
-    effects: &[(&DeliveryHead, &NewEffect)],
-) -> Result<(), Fault> {
+    effects: &[Leaving<'_>],
+) -> Result<(), LedgerError> {
     #[derive(Serialize)]
     struct EffectRow<'a> {
         lane: &'a str,
@@ -286,21 +303,21 @@ pub async fn add_effects(
     }
     let rows = effects
         .iter()
-        .map(|(head, effect)| {
-            let waiting = Waiting::enter(head.received_at);
+        .map(|Leaving { id, since, effect }| {
+            let waiting = Waiting::enter(*since);
             Ok(EffectRow {
                 lane: effect.lane.as_str(),
-                component: head.id.component.as_str(),
-                key: head.id.key.to_string(),
+                component: id.component.as_str(),
+                key: id.key.to_string(),
                 index: effect.index,
                 target: json(&Target::of(&effect.outgoing))?,
                 payload: hex(&effect.outgoing.payload),
                 status: waiting.status.as_str(),
                 due: micros(waiting.due),
-                since: micros(head.received_at),
+                since: micros(*since),
             })
         })
-        .collect::<Result<Vec<_>, Fault>>()?;
+        .collect::<Result<Vec<_>, LedgerError>>()?;
     sqlx::query(
         "INSERT INTO wharf_outbox (lane, component, key, effect_index, kind, target, payload, \
              status, next_attempt_at, since) \
@@ -319,7 +336,7 @@ pub async fn add_effects(
 pub async fn add_internal<'a>(
     connection: &mut SqliteConnection,
     deliveries: impl IntoIterator<Item = &'a NewDelivery>,
-) -> Result<(), Fault> {
+) -> Result<(), LedgerError> {
     #[derive(Serialize)]
     struct InternalRow<'a> {
         component: &'a str,
@@ -342,7 +359,7 @@ pub async fn add_internal<'a>(
                 arrival: json(&delivery.wire.arrival)?,
             })
         })
-        .collect::<Result<Vec<_>, Fault>>()?;
+        .collect::<Result<Vec<_>, LedgerError>>()?;
     if rows.is_empty() {
         return Ok(());
     }

@@ -20,14 +20,18 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// Makes the file when it is missing. Later that would be an empty ledger without tables, which
+    /// forgot what it answered.
     pub async fn open(options: &LedgerOptions) -> Result<Self, LedgerError> {
+        let existing = super::writing(options);
         let mut writer = Self {
-            options: super::writing(options),
+            options: existing.clone().create_if_missing(true),
             connection: None,
             deadline: None,
             statements_timeout: options.query_timeout,
         };
         writer.connection().await?;
+        writer.options = existing;
         Ok(writer)
     }
 

@@ -1,5 +1,8 @@
 //! Two hosts on one file: claims, leases, results that come late, and what people do by hand.
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Executor as _};
+
 use super::super::{
     ByHand, ClaimedEffect, Committed, ComponentCounts, DeliveryFilter, EffectResult,
     FinishedEffect, NextDue, Outcome,
@@ -182,14 +185,41 @@ async fn a_dead_effect_lets_its_lane_go_on_and_is_reported_once() {
     let claimed = claim_effects(&host, 0).await;
     let dead = || EffectResult::Dead {
         error: "the topic is forbidden".into(),
+        outbox: vec![publish("reports", "r1")],
         internal: vec![internal("report")],
     };
     host.ledger.finish_outbox(finished(&claimed[0], dead())).await.unwrap();
     host.ledger.finish_outbox(finished(&claimed[0], dead())).await.unwrap();
-    assert_eq!(ids(&claim_effects(&host, 1).await), ["a2"]);
+    let next = claim_effects(&host, 1).await;
+    assert_eq!(ids(&next), ["a2", "r1"]);
+    let report = (next[1].delivery.clone(), next[1].since);
+    assert_eq!(report, (claimed[0].delivery.clone(), claimed[0].since), "of the same delivery");
     assert_eq!(host.claim_at(start()).await.len(), 1);
     let counts = host.ledger.counts().await.unwrap();
-    assert_eq!((counts.outbox_waiting, counts.outbox_dead), (2, 1));
+    assert_eq!((counts.outbox_waiting, counts.outbox_dead), (3, 1));
     let detail = host.ledger.delivery(&claimed[0].delivery).await.unwrap().unwrap();
     assert_eq!(detail.outbox[0].error.as_deref(), Some("the topic is forbidden"));
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_holds_up_no_other() {
+    let host = host_with_effects().await;
+    for event in ["2", "3", "4"] {
+        host.ledger.commit(submission(event, parked(start()))).await.unwrap();
+    }
+    let path = host.path();
+    let mut other = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+    for spoil in [
+        "UPDATE wharf_deliveries SET arrival = 'nonsense' WHERE event_id = '3'",
+        "UPDATE wharf_outbox SET target = 'nonsense' WHERE lane = 'a'",
+    ] {
+        assert!(other.execute(spoil).await.unwrap().rows_affected() > 0);
+    }
+    let claimed = host.claim_at(start()).await;
+    let events: Vec<_> = claimed.iter().map(|claimed| claimed.head.event_id.as_str()).collect();
+    assert_eq!(events, ["2", "4"]);
+    assert_eq!(ids(&claim_effects(&host, 0).await), ["b1"]);
+    let due = host.ledger.next_due(&[audit()]).await.unwrap();
+    let lease_end = Some(start() + LEASE);
+    assert_eq!(due, NextDue { parked: lease_end, outbox: lease_end }, "they wait like the others");
 }

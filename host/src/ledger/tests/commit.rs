@@ -1,11 +1,17 @@
 //! Commits, repeats, and errors that are one delivery's own.
 
-use futures::future::join_all;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
+use futures::future::join_all;
+use tokio::sync::oneshot;
+
+use super::super::commit::{Queued, take_group};
 use super::super::{Committed, Outcome};
-use super::{Host, dead, done, insert, internal, of, parked, publish, start, submission};
+use super::{Host, dead, done, insert, internal, of, parked, publish, start, submission, under};
 use crate::delivery::DeliveryStatus;
 use crate::effect::{Execute, Many, SqlValue};
+use crate::event::{Arrival, WireEvent};
 
 #[tokio::test]
 async fn a_delivery_is_done_once() {
@@ -276,4 +282,51 @@ async fn what_leaves_with_a_delivery_is_there_with_it() {
     let report = host.claim_at(start()).await.remove(0);
     assert_eq!((report.head.clone(), report.attempts), (internal("report").head, 0));
     assert_eq!(report.wire, *internal("report").wire);
+}
+
+#[tokio::test]
+async fn what_comes_to_wait_behind_another_wakes_nobody() {
+    let host = Host::start().await;
+    let changed = host.ledger.parked_changed();
+    host.ledger.commit(of("s", submission("1", parked(start())))).await.unwrap();
+    changed.notified().await;
+    let behind = host.ledger.commit(of("s", submission("2", parked(start())))).await;
+    assert_eq!(behind, Ok(Committed::Parked { behind: true }));
+    assert!(futures::poll!(Box::pin(changed.notified())).is_pending());
+
+    let first = host.claim_at(start()).await.remove(0);
+    host.ledger.commit(under(&first, done(vec![]))).await.unwrap();
+    changed.notified().await;
+    assert_eq!(host.claim_at(start()).await[0].head.event_id, "2");
+}
+
+#[tokio::test]
+async fn a_group_ends_at_some_bytes_and_none_overtakes_what_did_not_fit() {
+    const MIB: usize = 1 << 20;
+    let queued = |event: &str, wire: usize, payload: usize| {
+        let mut effect = publish("l", event);
+        effect.outgoing.payload = vec![0; payload].into();
+        let outcome = Outcome::Done { statements: vec![], outbox: vec![effect], internal: vec![] };
+        let mut submission = of("s", submission(event, outcome));
+        submission.head.ordered = false;
+        let bytes = vec![0; wire].into();
+        submission.wire = Arc::new(WireEvent { bytes, arrival: Arrival::default() });
+        Queued { submission, reply: oneshot::channel().0 }
+    };
+    let mut waiting = VecDeque::from([
+        queued("1", 3 * MIB, MIB),
+        queued("2", 0, 3 * MIB),
+        queued("3", 2 * MIB, 0),
+        queued("4", 0, 0),
+        queued("5", 20 * MIB, 0),
+        queued("6", 0, 0),
+    ]);
+    let mut groups = Vec::new();
+    while !waiting.is_empty() {
+        let group = take_group(&mut waiting);
+        assert!(!group.is_empty());
+        let events = group.into_iter().map(|queued| queued.submission.head.event_id);
+        groups.push(events.collect::<Vec<_>>().join(" "));
+    }
+    assert_eq!(groups, ["1 2", "3 4", "5", "6"]);
 }

@@ -1,13 +1,14 @@
 //! A locked file, a full one, a crash, a stop: nothing is acknowledged that is not durable.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Executor as _};
 use tempfile::TempDir;
 
-use super::super::{Committed, LedgerError};
-use super::{Host, dead, done, insert, parked, start, submission};
+use super::super::{Committed, LedgerError, Outcome};
+use super::{Host, dead, done, insert, internal, parked, publish, start, submission};
 use crate::delivery::DeliveryStatus;
 use crate::effect::{Execute, SqlValue};
 
@@ -134,4 +135,77 @@ async fn a_caller_that_goes_away_withdraws_nothing() {
     drop(gone);
     host.ledger.commit(submission("2", done(vec![insert("2")]))).await.unwrap();
     assert_eq!(host.audited().await, ["1", "2"]);
+}
+
+/// What other programs may do to the ledger's own tables, and what comes of it.
+async fn broken_by(sql: &str) -> Host {
+    let host = Host::start().await.with_audit_log().await;
+    other_program(&host).await.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+    host
+}
+
+fn assert_unavailable<T: std::fmt::Debug>(answer: &Result<T, LedgerError>) {
+    assert!(matches!(answer, Err(LedgerError::Unavailable(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_fault_of_the_ledgers_own_statements_is_no_deliverys() {
+    let host = broken_by("ALTER TABLE wharf_deliveries RENAME TO elsewhere").await;
+    let all = (0..3).map(|n| {
+        let event = format!("e{n}");
+        host.ledger.commit(submission(&event, done(vec![insert(&event)])))
+    });
+    for answer in futures::future::join_all(all).await {
+        assert_unavailable(&answer);
+    }
+    let back = "ALTER TABLE elsewhere RENAME TO wharf_deliveries";
+    other_program(&host).await.execute(back).await.unwrap();
+    let answer = host.ledger.commit(submission("e1", done(vec![insert("e1")]))).await;
+    assert_eq!(answer, Ok(Committed::Done));
+}
+
+#[tokio::test]
+async fn effects_that_cannot_be_kept_are_no_deliverys_fault() {
+    let host = broken_by(
+        "CREATE TRIGGER no BEFORE INSERT ON wharf_outbox BEGIN SELECT RAISE(ABORT, 'no'); END",
+    )
+    .await;
+    let (statements, outbox) = (vec![insert("1")], vec![publish("a", "1")]);
+    let outcome = Outcome::Done { statements, outbox, internal: Vec::new() };
+    assert_unavailable(&host.ledger.commit(submission("1", outcome)).await);
+    assert!(host.audited().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_failed_commit_is_no_deliverys_fault_where_no_component_wrote() {
+    let host = broken_by(
+        "CREATE TABLE child (x REFERENCES audit_log (event_id) DEFERRABLE INITIALLY DEFERRED); \
+         CREATE TRIGGER t AFTER INSERT ON wharf_deliveries BEGIN INSERT INTO child VALUES ('?'); END",
+    )
+    .await;
+    assert_unavailable(&host.ledger.commit(submission("1", parked(start()))).await);
+    let answer = host.ledger.commit(submission("2", done(vec![insert("2")]))).await;
+    assert!(matches!(answer, Ok(Committed::StatementFailed { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_interrupt_of_the_ledgers_own_statement_is_no_deliverys_fault() {
+    let host = Host::open(folder(), |options| options.query_timeout = Duration::ZERO).await;
+    let internal = (0..2000).map(|n| internal(&format!("i{n}"))).collect();
+    let outcome = Outcome::Done { statements: Vec::new(), outbox: Vec::new(), internal };
+    let answer = host.ledger.commit(submission("1", outcome)).await;
+    assert_eq!(answer, Err(LedgerError::Unavailable("interrupted".into())));
+}
+
+#[tokio::test]
+async fn a_file_that_went_away_is_not_made_anew() {
+    let host = Host::start().await;
+    let mut other = other_program(&host).await;
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    // After that, the ledger opens its file again.
+    let claim = host.ledger.claim_parked(start(), super::LEASE, &[super::audit()], 1).await;
+    assert_unavailable(&claim);
+    std::fs::remove_file(host.path()).unwrap();
+    assert_unavailable(&host.ledger.commit(submission("1", parked(start()))).await);
+    assert!(!host.path().exists());
 }
