@@ -153,7 +153,9 @@ impl Entry {
         }
         if let Some(rule) = &self.version {
             rule.wire.take(&mut payload);
-            rule.wire.put(&mut payload, json!(rule.is.to_string()));
+            if !rule.wire.put(&mut payload, json!(rule.is.to_string())) {
+                return Err(format!("`{}` has no room for the version {}", rule.wire, rule.is));
+            }
         }
         Ok(payload)
     }
