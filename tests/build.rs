@@ -9,9 +9,20 @@ use std::{env, fs};
 
 const TARGET: &str = "wasm32-wasip2";
 
+/// Whatever changes what the components are built to.
+const WATCHED: [&str; 7] = [
+    "components",
+    "tests/guests",
+    "wit",
+    ".cargo/config.toml",
+    "Cargo.toml",
+    "Cargo.lock",
+    "rust-toolchain.toml",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?.to_owned();
-    for path in ["components", "tests/guests", "wit", ".cargo/config.toml", "Cargo.toml"] {
+    for path in WATCHED {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     let components = crates_in(&root.join("components"))?;
@@ -67,7 +78,7 @@ fn build(
 ) -> Result<(), Box<dyn Error>> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(root).args(["build", "--release", "--target", TARGET]);
+    command.current_dir(root).args(["build", "--locked", "--release", "--target", TARGET]);
     command.arg("--target-dir").arg(target);
     command.args(packages.flat_map(|package| ["--package".to_owned(), package]));
     // Meant for the outer build: they would hide the flags that components are built with, and

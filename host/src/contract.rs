@@ -19,8 +19,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use self::check::check;
-use self::decode::subject;
 pub use self::decode::{Decode, Unreadable, UnreadableKind};
+use self::decode::{check_subject, subject};
 pub use self::encode::{EncodeError, Encoded};
 use self::load::read;
 use self::mapping::{Cast, Condition, Expect, Field, Table, Wire};

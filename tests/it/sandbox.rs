@@ -341,6 +341,33 @@ fn call(data: &str) -> Call {
     }
 }
 
+/// A run that ends while it waits for a reader uses up no attempt; one whose read was answered is
+/// the handler's own again.
+#[test]
+fn a_deadline_while_a_read_waits_finds_it_unavailable() {
+    let manifest = "[grants]\ntables = { counts = \"read\" }\n[limits]\ntime = \"50ms\"\n\
+        [sql.find]\nquery = \"SELECT n FROM counts WHERE id = $1\"\n";
+    let asking = load(built::ASK, manifest);
+    let invocation = invoke(&asking, Call { reads: Arc::new(Never), ..call("{}") });
+    assert_eq!(invocation.outcome, Err(Failure::Deadline(Duration::from_millis(50))));
+    assert!(invocation.unavailable);
+    let answered = invoke(&asking, call("{}"));
+    assert!(!answered.unavailable && answered.outcome.is_err(), "{answered:?}");
+}
+
+/// All its connections are taken.
+struct Never;
+
+impl Reads for Never {
+    fn query(
+        &self,
+        _: Arc<str>,
+        _: Vec<SqlValue>,
+    ) -> BoxFuture<'_, Result<Vec<SqlRow>, ReadError>> {
+        Box::pin(futures::future::pending())
+    }
+}
+
 /// Gives every query the same answer.
 struct Answer(Result<Vec<SqlRow>, ReadError>);
 

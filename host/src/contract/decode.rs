@@ -7,7 +7,7 @@ mod place;
 use serde_json::{Map, Value};
 
 use self::canonical::Match;
-pub use self::canonical::subject;
+pub use self::canonical::{check_subject, subject};
 use self::place::Place;
 use super::{Contract, Contracts, Entry, split_type};
 use crate::event::parse::{Form, Parsed, attribute_name, json, parse};

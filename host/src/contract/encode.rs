@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Contract, Entry, subject};
+use super::{Contract, Entry, check_subject, subject};
 use crate::effect::{Outgoing, Publish};
 use crate::event::{Event, Trace, parse};
 use crate::name::{ContractName, EventType, Topic};
@@ -42,6 +42,7 @@ pub fn encode(
     let data = parse::json("the data", &publish.data)
         .map_err(|error| EncodeError::Data { ty: publish.ty.clone(), reason: error.to_string() })?;
     let event = canonical(contract, publish, source, &data);
+    check_subject(&event).map_err(|reason| EncodeError::Data { ty: publish.ty.clone(), reason })?;
     let of_type = || contract.events.iter().filter(|entry| entry.ty == publish.ty);
     match of_type().find_map(|entry| Some((entry, entry.topic.as_ref()?))) {
         Some((entry, topic)) => wire(contract, entry, topic, event, data, trace),
@@ -153,7 +154,9 @@ impl Entry {
         }
         if let Some(rule) = &self.version {
             rule.wire.take(&mut payload);
-            rule.wire.put(&mut payload, json!(rule.is.to_string()));
+            if !rule.wire.put(&mut payload, json!(rule.is.to_string())) {
+                return Err(format!("`{}` has no room for the version {}", rule.wire, rule.is));
+            }
         }
         Ok(payload)
     }

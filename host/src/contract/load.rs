@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use self::file::{Bulk, File, Text};
-use self::value::{attribute, canonical, duration, ingress_path};
+use self::value::{attribute, canonical, duration, ingress_path, topic_path};
 use super::{BindingRules, Contract, Delivery, JobRules, Pointer, Schema, TopicRules, TypePattern};
 use crate::name::{ContractName, Pubsub, Topic};
 use crate::problem::Problem;
@@ -114,7 +114,7 @@ impl Reader<'_> {
         let mut topics: Vec<TopicRules> = Vec::new();
         for file in files {
             let name = self.parse(&file.name, str::parse::<Topic>);
-            let path = self.parse(&file.path, ingress_path);
+            let path = self.parse(&file.path, topic_path);
             let delivery = self.delivery(&file.bulk);
             let retention = self.parse(&file.retention, duration);
             let (Some(name), Some(path), Some(delivery), Some(retention)) =

@@ -18,7 +18,8 @@ pub struct Table {
     by_wire: Vec<usize>,
     /// Positions in `fields`, longest canonical pointer first.
     by_canonical: Vec<usize>,
-    extra: Pointer,
+    /// Where unnamed fields go; `None` when a line takes the payload as a whole.
+    extra: Option<Pointer>,
 }
 
 /// One line of a table.
@@ -83,7 +84,9 @@ impl Table {
         });
         let by_canonical =
             longest_first(&fields, |field| field.canonical.as_ref().map_or(0, Pointer::depth));
-        Ok(Self { fields, by_wire, by_canonical, extra: Pointer::of(&["data", "extra"]) })
+        let is_whole = fields.iter().any(Field::fills_data);
+        let extra = (!is_whole).then(|| Pointer::of(&["data", "extra"]));
+        Ok(Self { fields, by_wire, by_canonical, extra })
     }
 
     /// Gives times without a zone theirs, so that the schema sees the time that is meant.
@@ -134,7 +137,9 @@ impl Table {
             }
         }
         if payload.as_object().is_none_or(|rest| !rest.is_empty()) {
-            self.extra.put(&mut event, payload);
+            if !self.extra.as_ref().is_some_and(|extra| extra.put(&mut event, payload)) {
+                return Err("`data` has no room for the fields that no line names".to_owned());
+            }
         }
         if let Some(object) = event.as_object_mut() {
             object.entry("data").or_insert_with(|| json!({}));
@@ -149,7 +154,7 @@ impl Table {
         mut event: Value,
         attributes: &mut Map<String, Value>,
     ) -> Result<Value, String> {
-        let extra = self.extra.take(&mut event);
+        let extra = self.extra.as_ref().and_then(|extra| extra.take(&mut event));
         let mut values = vec![None; self.fields.len()];
         for (field, slot) in pick(&self.by_canonical, &self.fields, &mut values) {
             let taken = field.canonical.as_ref().and_then(|place| place.take(&mut event));
@@ -183,10 +188,16 @@ impl Table {
 
 /// What no line names goes out under its own name, and never over something that a line wrote.
 fn give_back(payload: &mut Value, rest: Value) -> Result<(), String> {
-    if !rest.is_object() {
+    let Value::Object(rest) = rest else {
         return Err(format!("`data` is {}; expected an object", shown(&rest)));
+    };
+    for (key, value) in rest {
+        if !Pointer::of(&[&key]).put(payload, value) {
+            return Err(format!(
+                "no line names `{key}` in `data`, and the payload has another one"
+            ));
+        }
     }
-    Pointer::of(&[]).put(payload, rest);
     Ok(())
 }
 
@@ -230,11 +241,24 @@ impl Field {
             Some((_, [data, extra, ..])) if data == "data" && extra == "extra" => {
                 Err("`/data/extra` is where unnamed fields go; choose another place".into())
             }
+            Some((_, [data])) if data == "data" && !self.is_whole_payload() => {
+                Err("`/data` as a whole leaves unnamed fields no place; name its fields, or \
+                     give the line `wire = \"\"`"
+                    .into())
+            }
             Some((_, [data, ..])) if data == "data" => Ok(()),
             Some((place, _)) => Err(format!(
                 "`{place}` is no place of the canonical event; use /id, /source, /subject, /time or /data/…"
             )),
         }
+    }
+
+    fn fills_data(&self) -> bool {
+        self.canonical.as_ref().is_some_and(|place| place.tokens() == ["data"])
+    }
+
+    fn is_whole_payload(&self) -> bool {
+        matches!(&self.wire, Some(Wire::Payload(place)) if place.depth() == 0)
     }
 
     fn fallback(
@@ -410,7 +434,10 @@ mod tests {
 
     prop_compose! {
         fn payload()(
-            task_id in any::<i64>(),
+            task_id in prop_oneof![
+                any::<i64>().prop_map(Value::from),
+                any::<u64>().prop_map(Value::from),
+            ],
             task in prop::option::of(prop_oneof![task_data(), Just(json!(null))]),
             user_id in prop::option::of(anything()),
             extra in object(anything()),
@@ -466,6 +493,28 @@ mod tests {
     }
 
     #[test]
+    fn a_payload_taken_as_a_whole_keeps_what_it_calls_extra() {
+        let table = Table::new(vec![line("/id", "/id", None), line("", "/data", None)]).unwrap();
+        for payload in [
+            json!({"id": "e", "a": 1}),
+            json!({"id": "e", "extra": {"a": 1}}),
+            json!({"id": "e", "a": 2, "extra": {"a": 1}}),
+            json!({"id": "e"}),
+        ] {
+            let event = decode(&table, payload.clone()).unwrap();
+            assert_eq!(encode(&table, event), Ok(payload));
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_without_a_word() {
+        let table = task_event();
+        let filled = json!({"id": "e", "data": {"task_id": "1", "extra": {"id": "other"}}});
+        let why = encode(&table, filled).unwrap_err();
+        assert!(why.contains("no line names `id`"), "{why}");
+    }
+
+    #[test]
     fn constants_are_for_one_side() {
         let table = Table::new(vec![
             constant(Field { canonical: None, ..line("/kind", "", None) }, json!("task")),
@@ -503,6 +552,7 @@ mod tests {
             (vec![ok(), line("/b", "/type", None)], "no place of the canonical event"),
             (vec![ok(), line("/b", "/time/zone", None)], "no place of the canonical event"),
             (vec![ok(), line("/b", "/data/extra", None)], "unnamed fields"),
+            (vec![ok(), line("/b", "/data", None)], "`/data` as a whole"),
             (vec![ok(), lone(None, None)], "neither"),
             (vec![ok(), lone(None, Some("/data/b"))], "no `wire`, `or`, `default` or `const`"),
             (

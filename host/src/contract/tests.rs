@@ -513,6 +513,26 @@ fn what_cannot_go_out_says_why() {
 }
 
 #[test]
+fn a_subject_found_in_the_data_is_as_long_as_an_attribute_may_be() {
+    let contracts = cloudevents();
+    let data = |length: usize| json!({"task_id": "é".repeat(length), "user_id": "u"});
+    let out = |length| {
+        contracts.encode(&name("cloudevents"), &publish(CREATED, data(length)), "wharf/x", None)
+    };
+    assert!(out(255).is_ok());
+    let error = out(256).unwrap_err().to_string();
+    assert!(error.contains("the subject is") && error.contains("1 to 255 characters"), "{error}");
+    let come = |length| {
+        let mut event = with(created(), "data", data(length));
+        event.as_object_mut().unwrap().remove("subject");
+        contracts.decode(&wire(event, origin("todo-pubsub", "task-events")))
+    };
+    assert!(matches!(come(255), Decode::Event(_)), "{:?}", come(255));
+    let Decode::Unreadable(refused) = come(256) else { panic!() };
+    assert!(refused.reason.contains("the subject is"), "{}", refused.reason);
+}
+
+#[test]
 fn a_type_without_a_topic_stays_inside() {
     let contracts = both();
     for ty in ["com.shop.reminder.kept.v1", "com.shop.never.named.v1"] {
@@ -598,6 +618,10 @@ fn a_fault_in_the_file_is_said_with_its_line() {
         ),
         (("Europe/Berlin", "Europe/Bonn"), "zone `Europe/Bonn` is unknown"),
         (("path = \"/events/tasks\"", "path = \"events\""), "is not an ingress path"),
+        (("\"/events/tasks\"", "\"/\""), "is not an ingress path"),
+        (("/events/tasks", "/health"), "a path of the host's own"),
+        (("/events/tasks", "/dapr/subscribe"), "a path of the host's own"),
+        (("/events/tasks", "/job/nightly"), "a path of the host's own"),
         (("/events/reminders", "/events/tasks"), "belongs to another topic already"),
         (("\"1h\"", "\"1 hour\""), "write it like 250ms"),
         (("task.made.v1", "task.Made.v1"), "is not of the form"),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, WasmBacktrace};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
 use super::capability::Refusals;
 use super::component::Loaded;
@@ -47,7 +47,7 @@ pub async fn invoke(loaded: &Arc<Loaded>, call: Call) -> Invocation {
     let Refusals { denied, unavailable } = run.refusals;
     let unavailable = unavailable || matches!(ended, Err(Failure::Sandbox(_)));
     Invocation {
-        outcome: outcome(ended, &denied).map(|()| run.effects.into_list()),
+        outcome: outcome(ended, &denied, unavailable).map(|()| run.effects.into_list()),
         log: run.output.take(),
         denied,
         unavailable,
@@ -127,9 +127,19 @@ fn event(call: &Call) -> types::Event {
     }
 }
 
-/// A denied call must be seen: an invocation that has one commits nothing, and says which.
-fn outcome(ended: Result<(), Failure>, denied: &[String]) -> Result<(), Failure> {
-    let Some(denied) = denied.first() else { return ended };
+/// A call that was denied or found the other side away must be seen: an invocation that has one
+/// commits nothing, and says which.
+fn outcome(
+    ended: Result<(), Failure>,
+    denied: &[String],
+    unavailable: bool,
+) -> Result<(), Failure> {
+    let Some(denied) = denied.first() else {
+        return match ended {
+            Ok(()) if unavailable => Err(Failure::Retry(UNREAD.to_owned())),
+            ended => ended,
+        };
+    };
     let named = |reason: String| match reason.contains(denied.as_str()) {
         true => reason,
         false => format!("{reason} ({denied})"),
@@ -142,6 +152,9 @@ fn outcome(ended: Result<(), Failure>, denied: &[String]) -> Result<(), Failure>
         Err(other) => other,
     })
 }
+
+/// What the handler decided without the read is not what it would have decided with it.
+const UNREAD: &str = "a read was unavailable, and the handler returned ok without it";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -159,13 +172,13 @@ fn why(error: &wasmtime::Error, run: &Run, phase: Phase) -> Failure {
     if trap == Some(&Trap::OutOfFuel) {
         return Failure::OutOfFuel(limits.fuel);
     }
-    if run.memory.exhausted {
+    let panic = run.output.panic_text();
+    if run.memory.exhausted && panic.as_deref().is_none_or(is_about_memory) {
         return Failure::OutOfMemory(limits.memory);
     }
-    if phase == Phase::Start && trap.is_none() {
+    if phase == Phase::Start && is_hosts_fault(error) {
         return Failure::Sandbox(shorten(&format!("{error:#}")));
     }
-    let panic = run.output.panic_text();
     let mut text = panic.unwrap_or_else(|| match trap {
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),
@@ -174,6 +187,17 @@ fn why(error: &wasmtime::Error, run: &Run, phase: Phase) -> Failure {
         text = format!("{text}, in `{function}`");
     }
     Failure::Trap(shorten(&text))
+}
+
+/// No code of the guest had run yet: there was no room for its instance. A guest that fails in its
+/// start code, or leaves there, does so every time.
+fn is_hosts_fault(error: &wasmtime::Error) -> bool {
+    !error.is::<Trap>() && !error.is::<I32Exit>() && !error.is::<WasmBacktrace>()
+}
+
+/// A guest may live without what it was refused, and panic later for another reason.
+fn is_about_memory(panic: &str) -> bool {
+    panic.contains("memory allocation of ")
 }
 
 /// The innermost function that is the guest's own. Only the backtrace's text is demangled.
@@ -231,12 +255,47 @@ mod tests {
     #[test]
     fn a_denied_call_is_named_once_and_never_commits() {
         let denied = ["event type `x` is not granted".to_owned()];
-        assert_eq!(outcome(Ok(()), &[]), Ok(()));
-        assert_eq!(outcome(Ok(()), &denied), Err(Failure::Denied(denied[0].clone())));
-        let said = outcome(Err(Failure::Retry("no luck".into())), &denied).unwrap_err();
+        assert_eq!(outcome(Ok(()), &[], false), Ok(()));
+        assert_eq!(outcome(Ok(()), &denied, false), Err(Failure::Denied(denied[0].clone())));
+        let said = outcome(Err(Failure::Retry("no luck".into())), &denied, false).unwrap_err();
         assert_eq!(said.to_string(), "no luck (event type `x` is not granted)");
         let twice = Failure::Reject(format!("failed: {}", denied[0]));
-        assert_eq!(outcome(Err(twice.clone()), &denied), Err(twice));
+        assert_eq!(outcome(Err(twice.clone()), &denied, false), Err(twice));
+    }
+
+    #[test]
+    fn ok_without_a_read_that_was_away_commits_nothing() {
+        let said = outcome(Ok(()), &[], true).unwrap_err();
+        assert!(said.to_string().contains("unavailable"), "{said}");
+        let own = Failure::Retry("the read: away".into());
+        assert_eq!(outcome(Err(own.clone()), &[], true), Err(own));
+    }
+
+    /// `(module (import "a" "b" (func)) (func call 0) (start 1))`
+    const STARTS: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x07\x01\x01a\x01b\0\0\
+        \x03\x02\x01\0\x08\x01\x01\x0a\x06\x01\x04\0\x10\0\x0b";
+
+    #[test]
+    fn a_guest_that_fails_in_its_start_code_is_to_blame() {
+        let engine = wasmtime::Engine::default();
+        let module = wasmtime::Module::new(&engine, STARTS).unwrap();
+        let start = |failing: fn() -> wasmtime::Result<()>| {
+            let mut linker = wasmtime::Linker::new(&engine);
+            linker.func_wrap("a", "b", failing).unwrap();
+            linker.instantiate(Store::new(&engine, ()), &module).unwrap_err()
+        };
+        assert!(!is_hosts_fault(&start(|| Err(I32Exit(3).into()))));
+        assert!(!is_hosts_fault(&start(|| Err(wasmtime::Error::msg("no more handles")))));
+        assert!(!is_hosts_fault(&start(|| Err(Trap::UnreachableCodeReached.into()))));
+        assert!(is_hosts_fault(&wasmtime::Error::msg("no room in the pool")));
+    }
+
+    #[test]
+    fn a_panic_tells_whether_it_is_about_memory() {
+        assert!(is_about_memory(
+            "panicked at alloc.rs:1:2: memory allocation of 65536 bytes failed"
+        ));
+        assert!(!is_about_memory("panicked at src/lib.rs:1:2: cannot digest event-1"));
     }
 
     #[test]

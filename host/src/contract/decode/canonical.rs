@@ -99,6 +99,7 @@ impl Match<'_> {
         if event.subject.is_none() {
             event.subject = subject(self.contract, &event, &data);
         }
+        check_subject(&event)?;
         Ok((event, data))
     }
 
@@ -168,6 +169,17 @@ pub fn subject(contract: &Contract, event: &Event, data: &Value) -> Option<Strin
         Found::Json(value) if value.is_number() => Some(value.to_string()),
         Found::Text(_) | Found::Json(_) => None,
     })
+}
+
+/// Wherever it came from: ordering and partitioning keep it as it is.
+pub fn check_subject(event: &Event) -> Result<(), String> {
+    match &event.subject {
+        Some(subject) if !(1..=255).contains(&subject.chars().count()) => {
+            let subject = shown(&Value::String(subject.clone()));
+            Err(format!("the subject is {subject}; expected 1 to 255 characters"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn key(contract: &Contract, event: &Event, data: &Value) -> Result<EventKey, String> {

@@ -36,6 +36,18 @@ pub fn ingress_path(text: &str) -> Result<String, String> {
     Err(format!("`{text}` is not an ingress path; write it like /events/task-events"))
 }
 
+/// An ingress path that no route of the host's own takes first.
+pub fn topic_path(text: &str) -> Result<String, String> {
+    let first = text.trim_start_matches('/').split('/').next().unwrap_or_default();
+    if text == "/health" || matches!(first, "dapr" | "job") {
+        return Err(format!(
+            "`{text}` is a path of the host's own: /health, /dapr/… and /job/… are; \
+             write it like /events/task-events"
+        ));
+    }
+    ingress_path(text)
+}
+
 /// `250ms`, `1s`, `5m`, `1h`, `7d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

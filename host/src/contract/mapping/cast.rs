@@ -65,8 +65,11 @@ fn refused(name: &str, value: &Value, expected: &str) -> String {
 
 /// Only the text that the number itself would give: `007` would not come back.
 fn integer(text: &str) -> Option<Number> {
-    let number = text.parse::<i64>().ok()?;
-    (number.to_string() == text).then(|| number.into())
+    let number = match text.parse::<i64>() {
+        Ok(number) => Number::from(number),
+        Err(_) => Number::from(text.parse::<u64>().ok()?),
+    };
+    (number.to_string() == text).then_some(number)
 }
 
 /// The digits stay as they are; only the zone is added.
@@ -98,6 +101,7 @@ mod tests {
         for (cast, wire, inside) in [
             (Cast::Integer, json!(1), json!("1")),
             (Cast::Integer, json!(-9007199254740993_i64), json!("-9007199254740993")),
+            (Cast::Integer, json!(u64::MAX), json!("18446744073709551615")),
             (Cast::Integer, json!(null), json!(null)),
             (Cast::String, json!("a"), json!("a")),
             (bare, json!("2025-01-01T00:00:00.000+02:00"), json!("2025-01-01T00:00:00.000+02:00")),
@@ -136,7 +140,7 @@ mod tests {
             (Cast::Integer, json!("one")),
             (Cast::Integer, json!("007")),
             (Cast::Integer, json!("+1")),
-            (Cast::Integer, json!("9223372036854775808")),
+            (Cast::Integer, json!("18446744073709551616")),
             (Cast::Integer, json!(1.5)),
             (Cast::String, json!(1)),
             (bare, json!("2025-01-01T00:00:00")),
