@@ -257,6 +257,9 @@ impl Ledger {
 
     /// Whether it can be written, in about the busy timeout.
     pub async fn ping(&self) -> Result<(), LedgerError> {
+        if self.submissions.is_closed() {
+            return Err(LedgerError::Stopping);
+        }
         let writer = Arc::clone(&self.writer);
         let probe = self.uncancelled(async move { writer.lock().await.probe().await });
         let late = |_| LedgerError::Unavailable("it is busy".into());

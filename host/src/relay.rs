@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::{Backend, BackendError};
 use crate::catalog::Registry;
 use crate::clock::Clock;
-use crate::dispatch::decide::Ending;
+use crate::dispatch::decide::{Ending, Rows};
 use crate::due::{Step, Wake};
 use crate::ledger::{
-    ClaimedEffect, EffectResult, FinishedEffect, Ledger, LedgerError, NewDelivery,
+    ClaimedEffect, EffectResult, FinishedEffect, Ledger, LedgerError,
 };
 use crate::telemetry::metrics::{self, Metrics};
 use crate::work::Work;
@@ -71,16 +71,17 @@ impl Relay {
         let mut finished = Vec::with_capacity(claimed.len());
         for (effect, result) in claimed.into_iter().zip(results) {
             self.count(&effect, result.as_ref(), took);
-            finished.push(self.finished(effect, result).await);
+            finished.extend(self.finished(effect, result).await);
         }
         finished
     }
 
+    /// `None` leaves the effect to its lease: it is performed again, with the same id.
     async fn finished(
         &self,
         effect: ClaimedEffect,
         result: Result<(), BackendError>,
-    ) -> FinishedEffect {
+    ) -> Option<FinishedEffect> {
         let result = match result {
             Ok(()) => EffectResult::Performed,
             Err(BackendError::Unavailable(error)) => {
@@ -91,25 +92,27 @@ impl Relay {
             Err(BackendError::Refused(error)) => {
                 let (delivery, topic) = (&effect.delivery, &effect.outgoing.topic);
                 tracing::error!(%delivery, %topic, error, "Dapr refuses an effect for good");
-                let internal = self.report(&effect, &error).await;
-                EffectResult::Dead { outbox: Vec::new(), internal, error }
+                let Rows { outbox, internal } = self.report(&effect, &error).await?;
+                EffectResult::Dead { outbox, internal, error }
             }
         };
-        FinishedEffect { sequence: effect.sequence, claim: effect.claim, result }
+        Some(FinishedEffect { sequence: effect.sequence, claim: effect.claim, result })
     }
 
-    /// The deliveries of `audit.failed` that tell of a refused effect.
-    async fn report(&self, effect: &ClaimedEffect, error: &str) -> Vec<NewDelivery> {
+    /// The rows of `audit.failed` that tell of a refused effect; `None` when the ledger cannot say
+    /// whose it is.
+    async fn report(&self, effect: &ClaimedEffect, error: &str) -> Option<Rows> {
         match self.ledger.delivery(&effect.delivery).await {
             Ok(Some(detail)) => {
                 let catalog = self.registry.snapshot();
                 let ending = Ending { catalog: &catalog, now: self.clock.now() };
-                ending.refused(&detail.summary.head, effect.index, error, effect.attempts + 1)
+                let head = &detail.summary.head;
+                Some(ending.refused(head, effect.index, error, effect.attempts + 1))
             }
-            Ok(None) => Vec::new(),
+            Ok(None) => Some(Rows::default()),
             Err(error) => {
-                tracing::warn!(delivery = %effect.delivery, %error, "a refused effect is not reported");
-                Vec::new()
+                tracing::warn!(delivery = %effect.delivery, %error, "a refused effect waits for its report");
+                None
             }
         }
     }

@@ -19,7 +19,8 @@ use crate::runtime::{Component, Failure, Invocation};
 
 use dead_letter::Death;
 pub use ending::{AUDIT_FAILED, Ending};
-use rows::{Publisher, Rows};
+use rows::Publisher;
+pub use rows::Rows;
 
 /// How long a delivery waits when something that it needs was away; it uses up no attempt.
 const AWAY: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@ use crate::dispatch::decide::internal;
 use crate::dispatch::decide::rows::{Publisher, Rows, effect};
 use crate::effect::{Outgoing, Publish};
 use crate::event::{Decoded, Origin, Trace, WireEvent};
-use crate::ledger::{ClaimedDelivery, NewDelivery, NewEffect, Outcome, Submission};
+use crate::ledger::{ClaimedDelivery, NewEffect, Outcome, Submission};
 use crate::name::{ComponentId, EventType, derived_id};
 
 /// The host's own report of a delivery that died, canonical.
@@ -81,21 +81,14 @@ impl Ending<'_> {
         Submission { head, wire, claim, attempts, log: Vec::new(), outcome }
     }
 
-    /// An effect that Dapr refused for good is reported too, as internal deliveries.
-    pub fn refused(
-        &self,
-        head: &DeliveryHead,
-        index: u32,
-        reason: &str,
-        attempts: u32,
-    ) -> Vec<NewDelivery> {
+    /// An effect that Dapr refused for good is reported too, unless it is a report itself.
+    pub fn refused(&self, head: &DeliveryHead, index: u32, reason: &str, attempts: u32) -> Rows {
         let death = Death { head, reason, attempts, at: self.now };
         let mut rows = Rows::default();
-        if is_report(head) {
-            return Vec::new();
+        if !is_report(head) && index != REPORT {
+            self.report(&mut rows, None, &death, index);
         }
-        self.report(&mut rows, None, &death, index);
-        rows.internal
+        rows
     }
 
     /// The dead letter and `audit.failed`. A death of a report, or of one of the host's own events,

@@ -74,7 +74,7 @@ fn added(alter: &AlterTable) -> Option<Vec<&ColumnDef>> {
         return None;
     }
     let column = |operation| match operation {
-        &AlterTableOperation::AddColumn { ref column_def, .. } if is_plain_column(column_def) => {
+        AlterTableOperation::AddColumn { column_def, .. } if is_plain_column(column_def) => {
             Some(column_def)
         }
         _ => None,
