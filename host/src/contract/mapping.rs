@@ -136,10 +136,10 @@ impl Table {
                 return Err(format!("the canonical place `{place}` is filled twice"));
             }
         }
-        if payload.as_object().is_none_or(|rest| !rest.is_empty()) {
-            if !self.extra.as_ref().is_some_and(|extra| extra.put(&mut event, payload)) {
-                return Err("`data` has no room for the fields that no line names".to_owned());
-            }
+        if payload.as_object().is_none_or(|rest| !rest.is_empty())
+            && !self.extra.as_ref().is_some_and(|extra| extra.put(&mut event, payload))
+        {
+            return Err("`data` has no room for the fields that no line names".to_owned());
         }
         if let Some(object) = event.as_object_mut() {
             object.entry("data").or_insert_with(|| json!({}));
