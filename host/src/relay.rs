@@ -11,9 +11,7 @@ use crate::catalog::Registry;
 use crate::clock::Clock;
 use crate::dispatch::decide::{Ending, Rows};
 use crate::due::{Step, Wake};
-use crate::ledger::{
-    ClaimedEffect, EffectResult, FinishedEffect, Ledger, LedgerError,
-};
+use crate::ledger::{ClaimedEffect, EffectResult, FinishedEffect, Ledger, LedgerError};
 use crate::telemetry::metrics::{self, Metrics};
 use crate::work::Work;
 
