@@ -13,7 +13,7 @@ use super::table_name;
 
 /// The table that the statement adds or adds to, and those that it references.
 pub fn tables(statement: &Statement) -> Result<BTreeSet<String>, String> {
-    let mut named = match statement {
+    let named = match statement {
         Statement::CreateTable(create) if is_plain_table(create) => {
             let mut named = vec![&create.name];
             named.extend(create.columns.iter().flat_map(references));
@@ -35,7 +35,7 @@ pub fn tables(statement: &Statement) -> Result<BTreeSet<String>, String> {
         },
         _ => return Err(refusal(statement)),
     };
-    named.drain(..).map(table_name).collect()
+    named.into_iter().map(table_name).collect()
 }
 
 fn refusal(statement: &Statement) -> String {
@@ -73,13 +73,16 @@ fn added(alter: &AlterTable) -> Option<Vec<&ColumnDef>> {
     if alter.location.is_some() || alter.on_cluster.is_some() || alter.table_type.is_some() {
         return None;
     }
-    let column = |operation| match operation {
-        AlterTableOperation::AddColumn { column_def, .. } if is_plain_column(column_def) => {
-            Some(column_def)
+    alter.operations.iter().map(added_column).collect()
+}
+
+fn added_column(operation: &AlterTableOperation) -> Option<&ColumnDef> {
+    match operation {
+        AlterTableOperation::AddColumn { column_def, .. } => {
+            is_plain_column(column_def).then_some(column_def)
         }
         _ => None,
-    };
-    alter.operations.iter().map(column).collect()
+    }
 }
 
 fn is_plain_column(column: &ColumnDef) -> bool {
