@@ -101,7 +101,14 @@ mod tests {
     async fn a_result_is_bounded_in_bytes_over_all_its_rows() {
         let folder = TempDir::new().unwrap();
         let options = LedgerOptions::at(folder.path().join("ledger.db"));
-        super::super::writing(&options).connect().await.unwrap().close().await.unwrap();
+        super::super::writing(&options)
+            .create_if_missing(true)
+            .connect()
+            .await
+            .unwrap()
+            .close()
+            .await
+            .unwrap();
         let readers = Readers::new(&options);
         let rows = async |count: u32, each: u32| {
             let sql = format!(

@@ -134,7 +134,14 @@ mod tests {
             query_timeout: Duration::from_secs(60),
             ..LedgerOptions::at(folder.path().join("ledger.db"))
         };
-        super::super::writing(&options).connect().await.unwrap().close().await.unwrap();
+        super::super::writing(&options)
+            .create_if_missing(true)
+            .connect()
+            .await
+            .unwrap()
+            .close()
+            .await
+            .unwrap();
         Readers::new(&options)
     }
 
