@@ -112,7 +112,7 @@ fn step() -> impl Strategy<Value = Step> {
     let answered = prop::bool::weighted(0.8);
     prop_oneof![
         6 => (host.clone(), event).prop_map(|(host, event)| Step::Deliver { host, event }),
-        6 => (host.clone(), pick.clone(), run_ending, answered.clone()).prop_map(
+        6 => (host.clone(), pick.clone(), run_ending, answered).prop_map(
             |(host, run, ending, answered)| Step::End { host, run, ending, answered }),
         3 => (host.clone(), run_endings, answered).prop_map(
             |(host, endings, answered)| Step::EndAll { host, endings, answered }),
@@ -566,11 +566,11 @@ fn statements(run: &Run, ending: Ending) -> Vec<Execute> {
     let insert = |expect| Execute {
         statement: "insert".into(),
         sql: "INSERT INTO written (run) VALUES ($1)".into(),
-        many: (run.number % 2 == 0).then(|| Arc::clone(&many)),
+        many: (run.number.is_multiple_of(2)).then(|| Arc::clone(&many)),
         params: vec![number(run.number)],
         expect,
     };
-    let expect = (run.number % 3 == 0).then_some(1);
+    let expect = (run.number.is_multiple_of(3)).then_some(1);
     match ending {
         Ending::Ok => vec![insert(expect)],
         Ending::WrongStatement => vec![insert(expect), insert(expect)],
