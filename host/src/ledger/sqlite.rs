@@ -88,6 +88,7 @@ fn is_own(code: Option<&str>) -> bool {
 
 fn writing(options: &LedgerOptions) -> SqliteConnectOptions {
     let connect = connecting(options, options.busy_timeout)
+        .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         // Each commit reaches the disk before it is answered.
         .synchronous(SqliteSynchronous::Full)

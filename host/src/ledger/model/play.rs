@@ -2,11 +2,12 @@
 //! in any order. After each step the promises must hold, and once everything settles nothing may be
 //! lost. The same schedules run on SQLite, which must answer as the model does.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -15,13 +16,13 @@ use tokio_util::task::TaskTracker;
 use super::{Event, Handed, LEASE, Model, ordered};
 use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus};
-use crate::effect::Outgoing;
+use crate::effect::{Execute, Many, Outgoing, SqlValue};
 use crate::event::{Arrival, WireEvent};
 use crate::ledger::record::{EffectResult, EffectStatus, FinishedEffect};
-use crate::ledger::state_machine::{Delivery, Performance, Verdict};
+use crate::ledger::state_machine::{Delivery, Performance, Turn, Verdict};
 use crate::ledger::{
-    ByHand, Committed, DeliveryFilter, Ledger, LedgerOptions, NewDelivery, NewEffect, Outcome,
-    Submission,
+    ByHand, Committed, DeliveryFilter, Ledger, LedgerOptions, Migration, NewDelivery, NewEffect,
+    Outcome, Submission,
 };
 use crate::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
 
@@ -29,12 +30,16 @@ use crate::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
 const EVENTS: Event = 5;
 const LANES: usize = 2;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Ok,
     Failed,
     Rejected,
-    /// Its own SQL failed, or the ledger did: nothing is written.
+    /// Its own SQL fails at its second statement.
+    WrongStatement,
+    /// Its own SQL touches another number of rows than it says.
+    WrongCount,
+    /// The ledger could not: nothing is written.
     NotWritten,
 }
 
@@ -50,6 +55,12 @@ enum Step {
         host: usize,
         run: usize,
         ending: Ending,
+        answered: bool,
+    },
+    /// All runs of a host end at the same moment.
+    EndAll {
+        host: usize,
+        endings: [Ending; 4],
         answered: bool,
     },
     Crash {
@@ -92,10 +103,19 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Ending::Rejected),
         1 => Just(Ending::NotWritten),
     ];
+    let run_ending = prop_oneof![
+        8 => ending.clone(),
+        1 => Just(Ending::WrongStatement),
+        1 => Just(Ending::WrongCount),
+    ];
+    let run_endings = prop::array::uniform4(run_ending.clone());
+    let answered = prop::bool::weighted(0.8);
     prop_oneof![
         6 => (host.clone(), event).prop_map(|(host, event)| Step::Deliver { host, event }),
-        8 => (host.clone(), pick.clone(), ending.clone(), prop::bool::weighted(0.8)).prop_map(
+        6 => (host.clone(), pick.clone(), run_ending, answered).prop_map(
             |(host, run, ending, answered)| Step::End { host, run, ending, answered }),
+        3 => (host.clone(), run_endings, answered).prop_map(
+            |(host, endings, answered)| Step::EndAll { host, endings, answered }),
         1 => host.clone().prop_map(|host| Step::Crash { host }),
         4 => host.clone().prop_map(|host| Step::ClaimParked { host }),
         4 => host.clone().prop_map(|host| Step::ClaimOutbox { host }),
@@ -116,6 +136,13 @@ struct Run {
     event: Event,
     claim: Option<i64>,
     attempts: u32,
+}
+
+/// A run that is over, and what it hands in.
+struct Ended {
+    run: Run,
+    ending: Ending,
+    handed: Handed,
 }
 
 #[derive(Clone)]
@@ -144,6 +171,8 @@ struct Play {
     acknowledged: HashSet<Event>,
     /// How often an event's effects were committed.
     committed: HashMap<Event, u32>,
+    /// The runs whose own statements were committed.
+    written: BTreeSet<usize>,
     /// The run that has the row; any other comes too late.
     holder: HashMap<Event, usize>,
     /// Likewise the call, by the effect's sequence.
@@ -165,6 +194,7 @@ impl Play {
             delivered: HashSet::new(),
             acknowledged: HashSet::new(),
             committed: HashMap::new(),
+            written: BTreeSet::new(),
             holder: HashMap::new(),
             caller: HashMap::new(),
             by_hand: HashSet::new(),
@@ -190,8 +220,13 @@ impl Play {
             Step::End { host, run, ending, answered } => {
                 if run < self.hosts[host].runs.len() {
                     let run = self.hosts[host].runs.remove(run);
-                    self.end(host, run, ending, answered).await;
+                    self.end(host, vec![(run, ending)], answered).await;
                 }
+            }
+            Step::EndAll { host, endings, answered } => {
+                let runs = std::mem::take(&mut self.hosts[host].runs);
+                let ended = runs.into_iter().zip(endings.into_iter().cycle()).collect();
+                self.end(host, ended, answered).await;
             }
             Step::Crash { host } => self.hosts[host] = Host::default(),
             Step::ClaimParked { host } => self.claim_parked(host).await,
@@ -236,24 +271,40 @@ impl Play {
         self.hosts[host].runs.push(Run { number, event, claim, attempts });
     }
 
-    async fn end(&mut self, host: usize, run: Run, ending: Ending, answered: bool) {
-        let verdict = match ending {
-            Ending::Ok => Verdict::Done,
-            Ending::Failed => Verdict::Parked { due: self.now + Duration::from_secs(5) },
-            Ending::Rejected => Verdict::Dead,
-            Ending::NotWritten => return,
-        };
-        let handed = self.handed(&run, verdict);
-        let answer = self.model.commit(&handed, self.now);
+    /// Hands in at once what several runs came to.
+    async fn end(&mut self, host: usize, runs: Vec<(Run, Ending)>, answered: bool) {
+        let ended = runs.into_iter().filter_map(|(run, ending)| {
+            let verdict = match ending {
+                Ending::Ok | Ending::WrongStatement | Ending::WrongCount => Verdict::Done,
+                Ending::Failed => Verdict::Parked { due: self.now + Duration::from_secs(5) },
+                Ending::Rejected => Verdict::Dead,
+                Ending::NotWritten => return None,
+            };
+            let handed = self.handed(&run, verdict);
+            Some(Ended { run, ending, handed })
+        });
+        let ended = as_written(ended.collect());
+        let submissions: Vec<_> = ended.iter().map(|ended| submission(ended, self.now)).collect();
+        let answers: Vec<_> = ended.into_iter().map(|ended| self.ended(ended, answered)).collect();
         if let Some(ledger) = self.sqlite(host) {
-            assert_eq!(ledger.commit(submission(&handed, self.now)).await, Ok(answer.clone()));
+            let theirs = join_all(submissions.into_iter().map(|s| ledger.commit(s))).await;
+            assert_eq!(theirs, answers.into_iter().map(Ok).collect::<Vec<_>>());
         }
+    }
+
+    fn ended(&mut self, ended: Ended, answered: bool) -> Committed {
+        let Ended { run, ending, handed } = ended;
+        let answer = match self.statements_fail(&run, ending) {
+            Some(failed) => return failed,
+            None => self.model.commit(&handed, self.now),
+        };
         let written = !matches!(answer, Committed::Repeat(_) | Committed::Superseded);
         if written && run.claim.is_some() {
             let holder = self.holder.remove(&run.event);
             assert_eq!(holder, Some(run.number), "a late result was taken");
         }
         if answer == Committed::Done {
+            self.written.insert(run.number);
             *self.committed.entry(run.event).or_default() += 1;
             let mut overtaken = self.model.ahead_of(run.event);
             overtaken.retain(|event| !self.by_hand.contains(event));
@@ -264,6 +315,32 @@ impl Play {
         }
         if answered && run.claim.is_none() {
             self.acknowledged.insert(run.event);
+        }
+        answer
+    }
+
+    /// The answer to a run whose statements go wrong; `None` when they do not, or never run.
+    fn statements_fail(&self, run: &Run, ending: Ending) -> Option<Committed> {
+        let runs = match (self.model.rows.get(&run.event), run.claim) {
+            (None, None) => self.model.turn(run.event) == Turn::Free,
+            (Some(row), Some(claim)) => row.state.accepts(claim),
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let statement = "insert".to_owned();
+        match ending {
+            Ending::WrongStatement if runs => {
+                let error = "UNIQUE constraint failed: written.run".into();
+                Some(Committed::StatementFailed { statement, error })
+            }
+            Ending::WrongCount if runs => {
+                Some(Committed::Unexpected { statement, expected: 2, touched: 1 })
+            }
+            Ending::Ok
+            | Ending::Failed
+            | Ending::Rejected
+            | Ending::NotWritten
+            | Ending::WrongStatement
+            | Ending::WrongCount => None,
         }
     }
 
@@ -286,11 +363,12 @@ impl Play {
         let claimed = self.model.claim_parked(self.now);
         if let Some(ledger) = self.sqlite(host) {
             let theirs = ledger.claim_parked(self.now, LEASE, &[component()], 100).await.unwrap();
-            let theirs: Vec<_> = theirs
+            let theirs: BTreeSet<_> = theirs
                 .iter()
                 .map(|c| (c.head.event_id.parse::<Event>().unwrap(), c.claim, c.attempts))
                 .collect();
-            assert_eq!(theirs, claimed);
+            // Within a group, SQLite enters what does not share a subject in another order.
+            assert_eq!(theirs, claimed.iter().copied().collect());
         }
         for (event, claim, attempts) in claimed {
             self.start(host, event, Some(claim), attempts);
@@ -336,7 +414,7 @@ impl Play {
                 Performance::Again { due, attempts: 1 },
                 EffectResult::Again { at: due, attempts: 1, error: "away".into() },
             ),
-            Ending::NotWritten => return,
+            Ending::NotWritten | Ending::WrongStatement | Ending::WrongCount => return,
         };
         if self.model.finish(sequence, claim, performance) {
             let caller = self.caller.remove(&sequence);
@@ -368,20 +446,29 @@ impl Play {
     async fn same_rows(&self, ledger: &Ledger) {
         let filter = DeliveryFilter { limit: 100, ..DeliveryFilter::default() };
         let theirs = ledger.deliveries(&filter).await.unwrap();
-        let theirs: Vec<_> = theirs
+        let mut theirs: Vec<_> = theirs
             .into_iter()
             .rev()
-            .map(|row| (row.head.event_id, row.status, row.attempts, row.due))
+            .map(|row| {
+                let event = row.head.event_id.parse::<Event>().unwrap();
+                (event, row.status, row.attempts, row.due)
+            })
             .collect();
         let mut rows: Vec<_> = self.model.rows.iter().collect();
         rows.sort_by_key(|(_, row)| row.sequence);
-        let ours: Vec<_> = rows
+        let mut ours: Vec<_> = rows
             .into_iter()
-            .map(|(event, row)| {
-                (event.to_string(), row.state.status, row.state.attempts, row.state.due)
-            })
+            .map(|(event, row)| (*event, row.state.status, row.state.attempts, row.state.due))
             .collect();
+        // Those of the subject first, in their order; of the others, order means nothing.
+        for rows in [&mut theirs, &mut ours] {
+            rows.sort_by_key(|(event, ..)| (!ordered(*event)).then_some(*event));
+        }
         assert_eq!(theirs, ours);
+        let written = ledger.query("SELECT run FROM written ORDER BY run", &[], 10_000).await;
+        let written: Vec<_> = written.unwrap().into_iter().map(|row| row[0].1.clone()).collect();
+        let ours: Vec<_> = self.written.iter().map(|run| number(*run)).collect();
+        assert_eq!(written, ours, "the components' own rows");
         let dead = self.model.outbox.values().filter(|r| r.state.status == EffectStatus::Dead);
         let counts = ledger.counts().await.unwrap();
         let all = counts.outbox_waiting + counts.outbox_dead;
@@ -403,9 +490,8 @@ impl Play {
             }
             self.claim_parked(1).await;
             for host in [0, 1] {
-                for run in std::mem::take(&mut self.hosts[host].runs) {
-                    self.end(host, run, Ending::Ok, true).await;
-                }
+                let runs = std::mem::take(&mut self.hosts[host].runs).into_iter();
+                self.end(host, runs.map(|run| (run, Ending::Ok)).collect(), true).await;
             }
             self.claim_outbox(0).await;
             while !self.hosts[0].calls.is_empty() {
@@ -451,7 +537,54 @@ fn wire() -> Arc<WireEvent> {
     Arc::new(WireEvent { bytes: Bytes::from_static(b"{}"), arrival: Arrival::default() })
 }
 
-fn submission(handed: &Handed, arrived: Timestamp) -> Submission {
+/// In the order in which one committer writes what it gets at once: groups in which each key and
+/// each subject is there once, and in each what just came in before what was claimed.
+fn as_written(mut ended: Vec<Ended>) -> Vec<Ended> {
+    let mut written = Vec::new();
+    while !ended.is_empty() {
+        let (mut events, mut subject_taken) = (HashSet::new(), false);
+        let (mut group, mut later) = (Vec::new(), Vec::new());
+        for ended in ended {
+            let first = events.insert(ended.run.event);
+            let turn = !ordered(ended.run.event) || !std::mem::replace(&mut subject_taken, true);
+            if first && turn { group.push(ended) } else { later.push(ended) }
+        }
+        group.sort_by_key(|ended: &Ended| {
+            let came_in = ended.run.claim.is_none();
+            (!came_in, came_in.then(|| id(ended.run.event).key))
+        });
+        written.append(&mut group);
+        ended = later;
+    }
+    written
+}
+
+/// A run that is done leaves its number, some with others in one statement, some with a count.
+fn statements(run: &Run, ending: Ending) -> Vec<Execute> {
+    let text = "INSERT INTO written (run) VALUES (?), (?)".into();
+    let many = Arc::new(Many { texts: vec![(2, text)], order: vec![0] });
+    let insert = |expect| Execute {
+        statement: "insert".into(),
+        sql: "INSERT INTO written (run) VALUES ($1)".into(),
+        many: (run.number.is_multiple_of(2)).then(|| Arc::clone(&many)),
+        params: vec![number(run.number)],
+        expect,
+    };
+    let expect = (run.number.is_multiple_of(3)).then_some(1);
+    match ending {
+        Ending::Ok => vec![insert(expect)],
+        Ending::WrongStatement => vec![insert(expect), insert(expect)],
+        Ending::WrongCount => vec![insert(Some(2))],
+        Ending::Failed | Ending::Rejected | Ending::NotWritten => Vec::new(),
+    }
+}
+
+fn number(run: usize) -> SqlValue {
+    SqlValue::Integer(run.try_into().unwrap())
+}
+
+fn submission(ended: &Ended, arrived: Timestamp) -> Submission {
+    let Ended { run, ending, handed } = ended;
     let outbox = handed.effects.iter().zip(0..).map(|((id, lane), index)| NewEffect {
         lane: Lane::new(lane.to_string()).unwrap(),
         index,
@@ -470,7 +603,7 @@ fn submission(handed: &Handed, arrived: Timestamp) -> Submission {
     let internal = internal.collect();
     let error = "it failed".to_owned();
     let outcome = match handed.verdict {
-        Verdict::Done => Outcome::Done { statements: Vec::new(), outbox, internal },
+        Verdict::Done => Outcome::Done { statements: statements(run, *ending), outbox, internal },
         Verdict::Parked { due } => Outcome::Parked { due, error },
         Verdict::Dead => Outcome::Dead { error, outbox, internal },
     };
@@ -517,6 +650,9 @@ proptest! {
                 let options = LedgerOptions::at(folder.path().join("ledger.db"));
                 ledgers.push(Ledger::open(options, &tasks, stop.clone()).await.unwrap());
             }
+            let sql = "CREATE TABLE written (run INTEGER PRIMARY KEY)".into();
+            let table = Migration { set: "audit".into(), name: "1".into(), sql };
+            ledgers[0].migrate(&[table]).await.unwrap();
             Play::new(Some(ledgers)).run(schedule).await;
         });
     }

@@ -23,15 +23,14 @@ impl Writer {
     /// Makes the file when it is missing. Later that would be an empty ledger without tables, which
     /// forgot what it answered.
     pub async fn open(options: &LedgerOptions) -> Result<Self, LedgerError> {
-        let existing = super::writing(options);
         let mut writer = Self {
-            options: existing.clone().create_if_missing(true),
+            options: super::writing(options),
             connection: None,
             deadline: None,
             statements_timeout: options.query_timeout,
         };
         writer.connection().await?;
-        writer.options = existing;
+        writer.options = writer.options.create_if_missing(false);
         Ok(writer)
     }
 
