@@ -266,14 +266,17 @@ impl Ledger {
         tokio::time::timeout(self.busy_timeout * 2, probe).await.map_err(late)?
     }
 
-    /// A component's read, on a connection that cannot write.
+    /// A component's read, on a connection that cannot write. `begun` is called when it has one.
     pub async fn query(
         &self,
         sql: &str,
         params: &[SqlValue],
         max_rows: usize,
+        begun: impl FnOnce() + Send,
     ) -> Result<Vec<SqlRow>, SqlError> {
-        query::query(&self.readers, sql, params, max_rows).await
+        let reader = self.readers.get().await?;
+        begun();
+        query::query(reader, sql, params, max_rows).await
     }
 
     /// Whether a statement fits today's tables.

@@ -18,6 +18,7 @@ mod world;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -47,12 +48,33 @@ pub struct Call {
 
 /// What a handler reads while it runs: live from the ledger, or as recorded.
 pub trait Reads: Send + Sync {
-    /// Runs a statement that was checked when the component was loaded. Read only.
+    /// Runs a statement that was checked when the component was loaded. Read only. Says when it
+    /// is taken up: until then its caller waits for the other side, not for the statement.
     fn query(
         &self,
         sql: Arc<str>,
         params: Vec<SqlValue>,
+        waiting: Waiting,
     ) -> BoxFuture<'_, Result<Vec<SqlRow>, ReadError>>;
+}
+
+/// Whether a read still waits to be taken up. A run that ends meanwhile found the other side away.
+#[derive(Debug, Clone, Default)]
+pub struct Waiting(Arc<AtomicBool>);
+
+impl Waiting {
+    pub fn taken_up(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    fn begin(&self) -> Self {
+        self.0.store(true, Ordering::Relaxed);
+        self.clone()
+    }
+
+    fn goes_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Why a read gave nothing.

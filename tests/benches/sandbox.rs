@@ -14,7 +14,7 @@ use wharf::effect::{SqlRow, SqlValue};
 use wharf::event::{Arrival, Decoded, Event, WireEvent};
 use wharf::manifest::Manifest;
 use wharf::name::{ContractName, EventKey, EventType};
-use wharf::runtime::{Call, Component, ReadError, Reads, Sandbox, SandboxConfig};
+use wharf::runtime::{Call, Component, ReadError, Reads, Sandbox, SandboxConfig, Waiting};
 use wharf_tests::built;
 use wharf_tests::figures::{self, Budget, Figure, Line};
 
@@ -143,6 +143,7 @@ impl Reads for NoReads {
         &self,
         _: Arc<str>,
         _: Vec<SqlValue>,
+        _: Waiting,
     ) -> BoxFuture<'_, Result<Vec<SqlRow>, ReadError>> {
         Box::pin(async { Ok(Vec::new()) })
     }

@@ -122,7 +122,7 @@ async fn each_misbehaviour_ends_its_own_delivery_and_is_named() {
     let echoes = "[grants]\npublish = [\"com.todo.echo.v1\"]";
     let guests = [
         ("spin", built::SPIN, "[limits]\ntime = \"50ms\"\nfuel = 1_000_000_000_000", "50ms"),
-        ("thirsty", built::SPIN, "[limits]\ntime = \"1m\"\nfuel = 100_000", "fuel of 100000"),
+        ("thirsty", built::SPIN, "[limits]\ntime = \"10s\"\nfuel = 100_000", "fuel of 100000"),
         ("grab-memory", built::GRAB_MEMORY, "[limits]\nmemory = \"4MiB\"", "4194304 bytes"),
         (
             "flood-effects",

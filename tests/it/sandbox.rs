@@ -15,6 +15,7 @@ use wharf::manifest::Manifest;
 use wharf::name::{ContractName, EventKey, EventType};
 use wharf::runtime::{
     Call, Component, Failure, Invocation, LoadError, ReadError, Reads, Sandbox, SandboxConfig,
+    Waiting,
 };
 use wharf_tests::built;
 
@@ -56,7 +57,7 @@ fn spin() {
     let invocation = invoke(&spinning, call("{}"));
     assert_eq!(invocation.outcome, Err(Failure::Deadline(Duration::from_millis(50))));
 
-    let thirsty = load(built::SPIN, "[limits]\ntime = \"1m\"\nfuel = 1_000_000\n");
+    let thirsty = load(built::SPIN, "[limits]\ntime = \"10s\"\nfuel = 1_000_000\n");
     let invocation = invoke(&thirsty, call("{}"));
     assert_eq!(invocation.outcome, Err(Failure::OutOfFuel(1_000_000)));
     assert_eq!(invocation.fuel, 1_000_000);
@@ -363,6 +364,7 @@ impl Reads for Never {
         &self,
         _: Arc<str>,
         _: Vec<SqlValue>,
+        _: Waiting,
     ) -> BoxFuture<'_, Result<Vec<SqlRow>, ReadError>> {
         Box::pin(futures::future::pending())
     }
@@ -376,6 +378,7 @@ impl Reads for Answer {
         &self,
         _: Arc<str>,
         _: Vec<SqlValue>,
+        _: Waiting,
     ) -> BoxFuture<'_, Result<Vec<SqlRow>, ReadError>> {
         Box::pin(async { self.0.clone() })
     }

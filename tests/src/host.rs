@@ -244,7 +244,8 @@ impl Host {
 
     /// The rows of a query on the ledger's database, every value as text; NULL is `-`.
     pub async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
-        let rows = self.app.ledger.query(sql, &[], 10_000).await.expect("the query is right");
+        let rows =
+            self.app.ledger.query(sql, &[], 10_000, || {}).await.expect("the query is right");
         let values = |row: Vec<(String, SqlValue)>| row.into_iter().map(|(_, value)| text(value));
         rows.into_iter().map(|row| values(row).collect()).collect()
     }

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use crate::effect::{SqlRow, SqlValue};
 use crate::ledger::{Ledger, SqlError};
-use crate::runtime::{ReadError, Reads};
+use crate::runtime::{ReadError, Reads, Waiting};
 
 /// The most rows that one query gives; more is an error, so that no answer is silently cut.
 const MAX_ROWS: usize = 10_000;
@@ -19,9 +19,11 @@ impl Reads for LedgerReads {
         &self,
         sql: Arc<str>,
         params: Vec<SqlValue>,
+        waiting: Waiting,
     ) -> BoxFuture<'_, Result<Vec<SqlRow>, ReadError>> {
         Box::pin(async move {
-            self.0.query(&sql, &params, MAX_ROWS).await.map_err(|error| match error {
+            let begun = || waiting.taken_up();
+            self.0.query(&sql, &params, MAX_ROWS, begun).await.map_err(|error| match error {
                 SqlError::Ledger(error) => ReadError::Unavailable(error.to_string()),
                 error => ReadError::Failed(error.to_string()),
             })

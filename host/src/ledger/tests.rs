@@ -63,7 +63,8 @@ impl Host {
     }
 
     async fn audited(&self) -> Vec<String> {
-        let rows = self.ledger.query("SELECT event_id FROM audit_log ORDER BY 1", &[], 1000).await;
+        let rows =
+            self.ledger.query("SELECT event_id FROM audit_log ORDER BY 1", &[], 1000, || {}).await;
         let text = |row: crate::effect::SqlRow| match &row[0].1 {
             SqlValue::Text(text) => text.clone(),
             other => panic!("{other:?}"),

@@ -10,6 +10,7 @@ mod stdio;
 
 use wasmtime::component::Linker;
 
+use super::Waiting;
 use super::invoke::Run;
 
 pub use stdio::wasi;
@@ -21,6 +22,7 @@ pub struct Refusals {
     pub denied: Vec<String>,
     /// Something was away.
     pub unavailable: bool,
+    pub waiting: Waiting,
 }
 
 /// A guest may call in a loop; the first few refusals say enough.

@@ -44,8 +44,8 @@ pub async fn invoke(loaded: &Arc<Loaded>, call: Call) -> Invocation {
     drop(running);
     let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
     let run = store.into_data();
-    let Refusals { denied, unavailable } = run.refusals;
-    let unavailable = unavailable || matches!(ended, Err(Failure::Sandbox(_)));
+    let Refusals { denied, unavailable, waiting } = run.refusals;
+    let unavailable = unavailable || waiting.goes_on() || matches!(ended, Err(Failure::Sandbox(_)));
     Invocation {
         outcome: outcome(ended, &denied, unavailable).map(|()| run.effects.into_list()),
         log: run.output.take(),

@@ -465,7 +465,8 @@ impl Play {
             rows.sort_by_key(|(event, ..)| (!ordered(*event)).then_some(*event));
         }
         assert_eq!(theirs, ours);
-        let written = ledger.query("SELECT run FROM written ORDER BY run", &[], 10_000).await;
+        let written =
+            ledger.query("SELECT run FROM written ORDER BY run", &[], 10_000, || {}).await;
         let written: Vec<_> = written.unwrap().into_iter().map(|row| row[0].1.clone()).collect();
         let ours: Vec<_> = self.written.iter().map(|run| number(*run)).collect();
         assert_eq!(written, ours, "the components' own rows");

@@ -13,18 +13,17 @@ const MOST_BYTES: usize = 4 << 20;
 
 /// On a connection that cannot write, and no longer than the readers' timeout.
 pub async fn query(
-    readers: &Readers,
+    mut reader: Borrowed<'_>,
     sql: &str,
     params: &[SqlValue],
     max_rows: usize,
 ) -> Result<Vec<SqlRow>, SqlError> {
-    let mut reader = readers.get().await?;
     match fetch(&mut reader, sql, params, max_rows).await {
         Ok(rows) => {
             reader.give_back();
             Ok(rows)
         }
-        Err(_) if reader.deadline_passed() => Err(SqlError::Deadline(readers.timeout())),
+        Err(_) if reader.deadline_passed() => Err(SqlError::Deadline(reader.timeout())),
         Err(error) => Err(error),
     }
 }
@@ -115,7 +114,7 @@ mod tests {
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
                  SELECT zeroblob({each}) AS z FROM n"
             );
-            query(&readers, &sql, &[], 100_000).await.map(|rows| rows.len())
+            query(readers.get().await.unwrap(), &sql, &[], 100_000).await.map(|rows| rows.len())
         };
         assert_eq!(rows(1, 4_000_000).await, Ok(1));
         assert_eq!(rows(1000, 4000).await, Ok(1000));

@@ -46,10 +46,6 @@ impl Readers {
         }
     }
 
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     /// Waits for a free one no longer than a query may take.
     pub async fn get(&self) -> Result<Borrowed<'_>, LedgerError> {
         let busy = || LedgerError::Unavailable("all its read connections are busy".into());
@@ -88,6 +84,10 @@ impl Borrowed<'_> {
             self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             drop(permit);
         }
+    }
+
+    pub fn timeout(&self) -> Duration {
+        self.readers.timeout
     }
 
     pub fn deadline_passed(&self) -> bool {

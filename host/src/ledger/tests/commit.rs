@@ -98,7 +98,7 @@ async fn rows_of_many_deliveries_share_statements_and_an_error_costs_only_its_ow
         assert!(failed == (n == 13) && answer.is_ok(), "{n}: {answer:?}");
     }
     let wrong = "SELECT count(*), count(*) FILTER (WHERE note = 'of ' || event_id) FROM audit_log";
-    let rows = host.ledger.query(wrong, &[], 1).await.unwrap();
+    let rows = host.ledger.query(wrong, &[], 1, || {}).await.unwrap();
     let counts: Vec<_> = rows[0].iter().map(|(_, value)| value.clone()).collect();
     assert_eq!(counts, [SqlValue::Integer(22), SqlValue::Integer(22)]);
 }
@@ -220,7 +220,7 @@ async fn values_are_bound_by_their_kind() {
         ..insert("")
     };
     assert_eq!(host.ledger.commit(submission("a", done(vec![execute]))).await, Ok(Committed::Done));
-    let rows = host.ledger.query("SELECT note FROM audit_log", &[], 1).await.unwrap();
+    let rows = host.ledger.query("SELECT note FROM audit_log", &[], 1, || {}).await.unwrap();
     let expected = "nullintegerblob[1]2026-03-01T10:00:00.500000Z";
     assert_eq!(rows[0][0].1, SqlValue::Text(expected.into()));
 

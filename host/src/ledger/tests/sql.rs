@@ -13,7 +13,7 @@ use crate::effect::SqlValue;
 async fn a_query_reads_what_is_stored_and_nothing_else() {
     let host = Host::start().await.with_audit_log().await;
     let sql = "SELECT $1 AS a, 1.5 AS b, x'00ff' AS c, NULL AS d, 7 AS e";
-    let rows = host.ledger.query(sql, &[SqlValue::Text("x".into())], 1).await.unwrap();
+    let rows = host.ledger.query(sql, &[SqlValue::Text("x".into())], 1, || {}).await.unwrap();
     let expected = [
         ("a", SqlValue::Text("x".into())),
         ("b", SqlValue::Float(1.5)),
@@ -24,13 +24,13 @@ async fn a_query_reads_what_is_stored_and_nothing_else() {
     assert_eq!(rows, [expected.map(|(name, value)| (name.to_owned(), value)).to_vec()]);
 
     let many = "SELECT 1 UNION ALL SELECT 2";
-    assert_eq!(host.ledger.query(many, &[], 1).await, Err(SqlError::TooManyRows(1)));
+    assert_eq!(host.ledger.query(many, &[], 1, || {}).await, Err(SqlError::TooManyRows(1)));
     for write in [
         "INSERT INTO audit_log VALUES ('a', 'b')",
         "PRAGMA query_only = OFF; INSERT INTO audit_log VALUES ('a', 'b')",
         "DROP TABLE audit_log",
     ] {
-        let refused = host.ledger.query(write, &[], 1).await;
+        let refused = host.ledger.query(write, &[], 1, || {}).await;
         assert!(refused.is_err(), "{write}: {refused:?}");
     }
     assert!(host.audited().await.is_empty());
@@ -43,8 +43,8 @@ async fn a_query_without_end_is_interrupted() {
     let host = Host::open(folder, |options| options.query_timeout = timeout).await;
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
                    SELECT count(*) FROM n";
-    assert_eq!(host.ledger.query(endless, &[], 1).await, Err(SqlError::Deadline(timeout)));
-    assert!(host.ledger.query("SELECT 1", &[], 1).await.is_ok());
+    assert_eq!(host.ledger.query(endless, &[], 1, || {}).await, Err(SqlError::Deadline(timeout)));
+    assert!(host.ledger.query("SELECT 1", &[], 1, || {}).await.is_ok());
 }
 
 #[tokio::test]

@@ -51,11 +51,10 @@ impl sql::Host for View<'_> {
             Ok(call) => call,
             Err(error) => return Ok(Err(error)),
         };
-        // A run that ends while it waits has found the other side away.
-        let was_unavailable = std::mem::replace(&mut self.refusals.unavailable, true);
-        let rows = self.reads.query(permitted.sql.clone(), params).await;
-        let is_unavailable = matches!(rows, Err(ReadError::Unavailable(_)));
-        self.refusals.unavailable = was_unavailable || is_unavailable;
+        let waiting = self.refusals.waiting.begin();
+        let rows = self.reads.query(permitted.sql.clone(), params, waiting.clone()).await;
+        waiting.taken_up();
+        self.refusals.unavailable |= matches!(rows, Err(ReadError::Unavailable(_)));
         Ok(rows.map(|rows| rows.into_iter().map(row).collect()).map_err(|error| match error {
             ReadError::Unavailable(text) => SqlError::Unavailable(text),
             ReadError::Failed(text) => SqlError::Failed(text),
