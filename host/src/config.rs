@@ -9,6 +9,11 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::Limits;
+
+/// A delivery that runs longer than it is claimed would be thrown away, every time.
+const SHORTEST_LEASE: Duration = Duration::from_secs(4 * Limits::MOST_TIME.as_secs() + 10);
+
 /// The whole configuration, by section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -170,6 +175,14 @@ impl Config {
                 self.admin.address
             ));
         }
+        if self.ledger.lease < SHORTEST_LEASE {
+            return refuse(format!(
+                "[ledger] lease is {:?}; give {SHORTEST_LEASE:?} or more: a claimed delivery may run \
+                 four times, {:?} each",
+                self.ledger.lease,
+                Limits::MOST_TIME
+            ));
+        }
         if self.relay.batch == 0 {
             return refuse("[relay] batch is 0; give 1 or more".to_owned());
         }
@@ -250,6 +263,14 @@ mod tests {
         let admin = Admin { address: SocketAddr::from(([0, 0, 0, 0], 8081)), token: None };
         let error = Config { admin, ..Config::default() }.checked().unwrap_err();
         assert!(error.to_string().contains("WHARF_ADMIN__TOKEN"), "{error}");
+    }
+
+    #[test]
+    fn a_lease_must_outlast_the_runs_of_its_delivery() {
+        let lease = Duration::from_secs(30);
+        let ledger = Ledger { lease, ..Ledger::default() };
+        let error = Config { ledger, ..Config::default() }.checked().unwrap_err();
+        assert!(error.to_string().contains("give 50s or more"), "{error}");
     }
 
     #[test]

@@ -97,17 +97,18 @@ fn is_of_outer_build(variable: &OsStr) -> bool {
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "OUT_DIR"
 }
 
-/// The built wasm: beside the manifest, or under cargo's target folder. It may not be there.
+/// The built wasm: under cargo's target folder, else beside the manifest, as a component comes that
+/// was built elsewhere. It may not be there.
 pub async fn output(folder: &Path, manifest: &Manifest) -> PathBuf {
     let Some(recipe) = &manifest.build else {
         return folder.join(format!("{}.wasm", manifest.name));
     };
     let beside = folder.join(&recipe.output);
-    if beside.is_file() {
-        return beside;
-    }
     match target_folder(folder).await {
-        Ok(target) => target.join(TARGET).join("release").join(&recipe.output),
+        Ok(target) => {
+            let built = target.join(TARGET).join("release").join(&recipe.output);
+            if built.is_file() || !beside.is_file() { built } else { beside }
+        }
         Err(error) => {
             tracing::debug!(%error, "no target folder of cargo");
             beside
