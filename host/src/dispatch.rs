@@ -23,12 +23,12 @@ use crate::ledger::{ClaimedDelivery, Committed, Ledger, Submission};
 use crate::name::ComponentId;
 use crate::runtime::{Call, Component, Permit};
 use crate::work::Work;
-use report::{Finished, NotDurable, Reporter};
 
 use answer::Answer;
 use decide::{Attempt, Ending};
 use order::{Order, Turn};
 use reads::LedgerReads;
+use report::{Finished, NotDurable, Reporter};
 
 /// How long a delivery waits for a free place in its component before it is parked.
 const PERMIT_WAIT: Duration = Duration::from_millis(250);
