@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
@@ -157,7 +158,7 @@ impl Config {
         figment
             .merge(Env::prefixed("WHARF_").split("__"))
             .extract()
-            .map_err(Box::new)
+            .map_err(named)
             .and_then(Self::checked)
     }
 
@@ -198,6 +199,18 @@ impl Config {
     pub fn dapr_file(&self) -> PathBuf {
         self.data.join("dapr.db")
     }
+}
+
+/// Says which variable, and what one looks like.
+fn named(mut error: figment::Error) -> Box<figment::Error> {
+    let is_variable = error.metadata.as_ref().is_some_and(|from| from.name.contains("environment"));
+    if is_variable && !error.path.is_empty() {
+        let name = error.path.join("__").to_uppercase();
+        let kind = std::mem::replace(&mut error.kind, Kind::Message(String::new()));
+        let text = format!("WHARF_{name}: {kind}; an address is like 127.0.0.1:3501");
+        return Box::new(figment::Error::from(text));
+    }
+    Box::new(error)
 }
 
 /// Where a sidecar's HTTP API is, in the words of Dapr's own tools.

@@ -294,6 +294,13 @@ impl Contracts {
     }
 }
 
+impl Example {
+    /// Whether it has its envelope; otherwise Dapr puts it into one.
+    pub fn is_cloud_event(&self) -> bool {
+        self.content_type == "application/cloudevents+json"
+    }
+}
+
 impl Contract {
     /// The dialect's rules for a topic.
     pub fn topic(&self, name: &Topic) -> Option<&TopicRules> {

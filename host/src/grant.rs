@@ -3,6 +3,7 @@
 
 mod sql;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::effect::Many;
@@ -101,9 +102,10 @@ pub fn migration(
 ) -> Result<Vec<String>, Vec<Problem>> {
     let parsed = sql::parse_migration(text, database)
         .map_err(|message| vec![Problem::in_file(file, message)])?;
-    let ungranted: Vec<_> = parsed
-        .iter()
-        .flat_map(|addition| &addition.tables)
+    // Several statements may touch the same table: one fault is enough.
+    let tables: BTreeSet<_> = parsed.iter().flat_map(|addition| &addition.tables).collect();
+    let ungranted: Vec<_> = tables
+        .into_iter()
         .filter(|table| manifest.grants.tables.get(*table) < Some(&Access::Write))
         .map(|table| ungranted(manifest, table, Access::Write))
         .map(|message| Problem::in_file(file, message))

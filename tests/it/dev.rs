@@ -217,11 +217,21 @@ async fn check_and_inspect_find_nothing_wrong_with_what_is_shipped() {
     assert!(inspected.stdout.ends_with("exports\n  handle\n"), "{inspected:?}");
 
     fs::create_dir(place.path("empty")).unwrap();
-    for path in ["empty", "nowhere"] {
+    for (path, what) in [("empty", "holds no component and no contract"), ("nowhere", "not exist")]
+    {
         let nothing = place.run(&["check", path]).await;
-        nothing.failed_with(&[path, "holds no component and no contract", "component.toml"]);
+        nothing.failed_with(&[path, what, "component.toml"]);
         place.run(&["inspect", path]).await.failed_with(&[path, "cannot be read"]);
     }
+}
+
+#[tokio::test]
+async fn an_event_type_that_nobody_can_send_is_told() {
+    let place = Place::new().own_contracts();
+    let manifest = "components/audit/component.toml";
+    place.edit(manifest, "event = \"*\"", "event = \"com.todo.task.creatd.v1\"");
+    let checked = place.run(&["check"]).await;
+    checked.failed_with(&["`com.todo.task.creatd.v1`", "did you mean `com.todo.task.created.v1`?"]);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::catalog::Catalog;
 use crate::contract::Contracts;
 use crate::grant;
 use crate::ledger::{Ledger, Migration};
-use crate::manifest::{Database, Manifest};
+use crate::manifest::{Database, HOST_TYPES, Manifest, Want};
 use crate::problem::Problem;
 use crate::runtime::{Component, Sandbox};
 
@@ -135,6 +135,10 @@ pub async fn load(
     if !problems.is_empty() {
         return Err(problems);
     }
+    let manifests: Vec<_> = offers.iter().map(|offer| &offer.manifest).collect();
+    for problem in unknown_wants(&manifests, &contracts) {
+        tracing::warn!("{problem}");
+    }
     let mut components = Vec::new();
     for offer in offers {
         match component(offer, sandbox, ledger).await {
@@ -158,6 +162,38 @@ fn refused(offers: &[Offer]) -> Vec<Problem> {
         problems.extend(ungranted(manifest, migrations));
     }
     problems
+}
+
+/// Wants that no active contract has and none of the components may publish: most likely spelt
+/// wrongly.
+pub fn unknown_wants(manifests: &[&Manifest], contracts: &Contracts) -> Vec<Problem> {
+    let types = || contracts.iter().flat_map(|contract| &contract.events);
+    let published = |want: &str| {
+        manifests.iter().any(|m| m.grants.publish.iter().any(|ty| ty.as_str() == want))
+    };
+    let is_known = |want: &str| {
+        want.ends_with('*')
+            || want.starts_with(HOST_TYPES)
+            || contracts.knows(want)
+            || published(want)
+    };
+    let wants = manifests.iter().flat_map(|manifest| {
+        manifest.on.iter().map(move |Want::Event(pattern)| (manifest, pattern.as_str()))
+    });
+    wants
+        .filter(|(_, want)| !is_known(want))
+        .map(|(manifest, want)| {
+            let message = format!("no active contract has the event type `{want}` that it wants");
+            let problem = Problem::in_file(&manifest.file, message);
+            let distance = |ty: &str| strsim::damerau_levenshtein(want, ty);
+            match types().map(|entry| entry.ty.as_str()).min_by_key(|ty| distance(ty)) {
+                Some(nearest) if distance(nearest) <= 5 => {
+                    problem.help(format!("did you mean `{nearest}`?"))
+                }
+                _ => problem,
+            }
+        })
+        .collect()
 }
 
 /// What a component's SQL reaches beyond its grants.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::catalog::load;
 use crate::cli::{Finding, build, print};
-use crate::contract;
+use crate::contract::{self, Contracts};
 use crate::problem::Problem;
 use crate::runtime::{Sandbox, SandboxConfig};
 
@@ -39,6 +39,7 @@ impl Check {
         for folder in &folders {
             problems.extend(check(folder, &sandbox).await);
         }
+        problems.extend(unknown_wants(&folders));
         let checked = folders.len();
         if self.json {
             print::json(&json!({ "checked": checked, "problems": problems }))?;
@@ -59,10 +60,28 @@ fn folders(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let below = [load::component_folders(path), load::contract_folders(path)];
     let below: Vec<_> = below.into_iter().flatten().flatten().collect();
     if below.is_empty() {
-        let problem = Problem::in_file(path, "holds no component and no contract");
+        let what = match path {
+            path if !path.exists() => "does not exist",
+            path if path.is_file() => "is a file, not a folder",
+            _ => "holds no component and no contract",
+        };
+        let problem = Problem::in_file(path, what);
         problems.push(problem.help("name a folder with a component.toml or a contract.toml"));
     }
     below
+}
+
+/// Only where contracts are checked too: without them, nothing is known of event types.
+fn unknown_wants(folders: &[PathBuf]) -> Vec<Problem> {
+    let (components, contracts): (Vec<_>, Vec<_>) =
+        folders.iter().cloned().partition(|folder| is_component(folder));
+    let Ok(contracts) = Contracts::load(&contracts) else { return Vec::new() };
+    if contracts.iter().next().is_none() {
+        return Vec::new();
+    }
+    let manifests: Vec<_> =
+        components.iter().filter_map(|folder| load::read_manifest(folder).ok()).collect();
+    load::unknown_wants(&manifests.iter().collect::<Vec<_>>(), &contracts)
 }
 
 fn is_component(folder: &Path) -> bool {

@@ -61,9 +61,9 @@ impl Dev {
         if let Some(data) = self.data {
             config.data = data;
         }
+        let (components, contracts) = found(&config).map_err(StartError::Problems)?;
         let _lock = lock(&config.data)?;
         let listeners = Listeners::bind(&config).await?;
-        let (components, contracts) = found(&config).map_err(StartError::Problems)?;
         let offers = offers(&components, !self.no_build).await?;
         let app = App::build(config, contracts, offers, Arc::new(SystemClock)).await?;
         run(&app, listeners).await.map_err(StartError::Other)

@@ -14,7 +14,8 @@ use crate::cli::client::DaprClient;
 use crate::cli::print;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config, DaprEndpoint};
-use crate::contract::{Contracts, Example};
+use crate::contract::{Contracts, Decode, Example};
+use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
 use crate::name::ContractName;
 
 /// Publish an example event through the Dapr API
@@ -58,6 +59,12 @@ impl Emit {
         let example = fresh(example, data);
         let client = DaprClient::new(DaprEndpoint::load())?;
         let (pubsub, topic) = (example.pubsub.as_str(), example.topic.as_str());
+        if let Some(reason) = refusal(&contracts, &example) {
+            print::note(format!(
+                "this event breaks its contract and will be dead: {reason}\n\
+                 see it with curl 'http://127.0.0.1:8081/deliveries?status=dead'"
+            ));
+        }
         client.publish(pubsub, topic, example.content_type, example.value.to_string()).await?;
         if self.json {
             print::json(&example.value)?;
@@ -101,6 +108,21 @@ fn fresh(mut example: Example, data: Option<Value>) -> Example {
         event.extend(data.map(|data| ("data".to_owned(), data)));
     }
     example
+}
+
+/// Why the host will not be able to read it.
+fn refusal(contracts: &Contracts, example: &Example) -> Option<String> {
+    let origin = TopicOrigin {
+        pubsub: Some(example.pubsub.clone()),
+        topic: Some(example.topic.clone()),
+        ..TopicOrigin::default()
+    };
+    let arrival = Arrival { origin: Origin::Topic(origin), trace: None };
+    let wire = WireEvent { bytes: example.value.to_string().into(), arrival };
+    match contracts.decode(&wire) {
+        Decode::Unreadable(unreadable) if example.is_cloud_event() => Some(unreadable.reason),
+        Decode::Unreadable(_) | Decode::Event(_) | Decode::Unknown { .. } => None,
+    }
 }
 
 fn unknown(contracts: &Contracts, ty: &str, folder: &Path) -> anyhow::Error {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 
 use crate::cli::{Finding, print};
@@ -28,6 +28,9 @@ impl Inspect {
     pub fn run(self) -> anyhow::Result<Finding> {
         let name = self.file.display();
         let wasm = std::fs::read(&self.file).with_context(|| format!("{name} cannot be read"))?;
+        if !wasm.starts_with(b"\0asm") {
+            bail!("{name} is not a WebAssembly component; name one built for wasm32-wasip2");
+        }
         let found = Sandbox::new(SandboxConfig::default())?.inspect(&wasm);
         let found = found.with_context(|| {
             format!("{name} cannot be inspected; name a component built for wasm32-wasip2")
