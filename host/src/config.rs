@@ -146,6 +146,10 @@ impl Config {
     pub fn load(file: Option<&Path>) -> Result<Self, Box<figment::Error>> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(file) = file {
+            if !file.is_file() {
+                let text = format!("the configuration file {} cannot be found", file.display());
+                return Err(Box::new(figment::Error::from(text)));
+            }
             figment = figment.merge(Toml::file_exact(file));
         }
         // Taken as they stand: figment would read a token of digits as a number.
@@ -204,13 +208,19 @@ impl Config {
 /// Says which variable, and what one looks like.
 fn named(mut error: figment::Error) -> Box<figment::Error> {
     let is_variable = error.metadata.as_ref().is_some_and(|from| from.name.contains("environment"));
-    if is_variable && !error.path.is_empty() {
-        let name = error.path.join("__").to_uppercase();
-        let kind = std::mem::replace(&mut error.kind, Kind::Message(String::new()));
-        let text = format!("WHARF_{name}: {kind}; an address is like 127.0.0.1:3501");
-        return Box::new(figment::Error::from(text));
+    if !is_variable || error.path.is_empty() {
+        return Box::new(error);
     }
-    Box::new(error)
+    let name = format!("WHARF_{}", error.path.join("__").to_uppercase());
+    let is_address = error.path.last().is_some_and(|key| key == "address");
+    let text = match std::mem::replace(&mut error.kind, Kind::Message(String::new())) {
+        Kind::UnknownField(_, known) => {
+            format!("{name} is no setting; its section has {}", known.join(", "))
+        }
+        kind if is_address => format!("{name}: {kind}; give one such as 127.0.0.1:3501"),
+        kind => format!("{name}: {kind}"),
+    };
+    Box::new(figment::Error::from(text))
 }
 
 /// Where a sidecar's HTTP API is, in the words of Dapr's own tools.
