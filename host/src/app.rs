@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::contract::Contracts;
 use crate::dispatch::order::Order;
+use crate::dispatch::reads::LiveReads;
 use crate::dispatch::report::Reporter;
 use crate::dispatch::{Dispatch, Parts};
 use crate::ingress::Ingress;
@@ -89,6 +90,10 @@ impl App {
         let dispatch = Dispatch::new(Parts {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
+            reads: Arc::new(LiveReads {
+                ledger: ledger.clone(),
+                backend: Arc::new(embedded.clone()),
+            }),
             clock: Arc::clone(&clock),
             reporter: Reporter { metrics: metrics.clone() },
             order: Order::default(),

@@ -29,7 +29,9 @@ use self::schema::Schema;
 use self::version::{SchemaVersion, TypePattern, split_type};
 use crate::effect::Publish;
 use crate::event::{TopicOrigin, Trace, WireEvent};
-use crate::name::{ComponentId, ContractName, EventType, Pubsub, Topic};
+use crate::name::{
+    BindingName, ComponentId, ContractName, EventType, JobName, Pubsub, StoreName, Topic,
+};
 use crate::problem::Problem;
 use crate::retry::RetrySchedule;
 
@@ -57,9 +59,9 @@ pub struct Contract {
     pub jobs: Vec<JobRules>,
     pub bindings: Vec<BindingRules>,
     /// Dapr's state stores that the dialect's system uses.
-    pub state_stores: Vec<String>,
+    pub state_stores: Vec<StoreName>,
     /// Dapr's secret stores that the dialect's system uses.
-    pub secret_stores: Vec<String>,
+    pub secret_stores: Vec<StoreName>,
     /// Places in the canonical event whose values identify it.
     identity: Vec<Pointer>,
     /// Places in the canonical event that give a subject to one without.
@@ -121,17 +123,18 @@ struct VersionRule {
 /// A job that this contract's components schedule, or that others fire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRules {
-    /// May hold `*`, or places of the body such as `{/data/task_id}` when it has a path.
+    /// May end with `*`, or hold places of the body such as `{/data/task_id}` when it has a path.
     pub name: String,
     /// An extra ingress path whose POST counts as this job.
     pub path: Option<String>,
 }
 
-/// An input binding that this contract expects.
+/// A binding that this contract expects: an input binding where it has a period, else an output one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BindingRules {
-    pub name: String,
-    /// A tick's time is rounded to this, so that every replica's tick is the same event.
+    pub name: BindingName,
+    /// How often it ticks. A tick's time is rounded to this, so that every replica's tick is the
+    /// same event.
     pub period: Option<Duration>,
 }
 
@@ -278,6 +281,26 @@ impl Contracts {
     pub fn knows(&self, ty: &str) -> bool {
         let mut entries = self.iter().flat_map(|contract| &contract.events);
         entries.any(|entry| entry.ty.as_str() == ty || entry.wire_type.as_deref() == Some(ty))
+    }
+
+    /// The contract that a job belongs to which this host did not schedule: the first active one
+    /// that names it, else the first. `None` when none is active.
+    pub fn of_job(&self, name: &JobName) -> Option<&ContractName> {
+        let names = |rules: &JobRules| match rules.name.strip_suffix('*') {
+            Some(stem) => name.as_str().starts_with(stem),
+            None => rules.name == name.as_str(),
+        };
+        let naming = self.iter().find(|contract| contract.jobs.iter().any(names));
+        naming.or_else(|| self.iter().next()).map(|contract| &contract.name)
+    }
+
+    /// The same for a binding, and how often it ticks, where the contract says so.
+    pub fn of_binding(&self, name: &BindingName) -> Option<(&ContractName, Option<Duration>)> {
+        let rules = |contract: &'_ Contract| {
+            contract.bindings.iter().find(|rules| rules.name == *name).map(|rules| rules.period)
+        };
+        let naming = self.iter().find_map(|contract| Some((&contract.name, rules(contract)?)));
+        naming.or_else(|| self.iter().next().map(|contract| (&contract.name, None)))
     }
 
     /// Zero when no contract is active.

@@ -21,13 +21,12 @@ use crate::contract::{Decode, Unreadable};
 use crate::event::{Arrival, Decoded, Origin, TopicOrigin, WireEvent};
 use crate::ledger::{ClaimedDelivery, Committed, Ledger, Submission};
 use crate::name::ComponentId;
-use crate::runtime::{Call, Component, Permit};
+use crate::runtime::{Call, Component, Permit, Reads};
 use crate::work::Work;
 
 use answer::Answer;
 use decide::{Attempt, Ending};
 use order::{Order, Turn};
-use reads::LedgerReads;
 use report::{Finished, NotDurable, Reporter};
 
 /// How long a delivery waits for a free place in its component before it is parked.
@@ -49,6 +48,8 @@ pub struct Dispatch {
 pub struct Parts {
     pub registry: Arc<Registry>,
     pub ledger: Ledger,
+    /// What handlers read.
+    pub reads: Arc<dyn Reads>,
     pub clock: Arc<dyn Clock>,
     pub reporter: Reporter,
     pub order: Order,
@@ -308,7 +309,7 @@ impl Run {
             attempt: self.failed + 1,
             now: dispatch.parts.clock.now(),
             seed: dispatch.parts.clock.draw(),
-            reads: Arc::new(LedgerReads(dispatch.parts.ledger.clone())),
+            reads: Arc::clone(&dispatch.parts.reads),
         }
     }
 }

@@ -1,10 +1,14 @@
 //! What a handler wants done. Nothing of it happens while the handler runs; all of it happens
 //! after the commit, or none.
 
+pub mod outgoing;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::name::{EventType, Pubsub, Topic};
+pub use self::outgoing::{Call, Outgoing, OutgoingEvent, OutgoingJob};
+use crate::clock::Timestamp;
+use crate::name::{BindingName, ComponentId, EventType, JobName, StoreName};
 
 /// One recorded write, in the order of the handler's calls.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -12,6 +16,10 @@ use crate::name::{EventType, Pubsub, Topic};
 pub enum Effect {
     Publish(Publish),
     Execute(Execute),
+    State(StateWrite),
+    Schedule(Schedule),
+    Cancel(Cancel),
+    Invoke(Invoke),
 }
 
 /// An event to publish, canonical; the contract of the causing event encodes it.
@@ -28,18 +36,70 @@ pub struct Publish {
     pub data: String,
 }
 
-/// A published event as it leaves the host: encoded by its contract, on its way to a pubsub.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outgoing {
-    pub pubsub: Pubsub,
-    pub topic: Topic,
-    /// Stays the same when the publish is repeated.
+/// A value written to a state store, or deleted from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StateWrite {
+    pub store: StoreName,
+    /// As the store knows it; see [`state_key`].
+    pub key: String,
+    #[serde(flatten)]
+    pub change: StateChange,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum StateChange {
+    Set {
+        #[serde(with = "base64_text")]
+        value: Bytes,
+        /// The store forgets the value after so many seconds, where it can.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ttl_seconds: Option<u32>,
+    },
+    Delete,
+}
+
+/// The most bytes of a state value: as base64 in JSON it fits the 4 MiB that Dapr takes at once.
+pub const MAX_STATE_VALUE: usize = 3_000_000;
+
+/// A component's key in a state store, where every component has keys of its own. Component names
+/// hold no `/`.
+pub fn state_key(component: &ComponentId, key: &str) -> String {
+    format!("{component}/{key}")
+}
+
+/// Work for a later time, as a handler asks for it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Schedule {
+    /// Derived like a publish's: what identifies the firings.
     pub id: String,
-    pub content_type: String,
-    /// Trace context is inside, as attributes of the CloudEvent.
-    pub payload: Bytes,
-    /// Events with the same one keep their order.
-    pub partition_key: Option<String>,
+    pub name: JobName,
+    /// When it fires, or fires first.
+    pub due: Option<Timestamp>,
+    /// `@every <duration>`, or six cron fields beginning with seconds.
+    pub schedule: Option<String>,
+    /// How often a repeating job fires; without end when absent.
+    pub repeats: Option<u32>,
+    /// JSON text that the firing brings along.
+    pub data: String,
+}
+
+/// A job that is not wanted any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cancel {
+    pub name: JobName,
+}
+
+/// A call of an output binding. Its result comes back to the component as an event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Invoke {
+    /// Derived like a publish's; the call carries it as `idempotency-key`.
+    pub id: String,
+    pub binding: BindingName,
+    pub operation: String,
+    #[serde(with = "base64_text")]
+    pub data: Bytes,
+    pub metadata: Vec<(String, String)>,
 }
 
 /// A named SQL statement with its parameters, run inside the commit.
@@ -86,3 +146,21 @@ pub enum SqlValue {
 
 /// A row of a query: column names with their values, in the statement's order.
 pub type SqlRow = Vec<(String, SqlValue)>;
+
+mod base64_text {
+    //! Bytes in JSON.
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use bytes::Bytes;
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map(Bytes::from).map_err(de::Error::custom)
+    }
+}

@@ -26,12 +26,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, DeliveryStatus};
-use crate::effect::{SqlRow, SqlValue};
-use crate::name::ComponentId;
+use crate::effect::{SqlRow, SqlValue, StateWrite};
+use crate::name::{ComponentId, Lane, StoreName};
 use commit::{Committer, Queued};
 use sqlite::readers::Readers;
 use sqlite::writer::Writer;
-use sqlite::{by_hand, claims, look, migrate, query};
+use sqlite::{Fault, by_hand, claims, group, look, migrate, query};
 
 pub use error::{LedgerError, MigrateError, SqlError};
 pub use record::{
@@ -167,7 +167,12 @@ impl Ledger {
     /// Writes what became of claimed effects, together. A result under an older claim is ignored.
     pub async fn finish_outbox(&self, finished: Vec<FinishedEffect>) -> Result<(), LedgerError> {
         let reports = finished.iter().any(|effect| {
-            matches!(&effect.result, EffectResult::Dead { internal, .. } if !internal.is_empty())
+            let (EffectResult::Performed { internal } | EffectResult::Dead { internal, .. }) =
+                &effect.result
+            else {
+                return false;
+            };
+            !internal.is_empty()
         });
         let writer = Arc::clone(&self.writer);
         self.uncancelled(async move {
@@ -277,6 +282,33 @@ impl Ledger {
         let reader = self.readers.get().await?;
         begun();
         query::query(reader, sql, params, max_rows).await
+    }
+
+    /// The newest write of a key that is committed and not yet performed; `key` is as the store
+    /// knows it.
+    pub async fn pending_state(
+        &self,
+        store: &StoreName,
+        key: &str,
+    ) -> Result<Option<StateWrite>, LedgerError> {
+        let mut reader = self.readers.get().await?;
+        let write = look::pending_state(&mut reader, &Lane::of_state(store, key)).await?;
+        reader.give_back();
+        Ok(write)
+    }
+
+    /// Enters internal events; those that it already has are left as they are. On return they are
+    /// durable.
+    pub async fn enter(&self, deliveries: Vec<NewDelivery>) -> Result<(), LedgerError> {
+        let writer = Arc::clone(&self.writer);
+        self.uncancelled(async move {
+            let mut writer = writer.lock().await;
+            let result = group::add_internal(writer.begin().await?, &deliveries).await;
+            writer.end(result.map_err(Fault::from)).await.map_err(LedgerError::from)
+        })
+        .await?;
+        self.parked_changed.notify_one();
+        Ok(())
     }
 
     /// Whether a statement fits today's tables.

@@ -31,6 +31,7 @@ pub mod contract;
 pub mod grant;
 pub mod retry;
 pub mod route;
+pub mod schedule;
 
 pub mod backend;
 pub mod ledger;

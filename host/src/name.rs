@@ -107,6 +107,30 @@ name!(
 );
 
 name!(
+    /// A Dapr state store or secret store.
+    StoreName,
+    "a store name",
+    "use 1 to 255 characters without control characters",
+    is_text
+);
+
+name!(
+    /// A Dapr binding.
+    BindingName,
+    "a binding name",
+    "use 1 to 255 characters without control characters and without `/`",
+    |text| is_text(text) && !text.contains('/')
+);
+
+name!(
+    /// A job of Dapr's scheduler.
+    JobName,
+    "a job name",
+    "use 1 to 255 characters without control characters and without / \\ # ?",
+    |text| is_text(text) && !text.contains(['/', '\\', '#', '?'])
+);
+
+name!(
     /// The `type` attribute of a CloudEvent (CloudEvents 1.0 §3.1.1), canonical or as on the wire.
     EventType,
     "an event type",
@@ -130,6 +154,13 @@ impl Lane {
             let parts: Vec<_> = parts.iter().map(|part| part.as_bytes()).collect();
             Self(EventKey::of(&parts).to_string().into())
         })
+    }
+}
+
+impl Lane {
+    /// The lane of a key of a state store, as the store knows it.
+    pub fn of_state(store: &StoreName, key: &str) -> Self {
+        Self::of(&["state", store.as_str(), key])
     }
 }
 

@@ -4,19 +4,27 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, BackendError};
 use crate::catalog::Registry;
 use crate::clock::Clock;
-use crate::dispatch::decide::{Ending, Rows};
+use crate::dispatch::decide::{Ending, Rows, host_event, internal};
 use crate::due::{Step, Wake};
-use crate::ledger::{ClaimedEffect, EffectResult, FinishedEffect, Ledger, LedgerError};
+use crate::effect::{Call, Outgoing};
+use crate::ledger::{
+    ClaimedEffect, EffectResult, FinishedEffect, Ledger, LedgerError, NewDelivery,
+};
 use crate::telemetry::metrics::{self, Metrics};
 use crate::work::Work;
 
 /// The longest wait between two tries of one effect.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What Dapr answered: the response of a call, else nothing.
+type Performed = Result<Bytes, BackendError>;
 
 /// The one who performs effects.
 pub struct Relay {
@@ -62,39 +70,125 @@ impl Relay {
     }
 
     async fn perform(&self, claimed: Vec<ClaimedEffect>) -> Vec<FinishedEffect> {
-        let started = Instant::now();
-        let outgoing = claimed.iter().map(|effect| effect.outgoing.clone()).collect();
-        let results = self.backend.publish(outgoing).await;
-        let took = started.elapsed();
-        let mut finished = Vec::with_capacity(claimed.len());
-        for (effect, result) in claimed.into_iter().zip(results) {
-            self.count(&effect, result.as_ref(), took);
+        let (events, others): (Vec<_>, Vec<_>) =
+            claimed.into_iter().partition(|effect| matches!(effect.outgoing, Outgoing::Publish(_)));
+        let others = others.into_iter().map(|effect| async {
+            let result = self.perform_one(&effect.outgoing).await;
+            (effect, result)
+        });
+        let (published, others) = tokio::join!(self.publish(events), join_all(others));
+        let mut finished = Vec::with_capacity(published.len() + others.len());
+        for (effect, result) in published.into_iter().chain(others) {
+            self.count(&effect, result.as_ref().map(|_| ()));
             finished.extend(self.finished(effect, result).await);
         }
         finished
     }
 
+    /// Events go out together.
+    async fn publish(&self, effects: Vec<ClaimedEffect>) -> Vec<(ClaimedEffect, Performed)> {
+        let event = |effect: &ClaimedEffect| match &effect.outgoing {
+            Outgoing::Publish(event) => Some(event.clone()),
+            Outgoing::State(_)
+            | Outgoing::Schedule(_)
+            | Outgoing::Cancel(_)
+            | Outgoing::Invoke(_) => None,
+        };
+        let events: Vec<_> = effects.iter().filter_map(event).collect();
+        if events.is_empty() {
+            return Vec::new();
+        }
+        let started = Instant::now();
+        let results = self.backend.publish(events).await;
+        let took = started.elapsed();
+        let results = results.into_iter().map(|result| result.map(|()| Bytes::new()));
+        let published: Vec<_> = effects.into_iter().zip(results).collect();
+        for (effect, result) in &published {
+            self.count_publish(effect, result.as_ref().err(), took);
+        }
+        published
+    }
+
+    /// Anything but an event. Gives the response of a call.
+    async fn perform_one(&self, outgoing: &Outgoing) -> Performed {
+        let done = match outgoing.clone() {
+            Outgoing::Publish(_) => Ok(()),
+            Outgoing::State(write) => self.backend.write_state(write).await,
+            Outgoing::Schedule(job) => self.backend.schedule(job).await,
+            Outgoing::Cancel(cancel) => self.backend.cancel(cancel.name).await,
+            Outgoing::Invoke(call) => return self.backend.invoke(call).await,
+        };
+        done.map(|()| Bytes::new())
+    }
+
     /// `None` leaves the effect to its lease: it is performed again, with the same id.
-    async fn finished(
-        &self,
-        effect: ClaimedEffect,
-        result: Result<(), BackendError>,
-    ) -> Option<FinishedEffect> {
-        let result = match result {
-            Ok(()) => EffectResult::Performed,
-            Err(BackendError::Unavailable(error)) => {
-                let wait = backoff(effect.attempts, effect.sequence);
-                let (at, attempts) = (self.clock.now() + wait, effect.attempts + 1);
-                EffectResult::Again { at, attempts, error }
+    async fn finished(&self, effect: ClaimedEffect, result: Performed) -> Option<FinishedEffect> {
+        let result = match (result, &effect.outgoing) {
+            (Ok(response), Outgoing::Invoke(call)) => {
+                let internal = self.result(&effect, call, Ok(&response));
+                EffectResult::Performed { internal }
             }
-            Err(BackendError::Refused(error)) => {
-                let (delivery, topic) = (&effect.delivery, &effect.outgoing.topic);
-                tracing::error!(%delivery, %topic, error, "Dapr refuses an effect for good");
+            (Ok(_), _) => EffectResult::Performed { internal: Vec::new() },
+            (Err(error), Outgoing::Invoke(call)) => self.call_failed(&effect, call, error),
+            (Err(BackendError::Unavailable(error)), _) => {
+                self.again(&effect, backoff(effect.attempts, effect.sequence), error)
+            }
+            (Err(BackendError::Refused(error)), outgoing) => {
+                let (delivery, kind, target) =
+                    (&effect.delivery, outgoing.kind(), outgoing.target());
+                tracing::error!(%delivery, kind, target, error, "Dapr refuses an effect for good");
                 let Rows { outbox, internal } = self.report(&effect, &error).await?;
                 EffectResult::Dead { outbox, internal, error }
             }
         };
         Some(FinishedEffect { sequence: effect.sequence, claim: effect.claim, result })
+    }
+
+    fn again(&self, effect: &ClaimedEffect, wait: Duration, error: String) -> EffectResult {
+        EffectResult::Again { at: self.clock.now() + wait, attempts: effect.attempts + 1, error }
+    }
+
+    /// A call is tried on its contract's schedule. Its last failure is told to the component, and
+    /// to nobody else.
+    fn call_failed(
+        &self,
+        effect: &ClaimedEffect,
+        call: &Call,
+        error: BackendError,
+    ) -> EffectResult {
+        let catalog = self.registry.snapshot();
+        let retry = catalog.contracts.get(&call.contract).map(|contract| &contract.retry);
+        let delay = retry.and_then(|retry| retry.delay_after(effect.attempts + 1));
+        match (error, delay) {
+            (BackendError::Unavailable(error), Some(delay)) => self.again(effect, delay, error),
+            (BackendError::Unavailable(error) | BackendError::Refused(error), _) => {
+                let (delivery, binding) = (&effect.delivery, &call.binding);
+                tracing::warn!(%delivery, %binding, error, "a call of a binding is given up");
+                let internal = self.result(effect, call, Err(&error));
+                EffectResult::Dead { outbox: Vec::new(), internal, error }
+            }
+        }
+    }
+
+    /// The event that tells the component what came of its call, if it wants to know.
+    fn result(
+        &self,
+        effect: &ClaimedEffect,
+        call: &Call,
+        outcome: Result<&[u8], &str>,
+    ) -> Vec<NewDelivery> {
+        let (catalog, now) = (self.registry.snapshot(), self.clock.now());
+        match host_event::result(call, outcome, now) {
+            Ok(event) => {
+                let mut told = internal::deliveries(&catalog, &event, call.trace.as_ref(), now);
+                told.retain(|delivery| delivery.head.id.component == effect.delivery.component);
+                told
+            }
+            Err(error) => {
+                tracing::error!(delivery = %effect.delivery, error, "a result cannot be told");
+                Vec::new()
+            }
+        }
     }
 
     /// The rows of `audit.failed` that tell of a refused effect; `None` when the ledger cannot say
@@ -115,18 +209,25 @@ impl Relay {
         }
     }
 
-    fn count(&self, effect: &ClaimedEffect, result: Result<&(), &BackendError>, took: Duration) {
-        let topic = ("topic", effect.outgoing.topic.as_str());
+    fn count(&self, effect: &ClaimedEffect, result: Result<(), &BackendError>) {
+        let result = result.map_or_else(kind, |()| "performed");
+        let labels = [("kind", effect.outgoing.kind()), ("result", result)];
+        self.metrics.count(metrics::EFFECTS, &labels, 1);
+    }
+
+    fn count_publish(&self, effect: &ClaimedEffect, error: Option<&BackendError>, took: Duration) {
+        let Outgoing::Publish(event) = &effect.outgoing else { return };
+        let topic = ("topic", event.topic.as_str());
         self.metrics.time(metrics::PUBLISH_DURATION, &[topic], took);
-        match result {
-            Ok(()) => {
-                let ty = event_type(&effect.outgoing.payload);
+        match error {
+            None => {
+                let ty = event_type(&event.payload);
                 // A dead letter keeps its sender's type, and senders could invent any number.
                 let known = self.registry.snapshot().contracts.knows(&ty);
                 let ty = ("event_type", if known { ty.as_str() } else { "other" });
                 self.metrics.count(metrics::PUBLISHED, &[topic, ty], 1);
             }
-            Err(error) => {
+            Some(error) => {
                 let error_type = ("error_type", kind(error));
                 self.metrics.count(metrics::PUBLISH_ERRORS, &[topic, error_type], 1);
             }

@@ -21,12 +21,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::clock::Timestamp;
 use crate::delivery::LogLine;
 use crate::effect::{Effect, SqlRow, SqlValue};
 use crate::event::{Decoded, WireEvent};
+use crate::name::StoreName;
 use crate::problem::Problem;
 
 pub use component::{Component, Permit};
@@ -56,6 +58,23 @@ pub trait Reads: Send + Sync {
         params: Vec<SqlValue>,
         waiting: Waiting,
     ) -> BoxFuture<'_, Result<Vec<SqlRow>, ReadError>>;
+
+    /// The value of a key of a state store, the component's committed writes included. `key` is as
+    /// the store knows it.
+    fn state(
+        &self,
+        store: StoreName,
+        key: String,
+        waiting: Waiting,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>>;
+
+    /// A secret's entries; none when the store has no such secret.
+    fn secret(
+        &self,
+        store: StoreName,
+        name: String,
+        waiting: Waiting,
+    ) -> BoxFuture<'_, Result<Option<Vec<(String, String)>>, ReadError>>;
 }
 
 /// Whether a read still waits to be taken up. A run that ends meanwhile found the other side away.

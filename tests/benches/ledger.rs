@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wharf::clock::{Clock as _, ManualClock, Timestamp};
 use wharf::delivery::{DeliveryHead, DeliveryId};
-use wharf::effect::{Execute, Outgoing, SqlValue};
+use wharf::effect::{Execute, Outgoing, OutgoingEvent, SqlValue};
 use wharf::event::{Arrival, WireEvent};
 use wharf::grant::{self, Permitted};
 use wharf::ledger::{Committed, Ledger, LedgerOptions, Migration, NewEffect, Outcome, Submission};
@@ -155,14 +155,14 @@ fn effect(event: &str) -> NewEffect {
     NewEffect {
         lane: Lane::new(event).expect("a lane"),
         index: 0,
-        outgoing: Outgoing {
+        outgoing: Outgoing::Publish(OutgoingEvent {
             pubsub: Pubsub::new("todo-pubsub").expect("a name"),
             topic: Topic::new("task-updates").expect("a name"),
             id: event.to_owned(),
             content_type: "application/cloudevents+json".into(),
             payload: Bytes::from_static(PAYLOAD.as_bytes()),
             partition_key: None,
-        },
+        }),
     }
 }
 

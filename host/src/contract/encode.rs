@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{Contract, Entry, check_subject, subject};
-use crate::effect::{Outgoing, Publish};
+use crate::effect::{OutgoingEvent, Publish};
 use crate::event::{Event, Trace, parse};
 use crate::name::{ContractName, EventType, Topic};
 
@@ -14,7 +14,7 @@ use crate::name::{ContractName, EventType, Topic};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Encoded {
     /// For the relay.
-    Topic(Outgoing),
+    Topic(OutgoingEvent),
     /// The contract names no topic for the type: a delivery that is due now.
     Internal(Event),
 }
@@ -88,7 +88,7 @@ fn wire(
     let text = if entry.is_plain() { event.data } else { payload.to_string() };
     let payload = joined(attributes, text)
         .map_err(|error| EncodeError::Data { ty: event.ty, reason: error.to_string() })?;
-    Ok(Encoded::Topic(Outgoing {
+    Ok(Encoded::Topic(OutgoingEvent {
         pubsub: contract.pubsub.clone(),
         topic: topic.clone(),
         id: event.id,

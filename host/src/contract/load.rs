@@ -13,7 +13,7 @@ use std::sync::Arc;
 use self::file::{Bulk, File, Text};
 use self::value::{attribute, canonical, duration, ingress_path, topic_path};
 use super::{BindingRules, Contract, Delivery, JobRules, Pointer, Schema, TopicRules, TypePattern};
-use crate::name::{ContractName, Pubsub, Topic};
+use crate::name::{BindingName, ContractName, Pubsub, StoreName, Topic};
 use crate::problem::Problem;
 use crate::retry::RetrySchedule;
 
@@ -86,6 +86,8 @@ impl Reader<'_> {
         let subject = self.each(&file.subject, canonical);
         let type_at = self.optional(file.type_at.as_ref(), Pointer::new);
         let envelope = self.schema(file.envelope.schema.as_ref());
+        let state_stores = self.each(&file.stores.state, str::parse::<StoreName>);
+        let secret_stores = self.each(&file.stores.secrets, str::parse::<StoreName>);
         let (jobs, bindings) = (self.jobs(&file.jobs), self.bindings(&file.bindings));
         Some(Contract {
             name: name?,
@@ -98,8 +100,8 @@ impl Reader<'_> {
             strict: file.strict,
             jobs,
             bindings,
-            state_stores: file.stores.state.clone(),
-            secret_stores: file.stores.secrets.clone(),
+            state_stores,
+            secret_stores,
             identity,
             subject,
             types: types?,
@@ -164,8 +166,9 @@ impl Reader<'_> {
 
     fn bindings(&mut self, files: &[file::Binding]) -> Vec<BindingRules> {
         let rules = files.iter().filter_map(|file| {
+            let name = self.parse(&file.name, str::parse::<BindingName>);
             let period = self.optional(file.period.as_ref(), duration)?;
-            Some(BindingRules { name: file.name.clone(), period })
+            Some(BindingRules { name: name?, period })
         });
         rules.collect()
     }

@@ -3,7 +3,9 @@
 
 mod dead_letter;
 mod ending;
+pub mod host_event;
 pub mod internal;
+mod job;
 mod rows;
 
 use std::sync::Arc;
@@ -12,13 +14,15 @@ use std::time::Duration;
 use crate::catalog::Catalog;
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryHead, LogLine};
-use crate::effect::Effect;
+use crate::effect::{Call, Effect, Invoke, Outgoing, OutgoingJob, Schedule};
 use crate::event::{Decoded, WireEvent};
 use crate::ledger::{Outcome, Submission};
 use crate::runtime::{Component, Failure, Invocation};
 
 use dead_letter::Death;
 pub use ending::{AUDIT_FAILED, Ending};
+use job::Cause;
+pub use job::firing;
 use rows::Publisher;
 pub use rows::Rows;
 
@@ -111,8 +115,32 @@ impl Attempt<'_> {
             match effect {
                 Effect::Execute(statement) => statements.push(statement),
                 Effect::Publish(publish) => publisher.publish(&mut rows, &publish, index)?,
+                Effect::State(write) => rows.add(Outgoing::State(write), index),
+                Effect::Schedule(job) => rows.add(Outgoing::Schedule(self.job(job)?), index),
+                Effect::Cancel(cancel) => rows.add(Outgoing::Cancel(cancel), index),
+                Effect::Invoke(invoke) => rows.add(Outgoing::Invoke(self.call(invoke)), index),
             }
         }
         Ok(Outcome::Done { statements, outbox: rows.outbox, internal: rows.internal })
+    }
+
+    /// What a job and a call come back to is the dialect and subject of the event that caused them.
+    fn job(&self, job: Schedule) -> Result<OutgoingJob, String> {
+        let event = &self.decoded.event;
+        let cause = Cause {
+            component: self.component.id().clone(),
+            contract: event.contract.clone(),
+            subject: event.subject.clone(),
+            trace: self.decoded.trace.clone(),
+        };
+        cause.job(job, self.now)
+    }
+
+    fn call(&self, invoke: Invoke) -> Call {
+        let Invoke { id, binding, operation, data, metadata } = invoke;
+        let event = &self.decoded.event;
+        let (contract, subject) = (event.contract.clone(), event.subject.clone());
+        let trace = self.decoded.trace.clone();
+        Call { id, binding, operation, data, metadata, contract, subject, trace }
     }
 }

@@ -45,8 +45,8 @@ pub struct FinishedEffect {
 
 #[derive(Debug, Clone)]
 pub enum EffectResult {
-    /// Dapr took it: its row goes.
-    Performed,
+    /// Dapr took it: its row goes, and these come of it, in the same transaction.
+    Performed { internal: Vec<super::NewDelivery> },
     /// Not this time.
     Again { at: Timestamp, attempts: u32, error: String },
     /// It can never succeed: its lane goes on without it, and these report it, as effects and
@@ -103,10 +103,11 @@ pub struct OutboxRow {
     pub index: u32,
     pub lane: Lane,
     pub status: EffectStatus,
-    /// The id under which it is published.
-    pub id: String,
-    pub pubsub: String,
-    pub topic: String,
+    pub kind: &'static str,
+    /// Where it goes: a topic, a key of a store, a job, a binding.
+    pub target: String,
+    /// The id under which it is published or called.
+    pub id: Option<String>,
     pub attempts: u32,
     pub error: Option<String>,
 }

@@ -27,7 +27,7 @@ impl Submission {
         let (outbox, internal) = self.outcome.effects();
         // One that was claimed has its event in the ledger already.
         let own = if self.claim.is_none() { self.wire.bytes.len() } else { 0 };
-        let payloads = outbox.iter().map(|effect| effect.outgoing.payload.len());
+        let payloads = outbox.iter().map(|effect| effect.outgoing.size());
         let events = internal.iter().map(|delivery| delivery.wire.bytes.len());
         payloads.chain(events).fold(own, usize::saturating_add)
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::delivery::{DeliveryHead, DeliveryId, LogLine};
-use crate::effect::{Execute, Outgoing, SqlValue};
+use crate::effect::{Execute, Outgoing, OutgoingEvent, SqlValue};
 use crate::event::{Arrival, Origin, WireEvent};
 use crate::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
 
@@ -171,14 +171,14 @@ fn publish(lane: &str, id: &str) -> NewEffect {
     NewEffect {
         lane: Lane::new(lane).unwrap(),
         index: 0,
-        outgoing: Outgoing {
+        outgoing: Outgoing::Publish(OutgoingEvent {
             pubsub: Pubsub::new("todo-pubsub").unwrap(),
             topic: Topic::new("task-updates").unwrap(),
             id: id.into(),
             content_type: "application/cloudevents+json".into(),
             payload: Bytes::from_static(b"{\"a\":1}\xff"),
             partition_key: Some("t1".into()),
-        },
+        }),
     }
 }
 

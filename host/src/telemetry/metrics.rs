@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 pub const PUBLISHED: &str = "events_published_total";
 /// Seconds from handing an event to Dapr to its answer. Labels: topic.
 pub const PUBLISH_DURATION: &str = "event_publish_duration_seconds";
+/// Effects handed to Dapr. Labels: kind (`publish`, `state`, `schedule`, `cancel`, `invoke`), result
+/// (`performed`, `unavailable` or `refused`).
+pub const EFFECTS: &str = "wharf_effects_total";
 /// Labels: topic, error_type (`unavailable` or `refused`).
 pub const PUBLISH_ERRORS: &str = "event_publish_errors_total";
 /// Deliveries handled, repeats excepted. Labels: topic, consumer, event_type.

@@ -10,8 +10,8 @@ use futures::future::BoxFuture;
 use self::envelope::{Surroundings, envelope};
 use super::{Embedded, NewMessage, fresh_id};
 use crate::backend::{Backend, BackendError};
-use crate::effect::Outgoing;
-use crate::name::{Pubsub, Topic};
+use crate::effect::{Call, OutgoingEvent, OutgoingJob, StateWrite};
+use crate::name::{JobName, Pubsub, StoreName, Topic};
 
 pub use self::envelope::is_type;
 
@@ -96,8 +96,8 @@ impl Embedded {
         Some(NewMessage { pubsub, topic, key, metadata: headers.into_iter().collect(), body })
     }
 
-    fn outgoing(&self, event: Outgoing) -> Result<NewMessage, BackendError> {
-        let Outgoing { pubsub, topic, id, content_type, payload, partition_key } = event;
+    fn outgoing(&self, event: OutgoingEvent) -> Result<NewMessage, BackendError> {
+        let OutgoingEvent { pubsub, topic, id, content_type, payload, partition_key } = event;
         if !self.0.pubsubs.contains(&pubsub) {
             return Err(BackendError::Refused(format!("pubsub {pubsub} is not found")));
         }
@@ -127,7 +127,7 @@ impl Embedded {
 }
 
 impl Backend for Embedded {
-    fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Vec<Result<(), BackendError>>> {
+    fn publish(&self, batch: Vec<OutgoingEvent>) -> BoxFuture<'_, Vec<Result<(), BackendError>>> {
         Box::pin(async move {
             let mut messages = Vec::new();
             let mut results = Vec::new();
@@ -145,5 +145,37 @@ impl Backend for Embedded {
             }
             results
         })
+    }
+
+    fn state(
+        &self,
+        store: StoreName,
+        _: String,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, BackendError>> {
+        Box::pin(async move { Err(BackendError::Refused(format!("state store {store}"))) })
+    }
+
+    fn write_state(&self, write: StateWrite) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async move { Err(BackendError::Refused(format!("state store {}", write.store))) })
+    }
+
+    fn secret(
+        &self,
+        store: StoreName,
+        _: String,
+    ) -> BoxFuture<'_, Result<Option<Vec<(String, String)>>, BackendError>> {
+        Box::pin(async move { Err(BackendError::Refused(format!("secret store {store}"))) })
+    }
+
+    fn schedule(&self, job: OutgoingJob) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async move { Err(BackendError::Refused(format!("job {}", job.name))) })
+    }
+
+    fn cancel(&self, name: JobName) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async move { Err(BackendError::Refused(format!("job {name}"))) })
+    }
+
+    fn invoke(&self, call: Call) -> BoxFuture<'_, Result<Bytes, BackendError>> {
+        Box::pin(async move { Err(BackendError::Refused(format!("binding {}", call.binding))) })
     }
 }

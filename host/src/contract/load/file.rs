@@ -54,9 +54,9 @@ pub struct Envelope {
 #[serde(deny_unknown_fields)]
 pub struct Stores {
     #[serde(default)]
-    pub state: Vec<String>,
+    pub state: Vec<Text>,
     #[serde(default)]
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Text>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -145,7 +145,7 @@ pub struct Job {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Binding {
-    pub name: String,
+    pub name: Text,
     pub period: Option<Text>,
 }
 

@@ -9,10 +9,10 @@ use crate::contract::Unreadable;
 use crate::delivery::{DeliveryHead, DeliveryId};
 use crate::dispatch::decide::dead_letter::{Death, letter};
 use crate::dispatch::decide::internal;
-use crate::dispatch::decide::rows::{Publisher, Rows, effect};
-use crate::effect::{Outgoing, Publish};
+use crate::dispatch::decide::rows::{Publisher, Rows};
+use crate::effect::{Outgoing, OutgoingEvent, Publish};
 use crate::event::{Decoded, Origin, Trace, WireEvent};
-use crate::ledger::{ClaimedDelivery, NewEffect, Outcome, Submission};
+use crate::ledger::{ClaimedDelivery, Outcome, Submission};
 use crate::name::{ComponentId, EventType, derived_id};
 
 /// The host's own report of a delivery that died, canonical.
@@ -99,19 +99,23 @@ impl Ending<'_> {
             return rows;
         }
         match wire.arrival.origin {
-            Origin::Topic(_) => rows.outbox.extend(self.dead_letter(wire, death)),
+            Origin::Topic(_) => {
+                if let Some(letter) = self.dead_letter(wire, death) {
+                    rows.add(Outgoing::Publish(letter), DEAD_LETTER);
+                }
+            }
             Origin::Internal => {}
         }
         self.report(&mut rows, wire.arrival.trace.as_ref(), death, REPORT);
         rows
     }
 
-    fn dead_letter(&self, wire: &WireEvent, death: &Death<'_>) -> Option<NewEffect> {
+    fn dead_letter(&self, wire: &WireEvent, death: &Death<'_>) -> Option<OutgoingEvent> {
         let head = death.head;
         let (contract, pubsub) = (head.contract.as_ref()?, head.pubsub.clone()?);
         let topic = self.catalog.contracts.dead_letter(contract, head.topic.as_ref()?);
         let key = head.id.key.0;
-        let outgoing = Outgoing {
+        Some(OutgoingEvent {
             pubsub,
             topic,
             id: derived_id(&[head.id.component.as_str().as_bytes(), &key, b"dead letter"])
@@ -119,8 +123,7 @@ impl Ending<'_> {
             content_type: "application/cloudevents+json".to_owned(),
             payload: letter(&wire.bytes, death),
             partition_key: head.subject.clone(),
-        };
-        Some(effect(outgoing, DEAD_LETTER))
+        })
     }
 
     /// `of` is the effect's index, or `REPORT` for the delivery itself.

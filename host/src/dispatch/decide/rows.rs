@@ -8,7 +8,7 @@ use crate::dispatch::decide::internal;
 use crate::effect::{Outgoing, Publish};
 use crate::event::Trace;
 use crate::ledger::{NewDelivery, NewEffect, Outcome};
-use crate::name::{ContractName, Lane};
+use crate::name::ContractName;
 
 /// What the ledger writes beside the delivery's own row.
 #[derive(Default)]
@@ -32,7 +32,7 @@ impl Publisher<'_> {
         let contracts = &self.catalog.contracts;
         let encoded = contracts.encode(self.contract, publish, self.source, self.trace);
         match encoded.map_err(|error| error.to_string())? {
-            Encoded::Topic(outgoing) => rows.outbox.push(effect(outgoing, index)),
+            Encoded::Topic(event) => rows.add(Outgoing::Publish(event), index),
             Encoded::Internal(event) => {
                 let deliveries = internal::deliveries(self.catalog, &event, self.trace, self.now);
                 rows.internal.extend(deliveries);
@@ -43,14 +43,12 @@ impl Publisher<'_> {
 }
 
 impl Rows {
+    /// What goes to the same place stands in one line. `index` is its place among the effects.
+    pub fn add(&mut self, outgoing: Outgoing, index: u32) {
+        self.outbox.push(NewEffect { lane: outgoing.lane(), index, outgoing });
+    }
+
     pub fn dead(self, error: String) -> Outcome {
         Outcome::Dead { error, outbox: self.outbox, internal: self.internal }
     }
-}
-
-/// A publish with a subject goes in line with the others of its subject; one without is alone.
-pub fn effect(outgoing: Outgoing, index: u32) -> NewEffect {
-    let last = outgoing.partition_key.as_deref().unwrap_or(&outgoing.id);
-    let lane = Lane::of(&[outgoing.pubsub.as_str(), outgoing.topic.as_str(), last]);
-    NewEffect { lane, index, outgoing }
 }

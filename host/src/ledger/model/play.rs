@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::{Event, Handed, LEASE, Model, ordered};
 use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus};
-use crate::effect::{Execute, Many, Outgoing, SqlValue};
+use crate::effect::{Execute, Many, Outgoing, OutgoingEvent, SqlValue};
 use crate::event::{Arrival, WireEvent};
 use crate::ledger::record::{EffectResult, EffectStatus, FinishedEffect};
 use crate::ledger::state_machine::{Delivery, Performance, Turn, Verdict};
@@ -379,8 +379,10 @@ impl Play {
         let claimed = self.model.claim_outbox(self.now);
         if let Some(ledger) = self.sqlite(host) {
             let theirs = ledger.claim_outbox(self.now, LEASE, 100).await.unwrap();
-            let theirs: Vec<_> =
-                theirs.into_iter().map(|c| (c.sequence, c.claim, c.outgoing.id)).collect();
+            let theirs: Vec<_> = theirs
+                .into_iter()
+                .map(|c| (c.sequence, c.claim, published(c.outgoing).id))
+                .collect();
             assert_eq!(theirs, claimed);
         }
         for (sequence, claim, id) in claimed {
@@ -405,7 +407,9 @@ impl Play {
         let Call { sequence, claim, number, .. } = *call;
         let due = self.now + Duration::from_secs(3);
         let (performance, result) = match ending {
-            Ending::Ok if call.performed => (Performance::Performed, EffectResult::Performed),
+            Ending::Ok if call.performed => {
+                (Performance::Performed, EffectResult::Performed { internal: Vec::new() })
+            }
             Ending::Rejected => (
                 Performance::Dead,
                 EffectResult::Dead { error: "refused".into(), outbox: vec![], internal: vec![] },
@@ -589,14 +593,14 @@ fn submission(ended: &Ended, arrived: Timestamp) -> Submission {
     let outbox = handed.effects.iter().zip(0..).map(|((id, lane), index)| NewEffect {
         lane: Lane::new(lane.to_string()).unwrap(),
         index,
-        outgoing: Outgoing {
+        outgoing: Outgoing::Publish(OutgoingEvent {
             pubsub: Pubsub::new("p").unwrap(),
             topic: Topic::new("t").unwrap(),
             id: id.clone(),
             content_type: "application/json".into(),
             payload: Bytes::new(),
             partition_key: None,
-        },
+        }),
     });
     let outbox = outbox.collect();
     let internal =
@@ -656,5 +660,12 @@ proptest! {
             ledgers[0].migrate(&[table]).await.unwrap();
             Play::new(Some(ledgers)).run(schedule).await;
         });
+    }
+}
+
+fn published(outgoing: Outgoing) -> OutgoingEvent {
+    match outgoing {
+        Outgoing::Publish(event) => event,
+        other => panic!("only publishes are played: {other:?}"),
     }
 }

@@ -1,12 +1,14 @@
 //! Claims and what comes of them: each a short statement that moves a fence.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::Fault;
 use super::group::{self, Leaving};
-use super::row::{self, Target, head_columns, json, micros, time};
+use super::row::{self, head_columns, json, micros, time};
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
 use crate::ledger::error::LedgerError;
@@ -119,14 +121,13 @@ fn claimed_delivery(row: &SqliteRow) -> Result<ClaimedDelivery, LedgerError> {
 }
 
 fn claimed_effect(row: &SqliteRow) -> Result<ClaimedEffect, LedgerError> {
-    let payload: Vec<u8> = row.try_get("payload")?;
     Ok(ClaimedEffect {
         sequence: row.try_get("sequence")?,
         claim: row.try_get("claim")?,
         delivery: row::id(row)?,
         index: row::count(row, "effect_index")?,
         lane: row::lane(row)?,
-        outgoing: Target::read(row)?.with(payload.into()),
+        outgoing: row::outgoing(row)?,
         attempts: row::count(row, "attempts")?,
         since: time(row.try_get("since")?)?,
     })
@@ -138,10 +139,14 @@ pub async fn finish(
     connection: &mut SqliteConnection,
     finished: &[FinishedEffect],
 ) -> Result<(), Fault> {
-    performed(connection, finished).await?;
+    let gone = performed(connection, finished).await?;
     for effect in finished {
         match &effect.result {
-            EffectResult::Performed => {}
+            EffectResult::Performed { internal } => {
+                if gone.contains(&effect.sequence) {
+                    group::add_internal(connection, internal).await?;
+                }
+            }
             EffectResult::Again { at, attempts, error } => {
                 again(connection, effect, *at, *attempts, error).await?;
             }
@@ -157,25 +162,26 @@ pub async fn finish(
     Ok(())
 }
 
+/// Gives the sequences of those that were still ours.
 async fn performed(
     connection: &mut SqliteConnection,
     finished: &[FinishedEffect],
-) -> Result<(), Fault> {
+) -> Result<HashSet<i64>, Fault> {
     #[derive(Serialize)]
     struct Fence(i64, i64);
     let performed: Vec<_> = finished
         .iter()
-        .filter(|effect| matches!(effect.result, EffectResult::Performed))
+        .filter(|effect| matches!(effect.result, EffectResult::Performed { .. }))
         .map(|effect| Fence(effect.sequence, effect.claim))
         .collect();
-    sqlx::query(
+    let gone = sqlx::query(
         "DELETE FROM wharf_outbox WHERE status = 'waiting' AND (sequence, claim) IN \
-             (SELECT value->>0, value->>1 FROM json_each(?1))",
+             (SELECT value->>0, value->>1 FROM json_each(?1)) RETURNING sequence",
     )
     .bind(json(&performed)?)
-    .execute(connection)
+    .fetch_all(connection)
     .await?;
-    Ok(())
+    gone.iter().map(|row| Ok(row.try_get("sequence")?)).collect()
 }
 
 async fn again(

@@ -10,7 +10,7 @@ use serde::Serialize;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
-use super::row::{self, Target, hex, json, micros};
+use super::row::{self, hex, json, micros};
 use super::{Fault, value};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus, LogLine};
@@ -295,6 +295,7 @@ pub async fn add_effects(
         component: &'a str,
         key: String,
         index: u32,
+        kind: &'static str,
         target: String,
         payload: String,
         status: &'static str,
@@ -305,13 +306,15 @@ pub async fn add_effects(
         .iter()
         .map(|Leaving { id, since, effect }| {
             let waiting = Waiting::enter(*since);
+            let (kind, target, payload) = row::effect_columns(&effect.outgoing)?;
             Ok(EffectRow {
                 lane: effect.lane.as_str(),
                 component: id.component.as_str(),
                 key: id.key.to_string(),
                 index: effect.index,
-                target: json(&Target::of(&effect.outgoing))?,
-                payload: hex(&effect.outgoing.payload),
+                kind,
+                target,
+                payload: hex(payload),
                 status: waiting.status.as_str(),
                 due: micros(waiting.due),
                 since: micros(*since),
@@ -322,7 +325,7 @@ pub async fn add_effects(
         "INSERT INTO wharf_outbox (lane, component, key, effect_index, kind, target, payload, \
              status, next_attempt_at, since) \
          SELECT value->>'lane', value->>'component', unhex(value->>'key'), value->>'index', \
-             'publish', value->>'target', unhex(value->>'payload'), \
+             value->>'kind', value->>'target', unhex(value->>'payload'), \
              value->>'status', value->>'due', value->>'since' \
          FROM json_each(?1)",
     )

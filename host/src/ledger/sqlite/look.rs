@@ -6,15 +6,16 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::claims::{parked_in_turn, waiting_in_turn};
-use super::row::{self, Target, head_columns, json, time};
+use super::row::{self, head_columns, json, time};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, DeliveryStatus};
+use crate::effect::{Outgoing, StateWrite};
 use crate::ledger::error::LedgerError;
 use crate::ledger::record::{
     ComponentCounts, Counts, DeliveryDetail, DeliveryFilter, DeliverySummary, EffectStatus,
     NextDue, OutboxRow,
 };
-use crate::name::ComponentId;
+use crate::name::{ComponentId, Lane};
 
 pub async fn status(
     connection: &mut SqliteConnection,
@@ -99,7 +100,8 @@ async fn outbox(
     id: &DeliveryId,
 ) -> Result<Vec<OutboxRow>, LedgerError> {
     let rows = sqlx::query(
-        "SELECT sequence, effect_index, lane, status, target, attempts, error FROM wharf_outbox \
+        "SELECT sequence, effect_index, lane, status, kind, target, payload, attempts, error \
+         FROM wharf_outbox \
          WHERE component = ?1 AND key = ?2 ORDER BY sequence",
     )
     .bind(id.component.as_str())
@@ -110,7 +112,7 @@ async fn outbox(
 }
 
 fn outbox_row(row: &SqliteRow) -> Result<OutboxRow, LedgerError> {
-    let target = Target::read(row)?;
+    let outgoing = row::outgoing(row)?;
     let status = match row.try_get("status")? {
         "waiting" => EffectStatus::Waiting,
         "dead" => EffectStatus::Dead,
@@ -121,12 +123,36 @@ fn outbox_row(row: &SqliteRow) -> Result<OutboxRow, LedgerError> {
         index: row::count(row, "effect_index")?,
         lane: row::lane(row)?,
         status,
-        id: target.id,
-        pubsub: target.pubsub.to_string(),
-        topic: target.topic.to_string(),
+        kind: outgoing.kind(),
+        target: outgoing.target(),
+        id: outgoing.id().map(str::to_owned),
         attempts: row::count(row, "attempts")?,
         error: row.try_get("error")?,
     })
+}
+
+/// The newest write of a state key that waits in its lane.
+pub async fn pending_state(
+    connection: &mut SqliteConnection,
+    lane: &Lane,
+) -> Result<Option<StateWrite>, LedgerError> {
+    let found = sqlx::query(
+        "SELECT kind, target, payload FROM wharf_outbox INDEXED BY wharf_outbox_lane \
+         WHERE status = 'waiting' AND lane = ?1 ORDER BY sequence DESC LIMIT 1",
+    )
+    .bind(lane.as_str())
+    .fetch_optional(connection)
+    .await?;
+    match found.as_ref().map(row::outgoing).transpose()? {
+        Some(Outgoing::State(write)) => Ok(Some(write)),
+        Some(
+            Outgoing::Publish(_)
+            | Outgoing::Schedule(_)
+            | Outgoing::Cancel(_)
+            | Outgoing::Invoke(_),
+        )
+        | None => Ok(None),
+    }
 }
 
 pub async fn counts(connection: &mut SqliteConnection) -> Result<Counts, LedgerError> {

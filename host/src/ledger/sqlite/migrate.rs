@@ -20,12 +20,19 @@ pub struct Migration {
 
 /// The host's own tables.
 pub fn own() -> Vec<Migration> {
-    let sql = include_str!("../../../migrations/sqlite/0001_deliveries_and_outbox.sql");
-    vec![Migration {
+    const OWN: [(&str, &str); 2] = [
+        (
+            "0001_deliveries_and_outbox",
+            include_str!("../../../migrations/sqlite/0001_deliveries_and_outbox.sql"),
+        ),
+        ("0002_every_effect", include_str!("../../../migrations/sqlite/0002_every_effect.sql")),
+    ];
+    let own = |(name, sql): (&str, &str)| Migration {
         set: "wharf".into(),
-        name: "0001_deliveries_and_outbox".into(),
+        name: name.into(),
         sql: sql.into(),
-    }]
+    };
+    OWN.into_iter().map(own).collect()
 }
 
 /// Applies, in one transaction and in this order, those that are not applied yet; gives their names.

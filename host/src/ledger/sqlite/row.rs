@@ -3,18 +3,18 @@
 
 use std::fmt::Display;
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus, LogLine};
-use crate::effect::Outgoing;
+use crate::effect::{Outgoing, OutgoingEvent};
 use crate::event::WireEvent;
 use crate::ledger::error::LedgerError;
 use crate::ledger::state_machine::Delivery;
-use crate::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
+use crate::name::{ComponentId, EventKey, Lane};
 
 /// The columns that [`head`] reads.
 macro_rules! head_columns {
@@ -88,36 +88,38 @@ pub fn count(row: &SqliteRow, column: &str) -> Result<u32, LedgerError> {
     u32::try_from(row.try_get::<i64, _>(column)?).map_err(|error| unreadable(column, error))
 }
 
-/// The `target` column of an outbox row that publishes.
-#[derive(Serialize, Deserialize)]
-pub struct Target {
-    pub pubsub: Pubsub,
-    pub topic: Topic,
-    pub id: String,
-    pub content_type: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub partition_key: Option<String>,
+/// An effect's columns: what kind it is, where it goes, and a publish's payload. Everything but
+/// that payload is in `target`, as JSON.
+pub fn effect_columns(outgoing: &Outgoing) -> Result<(&'static str, String, &[u8]), LedgerError> {
+    let (target, payload): (String, &[u8]) = match outgoing {
+        Outgoing::Publish(event) => (json(event)?, &event.payload),
+        Outgoing::State(write) => (json(write)?, &[]),
+        Outgoing::Schedule(job) => (json(job)?, &[]),
+        Outgoing::Cancel(cancel) => (json(cancel)?, &[]),
+        Outgoing::Invoke(call) => (json(call)?, &[]),
+    };
+    Ok((outgoing.kind(), target, payload))
 }
 
-impl Target {
-    pub fn of(outgoing: &Outgoing) -> Self {
-        Self {
-            pubsub: outgoing.pubsub.clone(),
-            topic: outgoing.topic.clone(),
-            id: outgoing.id.clone(),
-            content_type: outgoing.content_type.clone(),
-            partition_key: outgoing.partition_key.clone(),
+/// The way back of [`effect_columns`].
+pub fn outgoing(row: &SqliteRow) -> Result<Outgoing, LedgerError> {
+    let target: &str = row.try_get("target")?;
+    Ok(match row.try_get("kind")? {
+        "publish" => {
+            let payload: Vec<u8> = row.try_get("payload")?;
+            let event: OutgoingEvent = target_of(target)?;
+            Outgoing::Publish(OutgoingEvent { payload: payload.into(), ..event })
         }
-    }
+        "state" => Outgoing::State(target_of(target)?),
+        "schedule" => Outgoing::Schedule(target_of(target)?),
+        "cancel" => Outgoing::Cancel(target_of(target)?),
+        "invoke" => Outgoing::Invoke(target_of(target)?),
+        other => return Err(unreadable("kind", other)),
+    })
+}
 
-    pub fn with(self, payload: Bytes) -> Outgoing {
-        let Self { pubsub, topic, id, content_type, partition_key } = self;
-        Outgoing { pubsub, topic, id, content_type, payload, partition_key }
-    }
-
-    pub fn read(row: &SqliteRow) -> Result<Self, LedgerError> {
-        serde_json::from_str(row.try_get("target")?).map_err(|error| unreadable("target", error))
-    }
+fn target_of<T: DeserializeOwned>(target: &str) -> Result<T, LedgerError> {
+    serde_json::from_str(target).map_err(|error| unreadable("target", error))
 }
 
 pub fn micros(time: Timestamp) -> i64 {

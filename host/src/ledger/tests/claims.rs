@@ -128,7 +128,7 @@ fn finished(effect: &ClaimedEffect, result: EffectResult) -> Vec<FinishedEffect>
 }
 
 fn ids(effects: &[ClaimedEffect]) -> Vec<&str> {
-    effects.iter().map(|effect| effect.outgoing.id.as_str()).collect()
+    effects.iter().filter_map(|effect| effect.outgoing.id()).collect()
 }
 
 async fn host_with_effects() -> Host {
@@ -160,7 +160,10 @@ async fn a_lane_is_performed_one_at_a_time_in_sequence() {
     assert_eq!(host.ledger.next_due(&[]).await.unwrap().outbox, Some(after(5)));
     let again = claim_effects(&host, 5).await;
     assert_eq!((ids(&again), again[0].attempts), (vec!["a1"], 1));
-    host.ledger.finish_outbox(finished(&again[0], EffectResult::Performed)).await.unwrap();
+    host.ledger
+        .finish_outbox(finished(&again[0], EffectResult::Performed { internal: Vec::new() }))
+        .await
+        .unwrap();
     assert_eq!(ids(&claim_effects(&host, 5).await), ["a2"]);
     let counts = host.ledger.counts().await.unwrap();
     assert_eq!((counts.outbox_waiting, counts.outbox_oldest), (2, Some(start())));
@@ -173,9 +176,16 @@ async fn a_host_that_dies_while_it_performs_loses_nothing() {
     let second = host.second().await;
     let again = claim_effects(&second, 30).await;
     assert_eq!(ids(&again), ids(&dies), "with the same ids");
-    host.ledger.finish_outbox(finished(&dies[0], EffectResult::Performed)).await.unwrap();
+    host.ledger
+        .finish_outbox(finished(&dies[0], EffectResult::Performed { internal: Vec::new() }))
+        .await
+        .unwrap();
     assert!(claim_effects(&host, 31).await.is_empty(), "a late result changes nothing");
-    second.ledger.finish_outbox(finished(&again[0], EffectResult::Performed)).await.unwrap();
+    second
+        .ledger
+        .finish_outbox(finished(&again[0], EffectResult::Performed { internal: Vec::new() }))
+        .await
+        .unwrap();
     assert_eq!(ids(&claim_effects(&second, 31).await), ["a2"]);
 }
 

@@ -305,7 +305,8 @@ async fn a_group_ends_at_some_bytes_and_none_overtakes_what_did_not_fit() {
     const MIB: usize = 1 << 20;
     let queued = |event: &str, wire: usize, payload: usize| {
         let mut effect = publish("l", event);
-        effect.outgoing.payload = vec![0; payload].into();
+        let Outgoing::Publish(event) = &mut effect.outgoing else { panic!("a publish") };
+        event.payload = vec![0; payload].into();
         let outcome = Outcome::Done { statements: vec![], outbox: vec![effect], internal: vec![] };
         let mut submission = of("s", submission(event, outcome));
         submission.head.ordered = false;

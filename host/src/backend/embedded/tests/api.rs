@@ -12,7 +12,7 @@ use tower::ServiceExt as _;
 use super::{App, World, singly, success};
 use crate::backend::{Backend as _, BackendError};
 use crate::clock::ManualClock;
-use crate::effect::Outgoing;
+use crate::effect::OutgoingEvent;
 use crate::name::{Pubsub, Topic};
 
 const JSON: &str = "application/json";
@@ -227,7 +227,7 @@ async fn a_bulk_is_stored_entry_by_entry() {
 async fn the_relay_publishes_with_its_own_ids() {
     let folder = TempDir::new().unwrap();
     let world = World::open(folder.path(), &ManualClock::default()).await;
-    let event = |pubsub: &str, content_type: &str, payload: String| Outgoing {
+    let event = |pubsub: &str, content_type: &str, payload: String| OutgoingEvent {
         pubsub: Pubsub::new(pubsub).unwrap(),
         topic: Topic::new("orders").unwrap(),
         id: "mine".into(),

@@ -1,0 +1,230 @@
+//! When a repeating job is due, in the words of Dapr's scheduler: six cron fields beginning with
+//! seconds, in a named zone if `CRON_TZ=<zone> ` stands before them; `@every <duration>`; `@daily`
+//! and its like. (Dapr Jobs API, `schedule`; the parser that it uses is robfig/cron's.)
+
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+
+use crate::clock::Timestamp;
+
+/// A schedule, parsed.
+#[derive(Debug, Clone)]
+pub enum Schedule {
+    Every(Duration),
+    Cron { cron: Box<Cron>, zone: Tz },
+}
+
+/// Reads a schedule; the error says what is allowed.
+pub fn parse(text: &str) -> Result<Schedule, String> {
+    if let Some(every) = text.strip_prefix("@every ") {
+        return every_of(every).map(Schedule::Every);
+    }
+    let (zone, fields) = zone(text)?;
+    let fields = match fields {
+        "@yearly" | "@annually" => "0 0 0 1 1 *",
+        "@monthly" => "0 0 0 1 * *",
+        "@weekly" => "0 0 0 * * 0",
+        "@daily" | "@midnight" => "0 0 0 * * *",
+        "@hourly" => "0 0 * * * *",
+        fields => fields,
+    };
+    // croner knows more than Dapr's parser does: last days, nth weekdays, years.
+    let foreign = |c: char| !c.is_ascii_alphanumeric() && !" *,-/?".contains(c);
+    let is_extension = |field: &str| matches!(field, "L" | "W") || field.contains('#');
+    if fields.contains(foreign) || fields.split_whitespace().any(is_extension) {
+        return Err(refusal(text, "it has characters that mean nothing in cron"));
+    }
+    let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).build();
+    let cron = parser.parse(fields).map_err(|error| refusal(text, &error.to_string()))?;
+    Ok(Schedule::Cron { cron: Box::new(cron), zone })
+}
+
+fn refusal(text: &str, why: &str) -> String {
+    format!(
+        "`{text}` is no schedule: {why}; use six cron fields beginning with seconds, \
+         `@every <duration>` or `@daily`, and `CRON_TZ=<zone> ` before the fields for a zone"
+    )
+}
+
+fn zone(text: &str) -> Result<(Tz, &str), String> {
+    let Some(rest) = text.strip_prefix("CRON_TZ=").or_else(|| text.strip_prefix("TZ=")) else {
+        return Ok((Tz::UTC, text.trim()));
+    };
+    let (name, fields) = rest.split_once(' ').ok_or_else(|| refusal(text, "no fields follow"))?;
+    let zone = name.parse().map_err(|_| refusal(text, &format!("there is no zone `{name}`")))?;
+    Ok((zone, fields.trim()))
+}
+
+/// A Go duration of a second or more: `90s`, `1h30m`, `1.5h`. Parts of a second are left out, as
+/// Dapr's parser does.
+fn every_of(text: &str) -> Result<Duration, String> {
+    let whole = go_duration(text).map(|duration| Duration::from_secs(duration.as_secs()));
+    match whole {
+        Some(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(refusal(&format!("@every {text}"), "the duration must be a second or more")),
+    }
+}
+
+/// Go's `time.ParseDuration`, without a sign.
+pub fn go_duration(text: &str) -> Option<Duration> {
+    let mut seconds = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (value, unit) = rest.split_at(number);
+        let end = unit.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit.len());
+        let (unit, after) = unit.split_at(end);
+        let scale = match unit {
+            "ns" => 1e-9,
+            "us" | "µs" | "μs" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        seconds += value.parse::<f64>().ok()? * scale;
+        rest = after;
+    }
+    let some = !text.is_empty();
+    some.then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
+}
+
+impl Schedule {
+    /// The first instant of an `@every` that is scheduled now; a cron's instants are known without.
+    pub fn first_of_every(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Every(period) => now.checked_add_signed(delta(*period)),
+            Self::Cron { .. } => None,
+        }
+    }
+
+    /// The first instant after `after`; `first` is when an `@every` begins. `None` when there is
+    /// none.
+    pub fn next(&self, after: Timestamp, first: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Every(_) if after < first => Some(first),
+            Self::Every(period) => {
+                let steps = steps(after, first, *period).checked_add(1)?;
+                first.checked_add_signed(delta(*period).checked_mul(steps)?)
+            }
+            Self::Cron { cron, zone } => {
+                let next = cron.find_next_occurrence(&after.with_timezone(zone), false);
+                next.ok().map(|next| next.to_utc())
+            }
+        }
+    }
+
+    /// The scheduled instant that is nearest to now: a firing may come a little early or late.
+    pub fn nearest(&self, now: Timestamp, first: Timestamp) -> Timestamp {
+        let before = match self {
+            Self::Every(_) if now < first => None,
+            Self::Every(period) => delta(*period)
+                .checked_mul(steps(now, first, *period))
+                .and_then(|since| first.checked_add_signed(since)),
+            Self::Cron { cron, zone } => cron
+                .find_previous_occurrence(&now.with_timezone(zone), true)
+                .ok()
+                .map(|before| before.to_utc()),
+        };
+        match (before, self.next(now, first)) {
+            (Some(before), Some(after)) if after - now < now - before => after,
+            (Some(before), _) => before,
+            (None, Some(after)) => after,
+            (None, None) => now,
+        }
+    }
+}
+
+/// Whole periods between the first instant and this one.
+fn steps(at: Timestamp, first: Timestamp, period: Duration) -> i32 {
+    let period = i64::try_from(period.as_millis()).unwrap_or(i64::MAX).max(1);
+    i32::try_from((at - first).num_milliseconds().div_euclid(period)).unwrap_or(i32::MAX)
+}
+
+fn delta(period: Duration) -> chrono::TimeDelta {
+    chrono::TimeDelta::from_std(period).unwrap_or(chrono::TimeDelta::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn next(schedule: &str, after: &str) -> String {
+        let first = at("2026-01-01T00:00:10Z");
+        let next = parse(schedule).unwrap().next(at(after), first);
+        next.map_or_else(
+            || "-".into(),
+            |next| next.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        )
+    }
+
+    #[test]
+    fn instants_follow_from_the_schedule() {
+        for (schedule, after, expected) in [
+            ("@every 90s", "2026-01-01T00:00:00Z", "2026-01-01T00:00:10Z"),
+            ("@every 90s", "2026-01-01T00:00:10Z", "2026-01-01T00:01:40Z"),
+            ("@every 1h30m", "2026-01-01T02:00:00Z", "2026-01-01T03:00:10Z"),
+            ("*/10 * * * * *", "2026-01-01T00:00:10Z", "2026-01-01T00:00:20Z"),
+            ("0 30 8 * * MON-FRI", "2026-01-02T09:00:00Z", "2026-01-05T08:30:00Z"),
+            // Days of month and of week: either will do.
+            ("0 0 0 13 * 5", "2026-01-03T00:00:00Z", "2026-01-09T00:00:00Z"),
+            ("0 0 0 13 * 5", "2026-01-09T00:00:00Z", "2026-01-13T00:00:00Z"),
+            ("@daily", "2026-01-01T12:00:00Z", "2026-01-02T00:00:00Z"),
+            ("CRON_TZ=Europe/Berlin 0 0 8 * * *", "2026-07-01T00:00:00Z", "2026-07-01T06:00:00Z"),
+            ("CRON_TZ=Europe/Berlin 0 0 8 * * *", "2026-01-01T00:00:00Z", "2026-01-01T07:00:00Z"),
+        ] {
+            assert_eq!(next(schedule, after), expected, "{schedule} after {after}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_instant_is_found_from_both_sides() {
+        let first = at("2026-01-01T00:00:00Z");
+        for (schedule, now, expected) in [
+            ("@every 10s", "2026-01-01T00:00:19Z", "2026-01-01T00:00:20Z"),
+            ("@every 10s", "2026-01-01T00:00:21Z", "2026-01-01T00:00:20Z"),
+            ("@every 10s", "2025-12-31T23:59:58Z", "2026-01-01T00:00:00Z"),
+            ("0 0 * * * *", "2026-01-01T00:59:59Z", "2026-01-01T01:00:00Z"),
+            ("0 0 * * * *", "2026-01-01T01:00:00Z", "2026-01-01T01:00:00Z"),
+            ("0 0 * * * *", "2026-01-01T01:00:05Z", "2026-01-01T01:00:00Z"),
+        ] {
+            let nearest = parse(schedule).unwrap().nearest(at(now), first);
+            assert_eq!(nearest, at(expected), "{schedule} {now}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_schedule_is_told_with_what_is() {
+        for (bad, says) in [
+            ("* * * * *", "six cron fields"),
+            ("0 0 0 L * *", "mean nothing in cron"),
+            ("0 0 0 * * 1#2", "mean nothing in cron"),
+            ("61 * * * * *", "six cron fields"),
+            ("@every soon", "a second or more"),
+            ("@every 10ms", "a second or more"),
+            ("@sometimes", "six cron fields"),
+            ("CRON_TZ=Mars/Base 0 0 0 * * *", "no zone `Mars/Base`"),
+            ("", "six cron fields"),
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert!(error.contains(says), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        assert_eq!(go_duration("1h30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(go_duration("1.5s"), Some(Duration::from_millis(1500)));
+        for bad in ["", "1", "h", "1d", "-1s"] {
+            assert_eq!(go_duration(bad), None, "{bad}");
+        }
+    }
+}
