@@ -34,6 +34,12 @@ pub struct Manifest {
     /// SQL statements by name.
     pub sql: BTreeMap<String, Statement>,
     pub limits: Limits,
+    pub recording: Recording,
+}
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recording {
+    pub enabled: bool,
+    pub redact: Vec<String>,
 }
 
 impl Manifest {

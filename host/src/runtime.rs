@@ -46,7 +46,10 @@ pub struct Call {
     /// Where the guest's randomness comes from.
     pub seed: [u8; 32],
     pub reads: Arc<dyn Reads>,
+    pub record: bool,
 }
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Read;
 
 /// What a handler reads while it runs: live from the ledger, or as recorded.
 pub trait Reads: Send + Sync {
@@ -123,6 +126,8 @@ pub struct Invocation {
     /// The most memory that it held, in bytes.
     pub memory: usize,
     pub duration: Duration,
+    pub reads: Vec<Read>,
+    pub reads_complete: bool,
 }
 
 /// Why an invocation commits nothing. Its text is what the delivery's error says.

@@ -63,6 +63,7 @@ impl Reader<'_> {
             grants,
             sql,
             limits,
+            recording: super::Recording { enabled: true, redact: Vec::new() },
         })
     }
 

@@ -54,6 +54,8 @@ pub async fn invoke(loaded: &Arc<Loaded>, call: Call) -> Invocation {
         fuel,
         memory: run.memory.held(),
         duration: began.elapsed(),
+        reads: Vec::new(),
+        reads_complete: true,
     }
 }
 
