@@ -310,6 +310,7 @@ impl Run {
             now: dispatch.parts.clock.now(),
             seed: dispatch.parts.clock.draw(),
             reads: Arc::clone(&dispatch.parts.reads),
+            record: false,
         }
     }
 }
