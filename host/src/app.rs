@@ -19,6 +19,7 @@ use crate::admin::Admin;
 use crate::backend::embedded::{Embedded, Options};
 use crate::catalog::Registry;
 use crate::catalog::load::{self, Offer};
+use crate::catalog::swap::Swapper;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::contract::Contracts;
@@ -44,6 +45,7 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     pub ledger: Ledger,
     pub registry: Arc<Registry>,
+    pub swapper: Swapper,
     pub embedded: Embedded,
     pub metrics: Metrics,
     dispatch: Dispatch,
@@ -85,8 +87,16 @@ impl App {
         let embedded = open_embedded(&config, &contracts, &clock).await?;
         let metrics = Metrics::new().context("the metrics cannot be set up")?;
         let sandbox = Sandbox::new(SandboxConfig::default())?;
-        let catalog = load::load(contracts, offers, &sandbox, &ledger).await;
+        let catalog = load::load(contracts, offers, &sandbox, &ledger, clock.now()).await;
         let registry = Arc::new(Registry::new(catalog.map_err(StartError::Problems)?));
+        let swapper = Swapper {
+            registry: Arc::clone(&registry),
+            sandbox,
+            ledger: ledger.clone(),
+            clock: Arc::clone(&clock),
+            tasks: loops.clone(),
+            stop: stop.clone(),
+        };
         let dispatch = Dispatch::new(Parts {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
@@ -123,6 +133,7 @@ impl App {
             clock,
             ledger,
             registry,
+            swapper,
             embedded,
             metrics,
             dispatch,

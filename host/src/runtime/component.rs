@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::Component as Compiled;
 
 use super::engine::Shared;
@@ -29,6 +30,14 @@ pub(super) struct Loaded {
     pub(super) statements: HashMap<String, (StatementKind, Permitted)>,
     digest: String,
     permits: Arc<Semaphore>,
+    /// Cancelled when the last holder lets go of this.
+    ended: CancellationToken,
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
 }
 
 /// The right to one invocation, taken before anything is built for it.
@@ -60,7 +69,8 @@ impl Component {
         let concurrency =
             usize::try_from(manifest.limits.concurrency).unwrap_or(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)));
-        let loaded = Loaded { sandbox, manifest, pre, statements, digest, permits };
+        let ended = CancellationToken::new();
+        let loaded = Loaded { sandbox, manifest, pre, statements, digest, permits, ended };
         Ok(Self { loaded: Arc::new(loaded) })
     }
 
@@ -74,6 +84,17 @@ impl Component {
 
     pub fn digest(&self) -> &str {
         &self.loaded.digest
+    }
+
+    /// Cancelled when nobody holds this version any more: its last delivery is done.
+    pub fn ended(&self) -> CancellationToken {
+        self.loaded.ended.clone()
+    }
+
+    /// Invocations that run now.
+    pub fn in_flight(&self) -> usize {
+        let most = usize::try_from(self.loaded.manifest.limits.concurrency).unwrap_or(usize::MAX);
+        most.min(Semaphore::MAX_PERMITS).saturating_sub(self.loaded.permits.available_permits())
     }
 
     /// Waits so long for the component and the sandbox to have room; `None` when they have not.
