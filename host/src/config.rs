@@ -199,6 +199,11 @@ impl Config {
         self.data.join("ledger.db")
     }
 
+    /// Compiled components. Only this program may write there: what it holds is run unchecked.
+    pub fn cache_folder(&self) -> PathBuf {
+        self.data.join("cache")
+    }
+
     /// The embedded Dapr's SQLite file.
     pub fn dapr_file(&self) -> PathBuf {
         self.data.join("dapr.db")
