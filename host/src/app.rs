@@ -29,6 +29,7 @@ use crate::dispatch::{Dispatch, Parts};
 use crate::ingress::Ingress;
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::problem::Problem;
+use crate::recorder::Recorder;
 use crate::relay::Relay;
 use crate::runtime::{Sandbox, SandboxConfig};
 use crate::sweep::{self, Sweep};
@@ -46,6 +47,7 @@ pub struct App {
     pub registry: Arc<Registry>,
     pub embedded: Embedded,
     pub metrics: Metrics,
+    recorder: Arc<Recorder>,
     dispatch: Dispatch,
     ingress: Arc<Ingress>,
     admin: Arc<Admin>,
@@ -87,6 +89,7 @@ impl App {
         let sandbox = Sandbox::new(SandboxConfig::default())?;
         let catalog = load::load(contracts, offers, &sandbox, &ledger).await;
         let registry = Arc::new(Registry::new(catalog.map_err(StartError::Problems)?));
+        let recorder = Arc::new(Recorder::new(ledger.clone()));
         let dispatch = Dispatch::new(Parts {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
@@ -96,6 +99,7 @@ impl App {
             }),
             clock: Arc::clone(&clock),
             reporter: Reporter { metrics: metrics.clone() },
+            recorder: Arc::clone(&recorder),
             order: Order::default(),
             work: work.clone(),
             stop: stop.clone(),
@@ -115,6 +119,7 @@ impl App {
             token: config.admin.token.clone(),
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
+            recorder: Arc::clone(&recorder),
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
         });
@@ -125,6 +130,7 @@ impl App {
             registry,
             embedded,
             metrics,
+            recorder,
             dispatch,
             ingress,
             admin,
@@ -169,6 +175,8 @@ impl App {
         };
         self.keep("relay", relay.run(self.stop.clone()));
         self.keep("sweep", sweep.run(self.stop.clone()));
+        let (recorder, close) = (Arc::clone(&self.recorder), self.close.clone());
+        self.services.spawn(async move { recorder.run(close).await });
         self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));
         self.ingress.set_ready(true);
         self.embedded.start(self.ingress(), &self.loops, self.stop.clone());
