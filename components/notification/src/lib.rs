@@ -19,7 +19,7 @@ impl world::Guest for Notification {
             }
             Decision::Do(acts) => acts,
         };
-        host::perform(acts)
+        host::perform(acts, host::no_job)
     }
 }
 

@@ -9,7 +9,7 @@ struct Recurring;
 
 impl world::Guest for Recurring {
     fn handle(event: Event) -> Result<(), Failure> {
-        host::perform(occurrence::decide(&event, host::now(), &mut host::read)?)
+        host::perform(occurrence::decide(&event, host::now(), &mut host::read)?, host::job)
     }
 }
 

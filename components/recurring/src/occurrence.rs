@@ -59,9 +59,9 @@ fn completed(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<V
     if let Some(recurrence_id) = &done.task.recurrence_id {
         let name = id::job("recurring-", recurrence_id);
         acts.push(if ended {
-            Act::Cancel { name }
+            Act::cancel(name)
         } else {
-            Act::Schedule { name, when: When::Every("@every 24h"), data: act::json(&done)? }
+            Act::schedule(name, When::Every("@every 24h"), act::json(&done)?)
         });
     }
     Ok(acts)
@@ -214,7 +214,7 @@ fn deleted(event: &Event, read: &mut Read<'_>) -> Result<Vec<Act>, Failure> {
             rows.first().and_then(|row| row.id("recurrence_id"))
         }
     };
-    let cancel = |rule_id: String| Act::Cancel { name: id::job("recurring-", &rule_id) };
+    let cancel = |rule_id: String| Act::cancel(id::job("recurring-", &rule_id));
     Ok(rule_id.map(cancel).into_iter().collect())
 }
 
@@ -261,7 +261,7 @@ fn generated(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<V
         let when = When::At(time::text(next_at));
         let (task_id, user_id) = (Some(task_id.to_owned()), Some(user_id.to_owned()));
         let data = act::json(&Done { task_id, user_id, task, at: event.time.clone() })?;
-        acts.push(Act::Schedule { name: id::job("recurring-", parent), when, data });
+        acts.push(Act::schedule(id::job("recurring-", parent), when, data));
     }
     Ok(acts)
 }

@@ -13,7 +13,7 @@ struct Reminding;
 impl world::Guest for Reminding {
     fn handle(event: Event) -> Result<(), Failure> {
         let dialect = Dialect::of(&event.contract, &host::configs());
-        host::perform(reminders::decide(&event, &dialect, host::now(), &mut host::read)?)
+        host::perform(reminders::decide(&event, &dialect, host::now(), &mut host::read)?, host::job)
     }
 }
 

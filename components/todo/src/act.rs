@@ -21,6 +21,14 @@ pub enum Act {
         /// JSON text.
         data: String,
     },
+    Job(Job),
+    Warn(String),
+}
+
+/// An effect on a job. Apart from the others: a component that is granted no job must not even
+/// import the interface.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Job {
     Schedule {
         name: String,
         when: When,
@@ -30,7 +38,6 @@ pub enum Act {
     Cancel {
         name: String,
     },
-    Warn(String),
 }
 
 /// When a job fires.
@@ -43,6 +50,14 @@ pub enum When {
 }
 
 impl Act {
+    pub fn schedule(name: String, when: When, data: String) -> Self {
+        Self::Job(Job::Schedule { name, when, data })
+    }
+
+    pub fn cancel(name: String) -> Self {
+        Self::Job(Job::Cancel { name })
+    }
+
     /// A statement that must touch exactly one row: it guards what the decision was made from.
     pub fn guarded(statement: &'static str, params: Vec<Value>) -> Self {
         Self::Execute { statement, params, expect: Some(1) }

@@ -5,14 +5,29 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 
-use crate::act::{Act, When};
+use crate::act::{Act, Job, When};
 use crate::world::wasi::logging::logging::{Level, log};
 use crate::world::wharf::worker::{bindings, jobs, publish, sql};
 use crate::{Failure, Row, Value};
 
-/// Tells the host what to do, in order.
-pub fn perform(acts: Vec<Act>) -> Result<(), Failure> {
-    acts.into_iter().try_for_each(one)
+/// Tells the host what to do, in order. `jobs` is [`job`] or [`no_job`].
+pub fn perform(acts: Vec<Act>, jobs: impl Fn(Job) -> Result<(), Failure>) -> Result<(), Failure> {
+    acts.into_iter().try_for_each(|act| one(act, &jobs))
+}
+
+/// Schedules or cancels a job.
+pub fn job(job: Job) -> Result<(), Failure> {
+    match job {
+        Job::Schedule { name, when, data } => schedule(name, when, data),
+        Job::Cancel { name } => {
+            jobs::cancel(&name).map_err(|error| rejected("cancel job", &name, &error))
+        }
+    }
+}
+
+/// For a component that is granted no job.
+pub fn no_job(_: Job) -> Result<(), Failure> {
+    Err(Failure::Reject("this component has no jobs".into()))
 }
 
 /// Runs a `query` statement of the manifest.
@@ -42,7 +57,7 @@ pub fn now() -> DateTime<Utc> {
     SystemTime::now().into()
 }
 
-fn one(act: Act) -> Result<(), Failure> {
+fn one(act: Act, jobs: impl Fn(Job) -> Result<(), Failure>) -> Result<(), Failure> {
     match act {
         Act::Execute { statement, params, expect } => sql::execute(statement, &params, expect)
             .map_err(|error| refused_sql("execute", statement, error)),
@@ -51,10 +66,7 @@ fn one(act: Act) -> Result<(), Failure> {
                 publish::NewEvent { ty: ty.into(), subject: Some(subject), time: None, data };
             publish::publish(&event).map(drop).map_err(|error| rejected("publish", ty, &error))
         }
-        Act::Schedule { name, when, data } => schedule(name, when, data),
-        Act::Cancel { name } => {
-            jobs::cancel(&name).map_err(|error| rejected("cancel job", &name, &error))
-        }
+        Act::Job(job) => jobs(job),
         Act::Warn(text) => {
             log(Level::Warn, "", &text);
             Ok(())

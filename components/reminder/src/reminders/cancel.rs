@@ -16,7 +16,7 @@ pub fn of_task(data: &TaskData, read: &mut Read<'_>) -> Result<Vec<Act>, Failure
     for row in read("task_reminders", &[Value::Text(task_id.clone())])? {
         let kept = Kept::of(&row)?;
         acts.push(Act::guarded("set_cancelled", vec![Value::Text(kept.reminder.id.clone())]));
-        acts.extend(kept.job_name.map(|name| Act::Cancel { name }));
+        acts.extend(kept.job_name.map(Act::cancel));
         acts.push(publish(CANCELLED, &kept.reminder)?);
     }
     Ok(acts)

@@ -77,11 +77,7 @@ fn keep(
             params.push(Value::time(Some(kept.remind_at)));
             acts.push(Act::guarded("move_reminder", params));
             // The reminder came in another dialect before.
-            acts.extend(
-                kept.job_name
-                    .filter(|old| job.as_ref() != Some(old))
-                    .map(|name| Act::Cancel { name }),
-            );
+            acts.extend(kept.job_name.filter(|old| job.as_ref() != Some(old)).map(Act::cancel));
         }
     }
     if let (Some(name), Some(at)) = (job, reminder.remind_at) {
@@ -122,5 +118,5 @@ pub fn job_at(name: String, at: DateTime<Utc>, reminder_id: &str) -> Result<Act,
         reminder_id: &'a str,
     }
     let data = act::json(&JobData { reminder_id })?;
-    Ok(Act::Schedule { name, when: When::At(time::text(at)), data })
+    Ok(Act::schedule(name, When::At(time::text(at)), data))
 }
