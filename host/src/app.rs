@@ -30,6 +30,7 @@ use crate::dispatch::{Dispatch, Parts};
 use crate::ingress::Ingress;
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::problem::Problem;
+use crate::recorder::Recorder;
 use crate::relay::Relay;
 use crate::runtime::{Sandbox, SandboxConfig};
 use crate::sweep::{self, Sweep};
@@ -48,6 +49,7 @@ pub struct App {
     pub swapper: Swapper,
     pub embedded: Embedded,
     pub metrics: Metrics,
+    recorder: Arc<Recorder>,
     dispatch: Dispatch,
     ingress: Arc<Ingress>,
     admin: Arc<Admin>,
@@ -97,6 +99,7 @@ impl App {
             tasks: loops.clone(),
             stop: stop.clone(),
         };
+        let recorder = Arc::new(Recorder::new(ledger.clone()));
         let dispatch = Dispatch::new(Parts {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
@@ -106,6 +109,7 @@ impl App {
             }),
             clock: Arc::clone(&clock),
             reporter: Reporter { metrics: metrics.clone() },
+            recorder: Arc::clone(&recorder),
             order: Order::default(),
             work: work.clone(),
             stop: stop.clone(),
@@ -125,6 +129,7 @@ impl App {
             token: config.admin.token.clone(),
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
+            recorder: Arc::clone(&recorder),
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
         });
@@ -136,6 +141,7 @@ impl App {
             swapper,
             embedded,
             metrics,
+            recorder,
             dispatch,
             ingress,
             admin,
@@ -180,6 +186,8 @@ impl App {
         };
         self.keep("relay", relay.run(self.stop.clone()));
         self.keep("sweep", sweep.run(self.stop.clone()));
+        let (recorder, close) = (Arc::clone(&self.recorder), self.close.clone());
+        self.services.spawn(async move { recorder.run(close).await });
         self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));
         self.ingress.set_ready(true);
         self.embedded.start(self.ingress(), &self.loops, self.stop.clone());

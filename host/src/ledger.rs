@@ -32,13 +32,13 @@ use crate::name::{ComponentId, Lane, StoreName};
 use commit::{Committer, Queued};
 use sqlite::readers::Readers;
 use sqlite::writer::Writer;
-use sqlite::{Fault, by_hand, claims, group, look, migrate, query, releases};
+use sqlite::{Fault, by_hand, claims, group, look, migrate, query, recordings, releases};
 
 pub use error::{LedgerError, MigrateError, SqlError};
 pub use record::{
     ByHand, ClaimedDelivery, ClaimedEffect, ComponentCounts, Counts, DeliveryDetail,
     DeliveryFilter, DeliverySummary, EffectResult, EffectStatus, FinishedEffect, NextDue,
-    OutboxRow,
+    OutboxRow, Recording,
 };
 pub use release::{NewRelease, Release, Why};
 pub use sqlite::migrate::{Fitting, Migration};
@@ -190,7 +190,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// A dead delivery is parked again, due now, its attempts counted anew.
+    /// A dead delivery is parked again, due now, its attempts counted anew; of a done one the
+    /// refused effects are.
     pub async fn retry(&self, id: &DeliveryId, now: Timestamp) -> Result<ByHand, LedgerError> {
         let (writer, id) = (Arc::clone(&self.writer), id.clone());
         let done = self
@@ -201,10 +202,12 @@ impl Ledger {
             })
             .await;
         self.parked_changed.notify_one();
+        self.outbox_changed.notify_one();
         done
     }
 
-    /// A parked or dead delivery is not wanted. A run of it that is under way is thrown away.
+    /// A parked or dead delivery is not wanted, or what Dapr refused of a done one. A run that is
+    /// under way is thrown away.
     pub async fn discard(&self, id: &DeliveryId) -> Result<ByHand, LedgerError> {
         let (writer, id) = (Arc::clone(&self.writer), id.clone());
         let done = self
@@ -311,6 +314,29 @@ impl Ledger {
         .await?;
         self.parked_changed.notify_one();
         Ok(())
+    }
+
+    /// Keeps recordings, and of each component only the newest: so many successes, so many failures.
+    pub async fn record(
+        &self,
+        recordings: Vec<Recording>,
+        keep: (u32, u32),
+    ) -> Result<(), LedgerError> {
+        let writer = Arc::clone(&self.writer);
+        self.uncancelled(async move {
+            let mut writer = writer.lock().await;
+            let result = recordings::add(writer.begin().await?, &recordings, keep).await;
+            writer.end(result).await.map_err(LedgerError::from)
+        })
+        .await
+    }
+
+    /// The last recorded run of a delivery.
+    pub async fn recording(&self, id: &DeliveryId) -> Result<Option<Recording>, LedgerError> {
+        let mut reader = self.readers.get().await?;
+        let recording = recordings::last(&mut reader, id).await?;
+        reader.give_back();
+        Ok(recording)
     }
 
     /// Whether a statement fits today's tables.

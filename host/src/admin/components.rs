@@ -19,7 +19,7 @@ pub async fn list(State(admin): State<Arc<Admin>>) -> Json<Vec<Value>> {
             "version": manifest.version,
             "description": manifest.description,
             "digest": component.digest(),
-            "wants": manifest.on.iter().map(|Want::Event(pattern)| pattern.as_str()).collect::<Vec<_>>(),
+            "wants": manifest.on.iter().map(Want::to_string).collect::<Vec<_>>(),
             "grants": manifest.grants,
             "limits": manifest.limits,
         })

@@ -207,7 +207,10 @@ pub fn unknown_wants(manifests: &[&Manifest], contracts: &Contracts) -> Vec<Prob
             || published(want)
     };
     let wants = manifests.iter().flat_map(|manifest| {
-        manifest.on.iter().map(move |Want::Event(pattern)| (manifest, pattern.as_str()))
+        manifest.on.iter().filter_map(move |want| match want {
+            Want::Event(pattern) => Some((manifest, pattern.as_str())),
+            Want::Job(_) | Want::Binding(_) => None,
+        })
     });
     wants
         .filter(|(_, want)| !is_known(want))

@@ -30,12 +30,13 @@ pub struct Fitting {
 
 /// The host's own tables.
 pub fn own() -> Vec<Migration> {
-    const OWN: [(&str, &str); 3] = [
+    const OWN: [(&str, &str); 4] = [
         (
             "0001_deliveries_and_outbox",
             include_str!("../../../migrations/sqlite/0001_deliveries_and_outbox.sql"),
         ),
         ("0002_every_effect", include_str!("../../../migrations/sqlite/0002_every_effect.sql")),
+        ("0003_recordings", include_str!("../../../migrations/sqlite/0003_recordings.sql")),
         ("0004_releases", include_str!("../../../migrations/sqlite/0004_releases.sql")),
     ];
     let own = |(name, sql): (&str, &str)| Migration {
