@@ -88,9 +88,11 @@ impl App {
         let ledger = open_ledger(&config, &services, &close).await?;
         let embedded = open_embedded(&config, &contracts, &clock).await?;
         let metrics = Metrics::new().context("the metrics cannot be set up")?;
-        let sandbox = Sandbox::new(SandboxConfig::default())?;
+        let cache = Some(config.cache_folder());
+        let sandbox = Sandbox::new(SandboxConfig { cache, ..SandboxConfig::default() })?;
         let catalog = load::load(contracts, offers, &sandbox, &ledger, clock.now()).await;
         let registry = Arc::new(Registry::new(catalog.map_err(StartError::Problems)?));
+        let recorder = Arc::new(Recorder::new(ledger.clone()));
         let swapper = Swapper {
             registry: Arc::clone(&registry),
             sandbox,
@@ -99,7 +101,6 @@ impl App {
             tasks: loops.clone(),
             stop: stop.clone(),
         };
-        let recorder = Arc::new(Recorder::new(ledger.clone()));
         let dispatch = Dispatch::new(Parts {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),

@@ -89,6 +89,11 @@ impl Component {
         &self.loaded.digest
     }
 
+    /// Whether its compiled code was found in the cache.
+    pub fn is_cached(&self) -> bool {
+        self.loaded.cached
+    }
+
     /// Cancelled when nobody holds this version any more: its last delivery is done.
     pub fn ended(&self) -> CancellationToken {
         self.loaded.ended.clone()
@@ -98,11 +103,6 @@ impl Component {
     pub fn in_flight(&self) -> usize {
         let most = usize::try_from(self.loaded.manifest.limits.concurrency).unwrap_or(usize::MAX);
         most.min(Semaphore::MAX_PERMITS).saturating_sub(self.loaded.permits.available_permits())
-    }
-
-    /// Whether its compiled code was found in the cache.
-    pub fn is_cached(&self) -> bool {
-        self.loaded.cached
     }
 
     /// Waits so long for the component and the sandbox to have room; `None` when they have not.

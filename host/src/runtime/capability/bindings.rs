@@ -82,3 +82,83 @@ fn check(operation: &str, data: &[u8], metadata: &[(String, String)]) -> Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One call's arguments.
+    type Arguments = (&'static str, String, Vec<u8>, Vec<(String, String)>);
+
+    fn mail() -> Arguments {
+        ("smtp", "create".into(), b"hello".to_vec(), vec![("to".into(), "someone".into())])
+    }
+
+    /// Calls, and gives each call's answer, with the effects and refusals that came of them.
+    fn invoke(calls: Vec<Arguments>) -> (Vec<Result<String, BindingError>>, Vec<Effect>, Refusals) {
+        let text = "name = \"a\"\nversion = \"1\"\n[[on]]\nevent = \"*\"\n\
+                    [grants]\nbindings = [\"smtp\"]\n";
+        let manifest = Manifest::parse(std::path::Path::new("component.toml"), text).unwrap();
+        let (mut effects, mut refusals) = (Effects::new(&manifest.limits), Refusals::default());
+        let mut view = View {
+            manifest: &manifest,
+            key: EventKey([7; 16]),
+            effects: &mut effects,
+            refusals: &mut refusals,
+        };
+        let call = |(binding, operation, data, metadata): Arguments| {
+            bindings::Host::invoke(&mut view, binding.into(), operation, data, metadata).unwrap()
+        };
+        let answers = calls.into_iter().map(call).collect();
+        (answers, effects.into_list(), refusals)
+    }
+
+    #[test]
+    fn a_call_is_an_effect_whose_id_the_guest_knows() {
+        let (answers, effects, _) = invoke(vec![mail(), mail()]);
+        let [Effect::Invoke(first), Effect::Invoke(second)] = &effects[..] else {
+            panic!("{effects:?}")
+        };
+        let ids: Vec<_> = answers.iter().map(|answer| answer.as_ref().unwrap()).collect();
+        assert_eq!(ids, [&first.id, &second.id]);
+        assert_ne!(first.id, second.id);
+        assert_eq!((first.binding.as_str(), first.operation.as_str()), ("smtp", "create"));
+        assert_eq!(&first.data[..], b"hello");
+        assert_eq!(first.metadata, [("to".into(), "someone".into())]);
+        assert_eq!(invoke(vec![mail(), mail()]).1, effects);
+        for operation in ["x", "setItem", "a_b-c9", &"o".repeat(64)] {
+            let (_, _, data, metadata) = mail();
+            let (answers, ..) = invoke(vec![("smtp", operation.into(), data, metadata)]);
+            assert!(answers[0].is_ok(), "{operation}");
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_or_ungranted_leaves_no_effect() {
+        let (_, operation, data, metadata) = mail();
+        let named = |name: &str| {
+            ("smtp", operation.clone(), data.clone(), vec![(name.to_owned(), "x".to_owned())])
+        };
+        let called =
+            |operation: &str| ("smtp", operation.to_owned(), data.clone(), metadata.clone());
+        let large = vec![0; MAX_BINDING_DATA + 1];
+        for (call, says) in [
+            (called(""), "1 to 64"),
+            (called("a b"), "1 to 64"),
+            (called("a/b"), "1 to 64"),
+            (called(&"o".repeat(65)), "1 to 64"),
+            (named(""), "`metadata` is empty"),
+            (named("a\nb"), "control characters"),
+            (named("Idempotency-Key"), "set by the host"),
+            (("smtp", operation.clone(), large, vec![]), "3000001 bytes, and the most is 3000000"),
+        ] {
+            let (answers, effects, refusals) = invoke(vec![call]);
+            let [Err(BindingError::Invalid(text))] = &answers[..] else { panic!("{answers:?}") };
+            assert!(text.contains(says), "{text}");
+            assert_eq!((effects.len(), refusals.denied.len()), (0, 0));
+        }
+        let (answers, effects, refusals) = invoke(vec![("http", operation, data, metadata)]);
+        assert!(matches!(&answers[..], [Err(BindingError::Denied(why))] if why.contains("`http`")));
+        assert_eq!((effects.len(), refusals.denied.len()), (0, 1));
+    }
+}
