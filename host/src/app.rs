@@ -19,6 +19,7 @@ use crate::admin::Admin;
 use crate::backend::embedded::{Embedded, Options};
 use crate::catalog::Registry;
 use crate::catalog::load::{self, Offer};
+use crate::catalog::swap::Swapper;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::contract::Contracts;
@@ -45,6 +46,7 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     pub ledger: Ledger,
     pub registry: Arc<Registry>,
+    pub swapper: Swapper,
     pub embedded: Embedded,
     pub metrics: Metrics,
     recorder: Arc<Recorder>,
@@ -86,10 +88,19 @@ impl App {
         let ledger = open_ledger(&config, &services, &close).await?;
         let embedded = open_embedded(&config, &contracts, &clock).await?;
         let metrics = Metrics::new().context("the metrics cannot be set up")?;
-        let sandbox = Sandbox::new(SandboxConfig::default())?;
-        let catalog = load::load(contracts, offers, &sandbox, &ledger).await;
+        let cache = Some(config.cache_folder());
+        let sandbox = Sandbox::new(SandboxConfig { cache, ..SandboxConfig::default() })?;
+        let catalog = load::load(contracts, offers, &sandbox, &ledger, clock.now()).await;
         let registry = Arc::new(Registry::new(catalog.map_err(StartError::Problems)?));
         let recorder = Arc::new(Recorder::new(ledger.clone()));
+        let swapper = Swapper {
+            registry: Arc::clone(&registry),
+            sandbox,
+            ledger: ledger.clone(),
+            clock: Arc::clone(&clock),
+            tasks: loops.clone(),
+            stop: stop.clone(),
+        };
         let dispatch = Dispatch::new(Parts {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
@@ -128,6 +139,7 @@ impl App {
             clock,
             ledger,
             registry,
+            swapper,
             embedded,
             metrics,
             recorder,

@@ -11,6 +11,7 @@ mod audit;
 mod bad_input;
 mod dev;
 mod failures;
+mod flows;
 mod faults;
 mod kill;
 mod order;

@@ -10,6 +10,7 @@ pub mod migrate;
 pub mod query;
 pub mod readers;
 pub mod recordings;
+pub mod releases;
 mod row;
 mod value;
 pub mod writer;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::cache::{self, Compiled};
 use super::engine::Shared;
@@ -31,6 +32,14 @@ pub(super) struct Loaded {
     digest: String,
     cached: bool,
     permits: Arc<Semaphore>,
+    /// Cancelled when the last holder lets go of this.
+    ended: CancellationToken,
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
 }
 
 /// The right to one invocation, taken before anything is built for it.
@@ -63,7 +72,8 @@ impl Component {
         let concurrency =
             usize::try_from(manifest.limits.concurrency).unwrap_or(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)));
-        let loaded = Loaded { sandbox, manifest, pre, statements, digest, cached, permits };
+        let ended = CancellationToken::new();
+        let loaded = Loaded { sandbox, manifest, pre, statements, digest, cached, permits, ended };
         Ok(Self { loaded: Arc::new(loaded) })
     }
 
@@ -82,6 +92,17 @@ impl Component {
     /// Whether its compiled code was found in the cache.
     pub fn is_cached(&self) -> bool {
         self.loaded.cached
+    }
+
+    /// Cancelled when nobody holds this version any more: its last delivery is done.
+    pub fn ended(&self) -> CancellationToken {
+        self.loaded.ended.clone()
+    }
+
+    /// Invocations that run now.
+    pub fn in_flight(&self) -> usize {
+        let most = usize::try_from(self.loaded.manifest.limits.concurrency).unwrap_or(usize::MAX);
+        most.min(Semaphore::MAX_PERMITS).saturating_sub(self.loaded.permits.available_permits())
     }
 
     /// Waits so long for the component and the sandbox to have room; `None` when they have not.
