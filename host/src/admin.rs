@@ -10,11 +10,12 @@ pub mod token;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::catalog::Registry;
 use crate::clock::Clock;
 use crate::ledger::Ledger;
+use crate::recorder::Recorder;
 use crate::telemetry::metrics::Metrics;
 
 /// What the admin API needs.
@@ -23,6 +24,7 @@ pub struct Admin {
     pub token: Option<String>,
     pub registry: Arc<Registry>,
     pub ledger: Ledger,
+    pub recorder: Arc<Recorder>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
 }
@@ -32,8 +34,11 @@ impl Admin {
     pub fn router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/components", get(components::list))
+            .route("/components/{name}", get(components::show))
             .route("/deliveries", get(deliveries::list))
             .route("/deliveries/{component}/{key}", get(deliveries::show))
+            .route("/deliveries/{component}/{key}/retry", post(deliveries::retry))
+            .route("/deliveries/{component}/{key}/discard", post(deliveries::discard))
             .layer(axum::middleware::from_fn_with_state(Arc::clone(self), token::check))
             .route("/health", get(health::health))
             .route("/health/live", get(health::live))

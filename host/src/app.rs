@@ -19,6 +19,7 @@ use crate::admin::Admin;
 use crate::backend::embedded::{Embedded, Options};
 use crate::catalog::Registry;
 use crate::catalog::load::{self, Offer};
+use crate::catalog::swap::Swapper;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::contract::Contracts;
@@ -29,6 +30,7 @@ use crate::dispatch::{Dispatch, Parts};
 use crate::ingress::Ingress;
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::problem::Problem;
+use crate::recorder::Recorder;
 use crate::relay::Relay;
 use crate::runtime::{Sandbox, SandboxConfig};
 use crate::sweep::{self, Sweep};
@@ -44,8 +46,10 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     pub ledger: Ledger,
     pub registry: Arc<Registry>,
+    pub swapper: Swapper,
     pub embedded: Embedded,
     pub metrics: Metrics,
+    recorder: Arc<Recorder>,
     dispatch: Dispatch,
     ingress: Arc<Ingress>,
     admin: Arc<Admin>,
@@ -84,9 +88,19 @@ impl App {
         let ledger = open_ledger(&config, &services, &close).await?;
         let embedded = open_embedded(&config, &contracts, &clock).await?;
         let metrics = Metrics::new().context("the metrics cannot be set up")?;
-        let sandbox = Sandbox::new(SandboxConfig::default())?;
-        let catalog = load::load(contracts, offers, &sandbox, &ledger).await;
+        let cache = Some(config.cache_folder());
+        let sandbox = Sandbox::new(SandboxConfig { cache, ..SandboxConfig::default() })?;
+        let catalog = load::load(contracts, offers, &sandbox, &ledger, clock.now()).await;
         let registry = Arc::new(Registry::new(catalog.map_err(StartError::Problems)?));
+        let recorder = Arc::new(Recorder::new(ledger.clone()));
+        let swapper = Swapper {
+            registry: Arc::clone(&registry),
+            sandbox,
+            ledger: ledger.clone(),
+            clock: Arc::clone(&clock),
+            tasks: loops.clone(),
+            stop: stop.clone(),
+        };
         let dispatch = Dispatch::new(Parts {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
@@ -96,6 +110,7 @@ impl App {
             }),
             clock: Arc::clone(&clock),
             reporter: Reporter { metrics: metrics.clone() },
+            recorder: Arc::clone(&recorder),
             order: Order::default(),
             work: work.clone(),
             stop: stop.clone(),
@@ -115,6 +130,7 @@ impl App {
             token: config.admin.token.clone(),
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
+            recorder: Arc::clone(&recorder),
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
         });
@@ -123,8 +139,10 @@ impl App {
             clock,
             ledger,
             registry,
+            swapper,
             embedded,
             metrics,
+            recorder,
             dispatch,
             ingress,
             admin,
@@ -169,6 +187,8 @@ impl App {
         };
         self.keep("relay", relay.run(self.stop.clone()));
         self.keep("sweep", sweep.run(self.stop.clone()));
+        let (recorder, close) = (Arc::clone(&self.recorder), self.close.clone());
+        self.services.spawn(async move { recorder.run(close).await });
         self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));
         self.ingress.set_ready(true);
         self.embedded.start(self.ingress(), &self.loops, self.stop.clone());

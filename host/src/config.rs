@@ -23,6 +23,9 @@ pub struct Config {
     pub service: String,
     /// Where the ledger and the embedded Dapr keep their files.
     pub data: PathBuf,
+    /// Where compiled components are kept; `cache` in the data folder when left out. Only this
+    /// program may write there.
+    pub cache: Option<PathBuf>,
     /// A folder whose sub-folders are contracts.
     pub contracts: PathBuf,
     /// A folder whose sub-folders are components.
@@ -94,6 +97,7 @@ impl Default for Config {
         Self {
             service: "wharf".to_owned(),
             data: PathBuf::from(".wharf"),
+            cache: None,
             contracts: PathBuf::from("contracts"),
             components: PathBuf::from("components"),
             ingress: Ingress::default(),
@@ -208,6 +212,11 @@ impl Config {
     /// The ledger's SQLite file.
     pub fn ledger_file(&self) -> PathBuf {
         self.data.join("ledger.db")
+    }
+
+    /// Compiled components. Only this program may write there: what it holds is run unchecked.
+    pub fn cache_folder(&self) -> PathBuf {
+        self.cache.clone().unwrap_or_else(|| self.data.join("cache"))
     }
 
     /// The embedded Dapr's SQLite file.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::name::{ComponentId, ContractName, EventKey, Pubsub, Topic};
+use crate::name::{ComponentId, ContractName, EventKey, NameError, Pubsub, Topic};
 
 /// What identifies a delivery in the ledger. Written `component/key`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,6 +15,18 @@ pub struct DeliveryId {
 impl std::fmt::Display for DeliveryId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.component, self.key)
+    }
+}
+
+impl std::str::FromStr for DeliveryId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (component, key) = text.split_once('/').ok_or_else(|| {
+            format!("`{text}` is no delivery; write it COMPONENT/KEY, as `wharf deliveries` does")
+        })?;
+        let component = ComponentId::new(component).map_err(|error| error.to_string())?;
+        Ok(Self { component, key: key.parse().map_err(|error: NameError| error.to_string())? })
     }
 }
 

@@ -18,14 +18,15 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{Catalog, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::contract::{Decode, Unreadable};
-use crate::event::{Arrival, Decoded, Origin, TopicOrigin, WireEvent};
+use crate::event::{Arrival, Decoded, Event, Origin, TopicOrigin, Trace, WireEvent};
 use crate::ledger::{ClaimedDelivery, Committed, Ledger, Submission};
-use crate::name::ComponentId;
+use crate::name::{BindingName, ComponentId, JobName};
+use crate::recorder::Recorder;
 use crate::runtime::{Call, Component, Permit, Reads};
 use crate::work::Work;
 
 use answer::Answer;
-use decide::{Attempt, Ending};
+use decide::{Attempt, Ending, host_event, internal};
 use order::{Order, Turn};
 use report::{Finished, NotDurable, Reporter};
 
@@ -37,6 +38,17 @@ const HOLD: Duration = Duration::from_secs(5);
 
 /// How often a handler runs again at once because a row that it read had changed by the commit.
 const FRESH_READS: u32 = 3;
+
+/// What became of a firing or a tick.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entered {
+    /// It is in the ledger, now or since an earlier time that it came.
+    Taken,
+    /// No component wants it.
+    Unwanted,
+    /// The ledger could not be written; the text says why.
+    NotDurable(String),
+}
 
 /// The pipeline. Cheap to clone.
 #[derive(Clone)]
@@ -52,6 +64,7 @@ pub struct Parts {
     pub reads: Arc<dyn Reads>,
     pub clock: Arc<dyn Clock>,
     pub reporter: Reporter,
+    pub recorder: Arc<Recorder>,
     pub order: Order,
     /// Work in progress: a stop waits for it.
     pub work: Work,
@@ -117,6 +130,71 @@ impl Dispatch {
         let task = async move { dispatch.bury(&catalog, wire, unreadable).await };
         let task = self.parts.work.spawn(task);
         async move { task.await.unwrap_or(Answer::Retry) }.boxed()
+    }
+
+    /// Takes the firing of a job. `body` is its data, as Dapr hands it over.
+    pub fn fire(&self, name: &JobName, body: &[u8]) -> BoxFuture<'static, Entered> {
+        let (catalog, now) = (self.parts.registry.snapshot(), self.parts.clock.now());
+        match decide::firing(&catalog.contracts, name, body, now) {
+            Some(Ok((event, trace))) => self.enter(&catalog, &event, trace.as_ref()),
+            Some(Err(error)) => {
+                tracing::error!(job = %name, error, "a firing cannot be made an event");
+                futures::future::ready(Entered::Unwanted).boxed()
+            }
+            None => futures::future::ready(Entered::Unwanted).boxed(),
+        }
+    }
+
+    /// Takes a tick of an input binding.
+    pub fn tick(&self, binding: &BindingName) -> BoxFuture<'static, Entered> {
+        let catalog = self.parts.registry.snapshot();
+        match self.ticked(&catalog, binding) {
+            Some(event) => self.enter(&catalog, &event, None),
+            None => futures::future::ready(Entered::Unwanted).boxed(),
+        }
+    }
+
+    /// Whether a component wants the ticks of a binding.
+    pub fn wants_ticks(&self, binding: &BindingName) -> bool {
+        let catalog = self.parts.registry.snapshot();
+        let wanting = |event| {
+            !internal::deliveries(&catalog, &event, None, self.parts.clock.now()).is_empty()
+        };
+        self.ticked(&catalog, binding).is_some_and(wanting)
+    }
+
+    fn ticked(&self, catalog: &Catalog, binding: &BindingName) -> Option<Event> {
+        let (contract, period) = catalog.contracts.of_binding(binding)?;
+        let tick = host_event::tick(binding, period, contract, self.parts.clock.now());
+        tick.inspect_err(|error| tracing::error!(%binding, error, "a tick cannot be made an event"))
+            .ok()
+    }
+
+    /// Enters an event that the host made, for everyone who wants it.
+    fn enter(
+        &self,
+        catalog: &Catalog,
+        event: &Event,
+        trace: Option<&Trace>,
+    ) -> BoxFuture<'static, Entered> {
+        if self.parts.stop.is_cancelled() {
+            return futures::future::ready(Entered::NotDurable("the host is stopping".into()))
+                .boxed();
+        }
+        let deliveries = internal::deliveries(catalog, event, trace, self.parts.clock.now());
+        if deliveries.is_empty() {
+            return futures::future::ready(Entered::Unwanted).boxed();
+        }
+        let ledger = self.parts.ledger.clone();
+        let entering = self.parts.work.spawn(async move { ledger.enter(deliveries).await });
+        async move {
+            match entering.await {
+                Ok(Ok(())) => Entered::Taken,
+                Ok(Err(error)) => Entered::NotDurable(error.to_string()),
+                Err(error) => Entered::NotDurable(error.to_string()),
+            }
+        }
+        .boxed()
     }
 
     /// Runs a parked delivery that this host has claimed.
@@ -212,8 +290,10 @@ impl Dispatch {
                 Ok(permit) => permit,
                 Err(finished) => return finished,
             };
-            let invocation = run.component.invoke(permit, run.call(self)).await;
+            let call = run.call(self);
+            let invocation = run.component.invoke(permit, call.clone()).await;
             self.parts.reporter.invoked(run.component.id(), &invocation);
+            self.parts.recorder.take(&run.component, &call, &invocation);
             let attempt = run.attempt(self);
             let log = invocation.log.clone();
             let finished = self.commit(attempt.submission(invocation)).await;
@@ -310,6 +390,7 @@ impl Run {
             now: dispatch.parts.clock.now(),
             seed: dispatch.parts.clock.draw(),
             reads: Arc::clone(&dispatch.parts.reads),
+            record: self.component.manifest().recording.enabled,
         }
     }
 }

@@ -62,6 +62,9 @@ pub enum StateChange {
 /// The most bytes of a state value: as base64 in JSON it fits the 4 MiB that Dapr takes at once.
 pub const MAX_STATE_VALUE: usize = 3_000_000;
 
+/// The most bytes that a call of an output binding brings, for the same reason.
+pub const MAX_BINDING_DATA: usize = 3_000_000;
+
 /// A component's key in a state store, where every component has keys of its own. Component names
 /// hold no `/`.
 pub fn state_key(component: &ComponentId, key: &str) -> String {
@@ -137,30 +140,49 @@ pub enum SqlValue {
     Integer(i64),
     Float(f64),
     Text(String),
-    Bytes(Vec<u8>),
+    Bytes(#[serde(with = "base64_text")] Vec<u8>),
     /// JSON text: `TEXT` in SQLite, `JSONB` in PostgreSQL.
     Json(String),
     /// RFC 3339 text: `TEXT` in SQLite (UTC, microseconds), `TIMESTAMPTZ` in PostgreSQL.
     Timestamp(String),
 }
 
+impl SqlValue {
+    /// About how many bytes it holds.
+    pub fn size(&self) -> usize {
+        let content = match self {
+            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Float(_) => 0,
+            Self::Text(text) | Self::Json(text) | Self::Timestamp(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        };
+        content + size_of::<Self>()
+    }
+}
+
+/// A secret's entries: names with their values.
+pub type Secret = Vec<(String, String)>;
+
 /// A row of a query: column names with their values, in the statement's order.
 pub type SqlRow = Vec<(String, SqlValue)>;
 
-mod base64_text {
+pub mod base64_text {
     //! Bytes in JSON.
 
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
-    use bytes::Bytes;
     use serde::{Deserialize as _, Deserializer, Serializer, de};
 
-    pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(
+        bytes: &impl AsRef<[u8]>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&STANDARD.encode(bytes))
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+    pub fn deserialize<'de, T: From<Vec<u8>>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
         let text = String::deserialize(deserializer)?;
-        STANDARD.decode(text).map(Bytes::from).map_err(de::Error::custom)
+        STANDARD.decode(text).map(T::from).map_err(de::Error::custom)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::effect::Many;
 use crate::manifest::{Access, Database, Manifest, Statement, StatementKind};
-use crate::name::EventType;
+use crate::name::{BindingName, EventType, JobName, StoreName};
 use crate::problem::Problem;
 
 /// A call that the manifest does not grant. The text names the thing and where to grant it.
@@ -32,9 +32,48 @@ impl Denied {
 pub fn publish(manifest: &Manifest, ty: &str) -> Result<EventType, Denied> {
     let granted = manifest.grants.publish.iter().find(|granted| granted.as_str() == ty);
     granted.cloned().ok_or_else(|| {
-        let shown: String = ty.chars().take(255).collect();
-        Denied::new(manifest, format!("event type `{shown}`"), "[grants] publish")
+        Denied::new(manifest, format!("event type `{}`", shown(ty)), "[grants] publish")
     })
+}
+
+/// Whether the component may keep values in this state store; gives the store as a name.
+pub fn state(manifest: &Manifest, store: &str) -> Result<StoreName, Denied> {
+    let granted = manifest.grants.state.iter().find(|granted| granted.as_str() == store);
+    granted.cloned().ok_or_else(|| {
+        Denied::new(manifest, format!("state store `{}`", shown(store)), "[grants] state")
+    })
+}
+
+/// Whether the component may read this secret; gives its store as a name.
+pub fn secret(manifest: &Manifest, store: &str, name: &str) -> Result<StoreName, Denied> {
+    let granted = manifest.grants.secrets.iter().find(|(granted, names)| {
+        granted.as_str() == store && names.iter().any(|granted| granted == name)
+    });
+    granted.map(|(store, _)| store.clone()).ok_or_else(|| {
+        let what = format!("secret `{}` of store `{}`", shown(name), shown(store));
+        Denied::new(manifest, what, "[grants] secrets")
+    })
+}
+
+/// Whether the component may schedule and cancel this job.
+pub fn job(manifest: &Manifest, name: &JobName) -> Result<(), Denied> {
+    if manifest.grants.jobs.iter().any(|granted| granted.matches(name.as_str())) {
+        return Ok(());
+    }
+    Err(Denied::new(manifest, format!("job `{name}`"), "[grants] jobs"))
+}
+
+/// Whether the component may call this output binding; gives it as a name.
+pub fn binding(manifest: &Manifest, name: &str) -> Result<BindingName, Denied> {
+    let granted = manifest.grants.bindings.iter().find(|granted| granted.as_str() == name);
+    granted.cloned().ok_or_else(|| {
+        Denied::new(manifest, format!("binding `{}`", shown(name)), "[grants] bindings")
+    })
+}
+
+/// As much of a guest's text as a name can have.
+fn shown(text: &str) -> String {
+    text.chars().take(255).collect()
 }
 
 /// A call of a statement that the manifest does not name, or names as the other kind.
@@ -43,8 +82,7 @@ pub fn no_statement(manifest: &Manifest, name: &str, kind: StatementKind) -> Den
         StatementKind::Query => "query",
         StatementKind::Execute => "execute",
     };
-    let shown: String = name.chars().take(255).collect();
-    Denied::new(manifest, format!("{kind} statement `{shown}`"), "[sql]")
+    Denied::new(manifest, format!("{kind} statement `{}`", shown(name)), "[sql]")
 }
 
 /// A statement that may run: its text for one database, and how many parameters it takes.
@@ -159,6 +197,30 @@ mod tests {
             "event type `com.todo.y.v1` is not granted to `a`; \
              add it under [grants] publish in components/a/component.toml"
         );
+    }
+
+    #[test]
+    fn every_capability_is_granted_by_name_and_says_where() {
+        let text = "name = \"a\"\nversion = \"1\"\n[[on]]\nevent = \"*\"\n[grants]\n\
+                    state = [\"redis\"]\nsecrets = { vault = [\"key\"] }\n\
+                    jobs = [\"daily-*\"]\nbindings = [\"smtp\"]\n";
+        let manifest = Manifest::parse(Path::new("component.toml"), text).unwrap();
+        let job = |name| job(&manifest, &JobName::new(name).unwrap());
+        assert!(state(&manifest, "redis").is_ok() && secret(&manifest, "vault", "key").is_ok());
+        assert!(job("daily-1").is_ok() && binding(&manifest, "smtp").is_ok());
+        for (denied, what, section) in [
+            (state(&manifest, "vault").unwrap_err(), "state store `vault`", "state"),
+            (secret(&manifest, "vault", "k").unwrap_err(), "`k` of store `vault`", "secrets"),
+            (secret(&manifest, "redis", "key").unwrap_err(), "of store `redis`", "secrets"),
+            (job("weekly-1").unwrap_err(), "job `weekly-1`", "jobs"),
+            (binding(&manifest, "http").unwrap_err(), "binding `http`", "bindings"),
+        ] {
+            let text = denied.to_string();
+            let place = format!("add it under [grants] {section} in component.toml");
+            assert!(text.contains(what) && text.contains(&place), "{text}");
+        }
+        let long = state(&manifest, &"x".repeat(1 << 20)).unwrap_err().to_string();
+        assert!(long.len() < 400, "{}", long.len());
     }
 
     #[test]

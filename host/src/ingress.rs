@@ -1,9 +1,11 @@
 //! Turns daprd's callbacks into events. Never answers 404 to a POST: daprd would take the event
 //! for done and drop it.
 
+pub mod bindings;
 pub mod bulk;
 pub mod events;
 pub mod health;
+pub mod jobs;
 pub mod reply;
 pub mod subscribe;
 pub mod token;
@@ -44,7 +46,7 @@ impl Ingress {
         Router::new()
             .route("/dapr/config", get(subscribe::config))
             .route("/dapr/subscribe", get(subscribe::subscriptions))
-            .route("/job/{*name}", post(events::job))
+            .route("/job/{*name}", post(jobs::fire))
             .fallback(events::receive)
             .layer(axum::middleware::from_fn_with_state(Arc::clone(self), token::check))
             .route("/health", get(health::health))

@@ -6,6 +6,7 @@
 mod commit;
 pub mod error;
 pub mod record;
+pub mod release;
 mod sqlite;
 pub mod state_machine;
 pub mod submission;
@@ -31,15 +32,16 @@ use crate::name::{ComponentId, Lane, StoreName};
 use commit::{Committer, Queued};
 use sqlite::readers::Readers;
 use sqlite::writer::Writer;
-use sqlite::{Fault, by_hand, claims, group, look, migrate, query};
+use sqlite::{Fault, by_hand, claims, group, look, migrate, query, recordings, releases};
 
 pub use error::{LedgerError, MigrateError, SqlError};
 pub use record::{
     ByHand, ClaimedDelivery, ClaimedEffect, ComponentCounts, Counts, DeliveryDetail,
     DeliveryFilter, DeliverySummary, EffectResult, EffectStatus, FinishedEffect, NextDue,
-    OutboxRow,
+    OutboxRow, Recording,
 };
-pub use sqlite::migrate::Migration;
+pub use release::{NewRelease, Release, Why};
+pub use sqlite::migrate::{Fitting, Migration};
 pub use submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
 
 /// How many submissions wait for a committer before submitting waits too.
@@ -93,11 +95,11 @@ impl Ledger {
         stop: CancellationToken,
     ) -> Result<Self, LedgerError> {
         let mut writer = Writer::open(&options).await?;
-        migrate::migrate(&mut writer, &migrate::own()).await.map_err(|error| match error {
+        migrate::migrate(&mut writer, &migrate::own(), &[]).await.map_err(|error| match error {
             MigrateError::Ledger(error) => error,
-            own @ (MigrateError::Changed { .. } | MigrateError::Failed { .. }) => {
-                LedgerError::Unreadable(own.to_string())
-            }
+            own @ (MigrateError::Changed { .. }
+            | MigrateError::Failed { .. }
+            | MigrateError::Statement { .. }) => LedgerError::Unreadable(own.to_string()),
         })?;
         let writer = Arc::new(Mutex::new(writer));
         let (submissions, queue) = mpsc::channel(QUEUE);
@@ -188,7 +190,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// A dead delivery is parked again, due now, its attempts counted anew.
+    /// A dead delivery is parked again, due now, its attempts counted anew; of a done one the
+    /// refused effects are.
     pub async fn retry(&self, id: &DeliveryId, now: Timestamp) -> Result<ByHand, LedgerError> {
         let (writer, id) = (Arc::clone(&self.writer), id.clone());
         let done = self
@@ -199,10 +202,12 @@ impl Ledger {
             })
             .await;
         self.parked_changed.notify_one();
+        self.outbox_changed.notify_one();
         done
     }
 
-    /// A parked or dead delivery is not wanted. A run of it that is under way is thrown away.
+    /// A parked or dead delivery is not wanted, or what Dapr refused of a done one. A run that is
+    /// under way is thrown away.
     pub async fn discard(&self, id: &DeliveryId) -> Result<ByHand, LedgerError> {
         let (writer, id) = (Arc::clone(&self.writer), id.clone());
         let done = self
@@ -311,6 +316,29 @@ impl Ledger {
         Ok(())
     }
 
+    /// Keeps recordings, and of each component only the newest: so many successes, so many failures.
+    pub async fn record(
+        &self,
+        recordings: Vec<Recording>,
+        keep: (u32, u32),
+    ) -> Result<(), LedgerError> {
+        let writer = Arc::clone(&self.writer);
+        self.uncancelled(async move {
+            let mut writer = writer.lock().await;
+            let result = recordings::add(writer.begin().await?, &recordings, keep).await;
+            writer.end(result).await.map_err(LedgerError::from)
+        })
+        .await
+    }
+
+    /// The last recorded run of a delivery.
+    pub async fn recording(&self, id: &DeliveryId) -> Result<Option<Recording>, LedgerError> {
+        let mut reader = self.readers.get().await?;
+        let recording = recordings::last(&mut reader, id).await?;
+        reader.give_back();
+        Ok(recording)
+    }
+
     /// Whether a statement fits today's tables.
     pub async fn prepare(&self, sql: &str) -> Result<(), SqlError> {
         query::prepare(&self.readers, sql).await
@@ -318,12 +346,56 @@ impl Ledger {
 
     /// Applies those that are not applied yet, all or none, and gives their names as `set/name`.
     pub async fn migrate(&self, migrations: &[Migration]) -> Result<Vec<String>, MigrateError> {
-        let (writer, migrations) = (Arc::clone(&self.writer), migrations.to_vec());
+        self.migrate_fitting(migrations.to_vec(), Vec::new()).await
+    }
+
+    /// The same, and only if every statement fits the tables that come of it.
+    pub async fn migrate_fitting(
+        &self,
+        migrations: Vec<Migration>,
+        statements: Vec<Fitting>,
+    ) -> Result<Vec<String>, MigrateError> {
+        let writer = Arc::clone(&self.writer);
         self.uncancelled(async move {
             let mut writer = writer.lock().await;
-            migrate::migrate(&mut writer, &migrations).await
+            migrate::migrate(&mut writer, &migrations, &statements).await
         })
         .await
+    }
+
+    /// Remembers that a version of a component runs, and says whether that is news.
+    pub async fn record_release(&self, release: NewRelease) -> Result<bool, LedgerError> {
+        let writer = Arc::clone(&self.writer);
+        self.uncancelled(async move {
+            let mut writer = writer.lock().await;
+            let result = releases::record(writer.begin().await?, &release).await;
+            writer.end(result).await.map_err(LedgerError::from)
+        })
+        .await
+    }
+
+    /// The versions of a component that ran, newest first.
+    pub async fn releases(
+        &self,
+        component: &ComponentId,
+        limit: u32,
+    ) -> Result<Vec<Release>, LedgerError> {
+        let mut reader = self.readers.get().await?;
+        let releases = releases::releases(&mut reader, component, limit).await?;
+        reader.give_back();
+        Ok(releases)
+    }
+
+    /// A release's bundle; only the newest ten of a component are kept.
+    pub async fn bundle(
+        &self,
+        component: &ComponentId,
+        digest: &str,
+    ) -> Result<Option<Vec<u8>>, LedgerError> {
+        let mut reader = self.readers.get().await?;
+        let bundle = releases::bundle(&mut reader, component, digest).await?;
+        reader.give_back();
+        Ok(bundle)
     }
 
     /// A transaction must come to its end even when nobody waits for it any more: the next one is

@@ -12,7 +12,7 @@
 //! | ports | [`backend`] (what Dapr does for us), [`ledger`] (what must not be lost), [`telemetry`] |
 //! | sandbox | [`runtime`] |
 //! | snapshot | [`catalog`]: components, routes and contracts, immutable |
-//! | pipeline | [`dispatch`] (an event's way through), [`due`] (a loop's rhythm); below them [`work`] (what is in progress) |
+//! | pipeline | [`dispatch`] (an event's way through), [`due`] (a loop's rhythm); below them [`work`] (what is in progress), [`recorder`] (what was given, read and decided) |
 //! | loops | [`relay`] (performs effects), [`sweep`] (parked deliveries) |
 //! | edges | [`ingress`] (daprd calls), [`admin`] (people call) |
 //! | composition | [`app`] |
@@ -43,6 +43,7 @@ pub mod catalog;
 
 pub mod dispatch;
 pub mod due;
+pub mod recorder;
 pub mod relay;
 pub mod sweep;
 pub mod work;

@@ -3,6 +3,7 @@
 
 mod file;
 mod units;
+mod wants;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::name::{ComponentId, EventType};
+use crate::name::{BindingName, ComponentId, EventType, JobName, StoreName};
 use crate::problem::Problem;
 
 /// A component's manifest, checked.
@@ -34,17 +35,13 @@ pub struct Manifest {
     /// SQL statements by name.
     pub sql: BTreeMap<String, Statement>,
     pub limits: Limits,
+    pub recording: Recording,
 }
 
 impl Manifest {
     /// Reads a manifest. An error holds every problem that could be found.
     pub fn parse(file: &Path, text: &str) -> Result<Self, Vec<Problem>> {
         file::parse(file, text)
-    }
-
-    /// Whether it wants events of this type.
-    pub fn wants(&self, ty: &EventType) -> bool {
-        self.on.iter().any(|Want::Event(pattern)| pattern.matches(ty.as_str()))
     }
 }
 
@@ -65,10 +62,25 @@ pub struct Build {
     pub output: PathBuf,
 }
 
-/// One `[[on]]`: what the component is called for. Jobs and bindings join with their capabilities.
+/// One `[[on]]`: what the component is called for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Want {
+    /// Events of a type.
     Event(Pattern),
+    /// Firings of a job, which come as [`JOB_FIRED`].
+    Job(Pattern),
+    /// Ticks of an input binding, which come as [`BINDING_TICKED`].
+    Binding(BindingName),
+}
+
+impl fmt::Display for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(pattern) => write!(f, "{pattern}"),
+            Self::Job(pattern) => write!(f, "job {pattern}"),
+            Self::Binding(name) => write!(f, "binding {name}"),
+        }
+    }
 }
 
 /// A name, or the beginning of names followed by `*`.
@@ -79,6 +91,12 @@ pub struct Pattern {
 
 /// The types that the host itself makes. Wildcards leave them out.
 pub const HOST_TYPES: &str = "com.wharf.";
+
+/// A job came due; `name` in its data says which.
+pub const JOB_FIRED: &str = "com.wharf.job.fired.v1";
+
+/// An input binding was triggered; `binding` in its data says which.
+pub const BINDING_TICKED: &str = "com.wharf.binding.ticked.v1";
 
 impl Pattern {
     /// Checks `text`; the error says what is allowed.
@@ -93,6 +111,17 @@ impl Pattern {
             ));
         }
         Ok(Self { text: text.into() })
+    }
+
+    /// A pattern of job names.
+    pub fn of_jobs(text: &str) -> Result<Self, String> {
+        let pattern = Self::new(text)?;
+        match text.strip_suffix('*') {
+            Some("") => {}
+            Some(stem) => _ = JobName::new(stem).map_err(|error| error.to_string())?,
+            None => _ = JobName::new(text).map_err(|error| error.to_string())?,
+        }
+        Ok(pattern)
     }
 
     pub fn as_str(&self) -> &str {
@@ -117,6 +146,12 @@ impl fmt::Display for Pattern {
     }
 }
 
+impl serde::Serialize for Pattern {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
 /// What a component may do beyond computing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Grants {
@@ -124,6 +159,14 @@ pub struct Grants {
     pub publish: Vec<EventType>,
     /// Tables that its statements and migrations may touch; lower case.
     pub tables: BTreeMap<String, Access>,
+    /// State stores in which it may keep values, under keys of its own.
+    pub state: Vec<StoreName>,
+    /// Secrets that it may read, by their store.
+    pub secrets: BTreeMap<StoreName, Vec<String>>,
+    /// Jobs that it may schedule and cancel.
+    pub jobs: Vec<Pattern>,
+    /// Output bindings that it may call.
+    pub bindings: Vec<BindingName>,
 }
 
 /// How far a table is granted.
@@ -188,6 +231,21 @@ impl fmt::Display for Database {
             Self::Sqlite => "sqlite",
             Self::Postgres => "postgres",
         })
+    }
+}
+
+/// What is kept of its invocations, to look at and to replay.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Recording {
+    pub enabled: bool,
+    /// JSON pointers (RFC 6901) into the canonical event, such as `/data/email`: what they point at
+    /// is never kept.
+    pub redact: Vec<String>,
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self { enabled: true, redact: Vec::new() }
     }
 }
 

@@ -14,7 +14,7 @@ pub fn gets(
     manifest: &Manifest,
 ) -> bool {
     let ty = &decoded.event.ty;
-    if !manifest.wants(ty) {
+    if !manifest.wants(&decoded.event) {
         return false;
     }
     if ty.as_str().starts_with("com.wharf.") || !contracts.names_component(component) {

@@ -2,16 +2,18 @@
 //! and gives back what it wants done. Nothing that a guest does reaches further than its own
 //! invocation: no panic, no endless loop, no memory, no call that was not granted.
 //!
-//! `engine` owns wasmtime and its clockwork, `component` one loaded component, `invoke` one run of
-//! it; `limits`, `determinism` and `text` are what a run is fenced with, `capability` what it can
-//! reach.
+//! `engine` owns wasmtime and its clockwork, `cache` compiled code, `component` one loaded
+//! component, `invoke` one run of it; `limits`, `determinism` and `text` are what a run is fenced
+//! with, `capability` what it can reach, `recording` what is kept of what it read.
 
+mod cache;
 mod capability;
 mod component;
 mod determinism;
 mod engine;
 mod invoke;
 mod limits;
+mod recording;
 mod text;
 mod world;
 
@@ -26,13 +28,14 @@ use futures::future::BoxFuture;
 
 use crate::clock::Timestamp;
 use crate::delivery::LogLine;
-use crate::effect::{Effect, SqlRow, SqlValue};
+use crate::effect::{Effect, Secret, SqlRow, SqlValue};
 use crate::event::{Decoded, WireEvent};
 use crate::name::StoreName;
 use crate::problem::Problem;
 
 pub use component::{Component, Permit};
 pub use engine::{Import, Inspection, Sandbox, SandboxConfig};
+pub use recording::{Read, ReadAnswer, ReadCall};
 
 /// One event for a component, and everything from outside that its run depends on.
 #[derive(Clone)]
@@ -46,6 +49,8 @@ pub struct Call {
     /// Where the guest's randomness comes from.
     pub seed: [u8; 32],
     pub reads: Arc<dyn Reads>,
+    /// Whether the reads are to be kept; without, nothing is copied for it.
+    pub record: bool,
 }
 
 /// What a handler reads while it runs: live from the ledger, or as recorded.
@@ -74,7 +79,7 @@ pub trait Reads: Send + Sync {
         store: StoreName,
         name: String,
         waiting: Waiting,
-    ) -> BoxFuture<'_, Result<Option<Vec<(String, String)>>, ReadError>>;
+    ) -> BoxFuture<'_, Result<Option<Secret>, ReadError>>;
 }
 
 /// Whether a read still waits to be taken up. A run that ends meanwhile found the other side away.
@@ -116,6 +121,10 @@ pub struct Invocation {
     pub log: Vec<LogLine>,
     /// Calls that were not granted, each as its error's text. Then the outcome is a failure.
     pub denied: Vec<String>,
+    /// What it read, in order, if the call says so. At most 1 MiB; secrets without their answers.
+    pub reads: Vec<Read>,
+    /// Every read that went out is in `reads`.
+    pub reads_complete: bool,
     /// A read found the other side away, or the sandbox had no room: a failure uses up no attempt.
     pub unavailable: bool,
     /// Fuel burnt: the same in every run of the same event and reads.

@@ -161,7 +161,7 @@ async fn each_misbehaviour_ends_its_own_delivery_and_is_named() {
         assert!(error.contains(says), "{name}: {error}");
         assert!(error.len() < 5_000, "{name}: an error has a bound");
         assert_eq!(delivery["received"]["id"], "thing-1", "{name}");
-        assert_eq!(delivery["effects"], json!([]), "{name}");
+        assert_eq!(delivery["outbox"], json!([]), "{name}");
     }
     assert_eq!(states(&host, "audit").await, ["done 1"]);
     assert_eq!(states(&host, "echo").await, ["done 1"]);

@@ -59,7 +59,10 @@ impl Setup {
     /// The contract `cloudevents` and no component.
     pub fn bare() -> Self {
         let folder = TempDir::new().expect("a temporary folder can be made");
-        let config = Config { data: folder.path().join("data"), ..Config::default() };
+        // Shared by all tests: compiling takes longer than most of them.
+        let cache = Path::new(built::AUDIT).with_file_name("compiled");
+        let data = folder.path().join("data");
+        let config = Config { data, cache: Some(cache), ..Config::default() };
         fs::create_dir(&config.data).expect("the data folder can be made");
         let contracts = vec![root().join("contracts/cloudevents")];
         Self { config, contracts, components: Vec::new(), folder }
@@ -70,6 +73,44 @@ impl Setup {
         let mut setup = Self::bare();
         setup.components.push((root().join("components/audit"), PathBuf::from(built::AUDIT)));
         setup
+    }
+
+    /// The contract `cloudevents` and all components that come with Wharf.
+    pub fn todo() -> Self {
+        let others = [
+            ("recurring", built::RECURRING),
+            ("reminder", built::REMINDER),
+            ("notification", built::NOTIFICATION),
+        ];
+        let mut setup = Self::audit();
+        for (name, wasm) in others {
+            setup.components.push((root().join("components").join(name), PathBuf::from(wasm)));
+        }
+        setup
+    }
+
+    /// Changes the manifest of a component that was added before: `from` stands in it, and `to`
+    /// takes its place.
+    #[must_use]
+    pub fn changed(mut self, name: &str, from: &str, to: &str) -> Self {
+        let of_name = |(folder, _): &&mut (PathBuf, PathBuf)| folder.ends_with(name);
+        let found = self.components.iter_mut().find(of_name);
+        let (folder, _) = found.unwrap_or_else(|| panic!("`{name}` was not added"));
+        let text = fs::read_to_string(folder.join("component.toml")).expect("a manifest");
+        assert!(text.contains(from), "`{from}` does not stand in the manifest of `{name}`");
+        let changed = self.folder.path().join("changed");
+        fs::create_dir_all(changed.join(name)).expect("a folder can be made");
+        let link = |from: PathBuf, to: PathBuf| {
+            if !to.exists() {
+                std::os::unix::fs::symlink(from, to).expect("a link can be made");
+            }
+        };
+        link(root().join("components/todo"), changed.join("todo"));
+        link(folder.join("migrations"), changed.join(name).join("migrations"));
+        let manifest = changed.join(name).join("component.toml");
+        fs::write(manifest, text.replace(from, to)).expect("a manifest can be written");
+        *folder = changed.join(name);
+        self
     }
 
     /// Adds a guest under a manifest, whose `name` must be `name`.
@@ -288,6 +329,43 @@ impl Host {
         messages.expect("the embedded Dapr's file").iter().map(|m| payload(&m.body)).collect()
     }
 
+    /// Calls the embedded Dapr's API.
+    pub async fn dapr(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let mut request = self.http.request(method, format!("http://{}{path}", self.dapr));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        answer(request).await
+    }
+
+    /// A file in the data folder.
+    pub fn write_data(&self, name: &str, text: &str) {
+        fs::write(self.setup.config.data.join(name), text).expect("the data folder can be written");
+    }
+
+    /// What the binding `notify-file` has written.
+    pub fn notifications(&self) -> Vec<Value> {
+        let file = self.setup.config.data.join("notifications.jsonl");
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    /// The jobs that Dapr's scheduler has, by name.
+    pub async fn jobs(&self) -> Vec<String> {
+        let jobs = self.app.embedded.jobs().await.expect("the embedded Dapr's file");
+        jobs.into_iter().map(|job| job.name.to_string()).collect()
+    }
+
+    /// Posts to the admin API.
+    pub async fn admin_post(&self, path: &str) -> (StatusCode, Value) {
+        answer(self.http.post(format!("http://{}{path}", self.admin))).await
+    }
+
     /// Waits until nothing more happens unless time passes.
     pub async fn settle(&self) {
         let started = Instant::now();
@@ -397,6 +475,7 @@ description = "Any JSON"
 pubsub = "todo-pubsub"
 retry = ["1s", "2s", "4s"]
 dead_letter = "{topic}-dlq"
+binding = [{ name = "clock", period = "5m" }]
 topic = [
     { name = "things", path = "/events/things", retention = "7d" },
     { name = "echoes", path = "/events/echoes", retention = "7d" },
@@ -405,6 +484,7 @@ event = [
     { type = "com.things.made.v1", topic = "things", consumers = ["audit"] },
     { type = "com.todo.echo.v1", topic = "echoes", consumers = [] },
     { type = "com.todo.flood.v1", topic = "echoes", consumers = [] },
+    { type = "com.things.said.v1", topic = "echoes", consumers = [] },
 ]
 "#;
 

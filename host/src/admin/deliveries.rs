@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::admin::Admin;
 use crate::admin::reply::AdminError;
 use crate::delivery::{DeliveryId, DeliveryStatus};
-use crate::ledger::{DeliveryDetail, DeliveryFilter, DeliverySummary};
-use crate::name::{ComponentId, EventKey};
+use crate::ledger::{ByHand, DeliveryDetail, DeliveryFilter, DeliverySummary, Recording};
+use crate::name::ComponentId;
 
 /// `?component=&status=&limit=`
 #[derive(Debug, Deserialize)]
@@ -40,19 +40,64 @@ pub async fn list(
     Ok(Json(deliveries.iter().map(summary).collect()))
 }
 
-/// One delivery: its error, attempts, log, and the effects that still wait.
+/// One delivery: its error, attempts, log, effects, and its last run as it was recorded.
 pub async fn show(
     State(admin): State<Arc<Admin>>,
-    Path((component, key)): Path<(String, String)>,
+    Path(path): Path<(String, String)>,
 ) -> Result<Json<Value>, AdminError> {
+    of_id(&admin, &id(path)?).await
+}
+
+/// Tries a dead delivery again, or what Dapr refused of one that is done.
+pub async fn retry(
+    State(admin): State<Arc<Admin>>,
+    Path(path): Path<(String, String)>,
+) -> Result<Json<Value>, AdminError> {
+    let id = id(path)?;
+    match admin.ledger.retry(&id, admin.clock.now()).await? {
+        ByHand::Changed => of_id(&admin, &id).await,
+        ByHand::Unknown => Err(unknown(&id)),
+        ByHand::Refused(status) => Err(AdminError::Conflict(match status {
+            DeliveryStatus::Done => format!("`{id}` is done, and so are its effects"),
+            DeliveryStatus::Parked => format!("`{id}` is parked: it is tried again by itself"),
+            DeliveryStatus::Dead | DeliveryStatus::Discarded => {
+                format!("`{id}` is {}: its event is not kept any more", status.as_str())
+            }
+        })),
+    }
+}
+
+/// Gives up a parked or dead delivery, or what Dapr refused of one that is done.
+pub async fn discard(
+    State(admin): State<Arc<Admin>>,
+    Path(path): Path<(String, String)>,
+) -> Result<Json<Value>, AdminError> {
+    let id = id(path)?;
+    match admin.ledger.discard(&id).await? {
+        ByHand::Changed => of_id(&admin, &id).await,
+        ByHand::Unknown => Err(unknown(&id)),
+        ByHand::Refused(status) => Err(AdminError::Conflict(format!(
+            "`{id}` is {}: there is nothing to discard",
+            status.as_str()
+        ))),
+    }
+}
+
+fn id((component, key): (String, String)) -> Result<DeliveryId, AdminError> {
     let bad = |error: crate::name::NameError| AdminError::BadRequest(error.to_string());
     let component = ComponentId::new(component).map_err(bad)?;
-    let key: EventKey = key.parse().map_err(bad)?;
-    let id = DeliveryId { component, key };
-    let detail = admin.ledger.delivery(&id).await?;
-    detail.as_ref().map(shown).map(Json).ok_or_else(|| {
-        AdminError::NotFound(format!("there is no delivery `{id}`; see GET /deliveries"))
-    })
+    Ok(DeliveryId { component, key: key.parse().map_err(bad)? })
+}
+
+fn unknown(id: &DeliveryId) -> AdminError {
+    AdminError::NotFound(format!("there is no delivery `{id}`; see GET /deliveries"))
+}
+
+async fn of_id(admin: &Admin, id: &DeliveryId) -> Result<Json<Value>, AdminError> {
+    admin.recorder.flush().await?;
+    let detail = admin.ledger.delivery(id).await?.ok_or_else(|| unknown(id))?;
+    let recording = admin.ledger.recording(id).await?;
+    Ok(Json(shown(&detail, recording.as_ref())))
 }
 
 fn summary(delivery: &DeliverySummary) -> Value {
@@ -73,7 +118,7 @@ fn summary(delivery: &DeliverySummary) -> Value {
 }
 
 /// Bytes that are JSON are shown as such, others as text.
-fn shown(detail: &DeliveryDetail) -> Value {
+fn shown(detail: &DeliveryDetail, recording: Option<&Recording>) -> Value {
     let mut shown = summary(&detail.summary);
     let received = detail.wire.as_ref().map(|wire| {
         serde_json::from_slice(&wire.bytes)
@@ -81,8 +126,28 @@ fn shown(detail: &DeliveryDetail) -> Value {
     });
     if let Some(fields) = shown.as_object_mut() {
         fields.insert("log".to_owned(), json!(detail.log));
-        fields.insert("effects".to_owned(), json!(detail.outbox));
+        fields.insert("outbox".to_owned(), json!(detail.outbox));
+        fields.insert("run".to_owned(), recording.map_or(Value::Null, run));
         fields.insert("received".to_owned(), json!(received));
     }
     shown
+}
+
+/// The last recorded run: a sample of those that succeed, and those that failed.
+fn run(recording: &Recording) -> Value {
+    let mut run = json!({
+        "attempt": recording.attempt,
+        "failed": recording.failed,
+        "digest": recording.digest,
+        "at": recording.at,
+        "fuel": recording.fuel,
+        "microseconds": recording.micros,
+    });
+    let body: Value = serde_json::from_str(&recording.body).unwrap_or_default();
+    if let Some(fields) = run.as_object_mut() {
+        for name in ["event", "reads", "effects", "error", "log"] {
+            fields.insert(name.to_owned(), body.get(name).cloned().unwrap_or_default());
+        }
+    }
+    run
 }

@@ -13,6 +13,8 @@ pub enum AdminError {
     NotFound(String),
     BadRequest(String),
     Unauthorized,
+    /// What is asked for is not possible as things are.
+    Conflict(String),
     Ledger(LedgerError),
 }
 
@@ -26,6 +28,7 @@ impl IntoResponse for AdminError {
     fn into_response(self) -> Response {
         let (status, error) = match self {
             Self::NotFound(error) => (StatusCode::NOT_FOUND, error),
+            Self::Conflict(error) => (StatusCode::CONFLICT, error),
             Self::BadRequest(error) => (StatusCode::BAD_REQUEST, error),
             Self::Unauthorized => (
                 StatusCode::UNAUTHORIZED,

@@ -3,26 +3,49 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, prepare};
+use crate::clock::Timestamp;
 use crate::contract::Contracts;
-use crate::grant;
-use crate::ledger::{Ledger, Migration};
-use crate::manifest::{Database, HOST_TYPES, Manifest, Want};
+use crate::ledger::{Ledger, Migration, Why};
+use crate::manifest::{HOST_TYPES, Manifest, Want};
 use crate::problem::Problem;
-use crate::runtime::{Component, Sandbox};
+use crate::runtime::Sandbox;
 
 /// A component as its files offer it, read but not yet trusted.
 pub struct Offer {
     /// The manifest's file, for messages.
     pub file: PathBuf,
     pub manifest: Manifest,
+    /// The manifest as written.
+    pub text: String,
     pub wasm: Vec<u8>,
     pub migrations: Vec<Script>,
     /// SHA-256 of wasm, manifest and migrations, hexadecimal.
     pub digest: String,
+}
+
+impl Offer {
+    /// What was read, with its digest.
+    pub fn new(
+        file: PathBuf,
+        manifest: Manifest,
+        text: String,
+        wasm: Vec<u8>,
+        migrations: Vec<Script>,
+    ) -> Self {
+        let mut hasher = Sha256::new();
+        let scripts = migrations.iter().map(|script| script.migration.sql.as_bytes());
+        for part in [wasm.as_slice(), text.as_bytes()].into_iter().chain(scripts) {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        let digest = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { file, manifest, text, wasm, migrations, digest }
+    }
 }
 
 /// A migration and the file that it was read from.
@@ -56,15 +79,19 @@ fn folders_with(folder: &Path, file: &str) -> Result<Vec<PathBuf>, Vec<Problem>>
 
 /// Reads a component's manifest.
 pub fn read_manifest(folder: &Path) -> Result<Manifest, Vec<Problem>> {
+    manifest_and_text(folder).map(|(manifest, _)| manifest)
+}
+
+fn manifest_and_text(folder: &Path) -> Result<(Manifest, String), Vec<Problem>> {
     let file = folder.join("component.toml");
     let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
-    Manifest::parse(&file, &text)
+    Ok((Manifest::parse(&file, &text)?, text))
 }
 
 /// What is wrong with a component's SQL and migrations, without its wasm and without a database.
 pub fn check(folder: &Path, manifest: &Manifest) -> Vec<Problem> {
     match migrations(folder, manifest) {
-        Ok(scripts) => ungranted(manifest, &scripts),
+        Ok(scripts) => prepare::ungranted(manifest, &scripts),
         Err(problems) => problems,
     }
 }
@@ -72,8 +99,7 @@ pub fn check(folder: &Path, manifest: &Manifest) -> Vec<Problem> {
 /// Reads what a component's folder and its built wasm offer.
 pub fn read(folder: &Path, wasm: &Path) -> Result<Offer, Vec<Problem>> {
     let file = folder.join("component.toml");
-    let manifest = read_manifest(folder)?;
-    let text = std::fs::read(&file).map_err(|error| unreadable(&file, &error))?;
+    let (manifest, text) = manifest_and_text(folder)?;
     let built = std::fs::read(wasm).map_err(|error| {
         let problem =
             Problem::in_file(&file, format!("its wasm {} cannot be read: {error}", wasm.display()));
@@ -82,14 +108,7 @@ pub fn read(folder: &Path, wasm: &Path) -> Result<Offer, Vec<Problem>> {
         vec![problem.help(help.unwrap_or_else(|| "put the built component there".to_owned()))]
     })?;
     let migrations = migrations(folder, &manifest)?;
-    let mut hasher = Sha256::new();
-    let scripts = migrations.iter().map(|script| script.migration.sql.as_bytes());
-    for part in [built.as_slice(), text.as_slice()].into_iter().chain(scripts) {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    let digest = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Offer { file, manifest, wasm: built, migrations, digest })
+    Ok(Offer::new(file, manifest, text, built, migrations))
 }
 
 /// The scripts of each migrations folder, for SQLite, in the order of their names.
@@ -123,13 +142,15 @@ fn migration(folder: &Path, set: &Path, file: &Path) -> Result<Script, Vec<Probl
     Ok(Script { file: file.to_owned(), migration })
 }
 
-/// Compiles the offers, applies their migrations, and puts everything together. Nothing is applied
-/// unless everything is granted: what a migration did cannot be taken back.
+/// Compiles the offers, applies their migrations, remembers them as running, and puts everything
+/// together. Nothing is applied unless everything is granted and compiles: what a migration did
+/// cannot be taken back.
 pub async fn load(
     contracts: Contracts,
     offers: Vec<Offer>,
     sandbox: &Sandbox,
     ledger: &Ledger,
+    at: Timestamp,
 ) -> Result<Catalog, Vec<Problem>> {
     let mut problems = refused(&offers);
     if !problems.is_empty() {
@@ -139,12 +160,20 @@ pub async fn load(
     for problem in unknown_wants(&manifests, &contracts) {
         tracing::warn!("{problem}");
     }
+    let offers: Vec<_> = offers.into_iter().map(Arc::new).collect();
     let mut components = Vec::new();
-    for offer in offers {
-        match component(offer, sandbox, ledger).await {
+    for offer in &offers {
+        match prepare::compile(offer, sandbox).await {
             Ok(component) => components.push(component),
             Err(found) => problems.extend(found),
         }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    for offer in &offers {
+        let adopted = prepare::adopt(offer, &[], ledger, at, Why::Start).await;
+        problems.extend(adopted.err().into_iter().flatten());
     }
     if problems.is_empty() { Ok(Catalog::new(contracts, components)) } else { Err(problems) }
 }
@@ -159,7 +188,7 @@ fn refused(offers: &[Offer]) -> Vec<Problem> {
                 format!("component `{}` is also offered by {}", manifest.name, first.display());
             problems.push(Problem::in_file(file, message).help("name each component once"));
         }
-        problems.extend(ungranted(manifest, migrations));
+        problems.extend(prepare::ungranted(manifest, migrations));
     }
     problems
 }
@@ -178,7 +207,10 @@ pub fn unknown_wants(manifests: &[&Manifest], contracts: &Contracts) -> Vec<Prob
             || published(want)
     };
     let wants = manifests.iter().flat_map(|manifest| {
-        manifest.on.iter().map(move |Want::Event(pattern)| (manifest, pattern.as_str()))
+        manifest.on.iter().filter_map(move |want| match want {
+            Want::Event(pattern) => Some((manifest, pattern.as_str())),
+            Want::Job(_) | Want::Binding(_) => None,
+        })
     });
     wants
         .filter(|(_, want)| !is_known(want))
@@ -196,42 +228,6 @@ pub fn unknown_wants(manifests: &[&Manifest], contracts: &Contracts) -> Vec<Prob
         .collect()
 }
 
-/// What a component's SQL reaches beyond its grants.
-fn ungranted(manifest: &Manifest, migrations: &[Script]) -> Vec<Problem> {
-    let statements = manifest.sql.iter().filter_map(|(name, statement)| {
-        grant::statement(manifest, name, statement, Database::Sqlite).err()
-    });
-    let scripts = migrations.iter().filter_map(|Script { file, migration }| {
-        grant::migration(manifest, file, &migration.sql, Database::Sqlite).err()
-    });
-    statements.chain(scripts).flatten().collect()
-}
-
-async fn component(
-    offer: Offer,
-    sandbox: &Sandbox,
-    ledger: &Ledger,
-) -> Result<Component, Vec<Problem>> {
-    let Offer { file, manifest, wasm, migrations, digest } = offer;
-    let fault = |message: String| vec![Problem::in_file(&file, message)];
-    let migrations: Vec<_> = migrations.into_iter().map(|script| script.migration).collect();
-    let applied = ledger.migrate(&migrations).await.map_err(|error| fault(error.to_string()))?;
-    if !applied.is_empty() {
-        tracing::info!(component = %manifest.name, ?applied, "migrations applied");
-    }
-    for (name, statement) in &manifest.sql {
-        let permitted = grant::statement(&manifest, name, statement, Database::Sqlite)?;
-        let prepared = ledger.prepare(&permitted.sql).await;
-        prepared.map_err(|error| fault(format!("[sql.{name}]: {error}")))?;
-    }
-    // Compiling takes a while and must not hold up the runtime's other work.
-    let sandbox = sandbox.clone();
-    let compiled = tokio::task::spawn_blocking(move || sandbox.load(manifest, &wasm, digest)).await;
-    compiled
-        .map_err(|error| fault(format!("compiling it failed: {error}")))?
-        .map_err(|error| fault(error.to_string()))
-}
-
 fn unreadable(path: &Path, error: &std::io::Error) -> Vec<Problem> {
     vec![Problem::in_file(path, format!("cannot be read: {error}"))]
 }
@@ -243,6 +239,7 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::clock::{Clock as _, ManualClock};
     use crate::ledger::LedgerOptions;
     use crate::runtime::SandboxConfig;
 
@@ -257,7 +254,7 @@ mod tests {
         let sql = "CREATE TABLE t (a TEXT)".to_owned();
         let migration = Migration { set: name.to_owned(), name: "1".into(), sql };
         let script = Script { file: Path::new(folder).join("1.sql"), migration };
-        Offer { file, manifest, wasm: Vec::new(), migrations: vec![script], digest: String::new() }
+        Offer::new(file, manifest, text, Vec::new(), vec![script])
     }
 
     async fn problems(offers: Vec<Offer>) -> (Vec<String>, bool) {
@@ -266,7 +263,9 @@ mod tests {
         let stop = CancellationToken::new();
         let ledger = Ledger::open(options, &tasks, stop.clone()).await.unwrap();
         let sandbox = Sandbox::new(SandboxConfig::default()).unwrap();
-        let loaded = load(Contracts::default(), offers, &sandbox, &ledger).await;
+        let loaded =
+            load(Contracts::default(), offers, &sandbox, &ledger, ManualClock::default().now())
+                .await;
         let applied = ledger.prepare("SELECT a FROM t").await.is_ok();
         stop.cancel();
         let problems = loaded.err().unwrap_or_default();
@@ -274,13 +273,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_applied_unless_all_is_granted() {
+    async fn nothing_is_applied_unless_all_is_granted_and_compiles() {
         let sound = || offer("a", "a", "SELECT a FROM t");
         let (problems, applied) =
             self::problems(vec![sound(), offer("b", "b", "SELECT a FROM other")]).await;
         assert!(problems.concat().contains("read access to table `other`"), "{problems:?}");
         assert!(!applied);
-        assert!(self::problems(vec![sound()]).await.1, "its wasm is not its grants' matter");
+        let (problems, applied) = self::problems(vec![sound()]).await;
+        assert!(problems.concat().contains("not a WebAssembly component"), "{problems:?}");
+        assert!(!applied);
     }
 
     #[tokio::test]

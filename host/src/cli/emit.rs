@@ -3,10 +3,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::app::StartError;
 use crate::catalog::load;
@@ -17,6 +18,7 @@ use crate::config::{self, Config, DaprEndpoint};
 use crate::contract::{Contracts, Decode, Example};
 use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
 use crate::name::ContractName;
+use crate::schedule;
 
 /// Publish an example event through the Dapr API
 ///
@@ -25,6 +27,8 @@ use crate::name::ContractName;
 #[command(after_help = "Examples:
   wharf emit com.todo.task.created.v1
   wharf emit com.todo.task.created.v1 --data '{\"task_id\":\"1\",\"user_id\":\"ann\"}'
+  wharf emit com.todo.task.completed.v1 --set task_id=t-2 --set task.recurrence=daily
+  wharf emit com.todo.reminder.scheduled.v1 --set remind_at=now+2s
   DAPR_HTTP_PORT=3501 wharf emit com.todo.task.completed.v1")]
 pub struct Emit {
     /// The event type, such as com.todo.task.created.v1
@@ -36,6 +40,10 @@ pub struct Emit {
     /// JSON to publish as the event's data instead of the example's
     #[arg(long, value_name = "JSON")]
     data: Option<String>,
+    /// Change one field of the data: FIELD is such as `task_id` or `task.due_date`; VALUE is JSON,
+    /// `now`, `now+2s`, `now-1h`, or else text. May be given several times
+    #[arg(long = "set", value_name = "FIELD=VALUE")]
+    changes: Vec<Change>,
     /// Where the contracts are [default: contracts]
     #[arg(long, value_name = "FOLDER")]
     contracts: Option<PathBuf>,
@@ -56,7 +64,7 @@ impl Emit {
         let data = self.data.map(|data| serde_json::from_str(&data)).transpose();
         let data: Option<Value> =
             data.context("--data is not JSON; give it such as '{\"task_id\":\"1\"}'")?;
-        let example = fresh(example, data);
+        let example = changed(fresh(example, data), &self.changes)?;
         let client = DaprClient::new(DaprEndpoint::load())?;
         let (pubsub, topic) = (example.pubsub.as_str(), example.topic.as_str());
         if let Some(reason) = refusal(&contracts, &example) {
@@ -105,9 +113,68 @@ fn fresh(mut example: Example, data: Option<Value>) -> Example {
     if let Some(event) = example.value.as_object_mut() {
         let id = id.into_uuid().to_string();
         event.extend([("id".to_owned(), id.into()), ("time".to_owned(), time.into())]);
-        event.extend(data.map(|data| ("data".to_owned(), data)));
+        if let Some(data) = data {
+            // The example's subject belongs to its own data; without one the contract gives it.
+            event.shift_remove("subject");
+            event.insert("data".to_owned(), data);
+        }
     }
     example
+}
+
+/// A field of the data and what it is to say.
+#[derive(Debug, Clone)]
+struct Change {
+    place: Vec<String>,
+    value: Value,
+}
+
+impl FromStr for Change {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (place, value) = text
+            .split_once('=')
+            .filter(|(place, _)| !place.is_empty())
+            .ok_or_else(|| format!("`{text}` is not FIELD=VALUE, such as task_id=t-2"))?;
+        let place = place.split('.').map(str::to_owned).collect();
+        Ok(Self { place, value: value_of(value)? })
+    }
+}
+
+fn value_of(text: &str) -> Result<Value, String> {
+    let now = SystemClock.now();
+    let time = match text.strip_prefix("now") {
+        Some("") => Some(now),
+        Some(rest) if rest.starts_with(['+', '-']) => {
+            let (sign, duration) = rest.split_at(1);
+            let duration = schedule::go_duration(duration)
+                .ok_or_else(|| format!("`{text}` is no time; write it like now+2s or now-1h30m"))?;
+            Some(if sign == "+" { now + duration } else { now - duration })
+        }
+        Some(_) | None => None,
+    };
+    Ok(match time {
+        Some(time) => time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true).into(),
+        None => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+    })
+}
+
+fn changed(mut example: Example, changes: &[Change]) -> anyhow::Result<Example> {
+    for Change { place, value } in changes {
+        let mut at = example.value.get_mut("data").context("the example has no data to change")?;
+        for name in place {
+            let fields = at.as_object_mut();
+            let fields =
+                fields.with_context(|| format!("`{}` is in no object", place.join(".")))?;
+            at = fields.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
+        }
+        *at = value.clone();
+    }
+    if let Some(event) = example.value.as_object_mut().filter(|_| !changes.is_empty()) {
+        event.shift_remove("subject");
+    }
+    Ok(example)
 }
 
 /// Why the host will not be able to read it.
@@ -135,4 +202,24 @@ fn unknown(contracts: &Contracts, ty: &str, folder: &Path) -> anyhow::Error {
         return anyhow!("no contract in {} has an example of any type", folder.display());
     }
     anyhow!("no contract has an example of `{ty}`; the types are:\n  {}", types.join("\n  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_a_field_and_json_or_a_time_or_text() {
+        let value = |text: &str| text.parse::<Change>().map(|change| change.value);
+        assert_eq!(value("a=1"), Ok(Value::from(1)));
+        assert_eq!(value("a=t-1"), Ok(Value::from("t-1")));
+        assert_eq!(value("a=nowhere"), Ok(Value::from("nowhere")));
+        let time = value("a=now+1h30m").unwrap();
+        let time: crate::clock::Timestamp = time.as_str().unwrap().parse().unwrap();
+        let ahead = time - SystemClock.now();
+        assert!((89..=90).contains(&ahead.num_minutes()), "{ahead}");
+        assert!(value("a=now+soon").unwrap_err().contains("now+2s"));
+        assert!(value("nothing").unwrap_err().contains("FIELD=VALUE"));
+        assert_eq!("a.b=x".parse::<Change>().unwrap().place, ["a", "b"]);
+    }
 }

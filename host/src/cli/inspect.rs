@@ -1,4 +1,5 @@
-//! `wharf inspect`: what a built component imports and exports, and whether this host can run it.
+//! `wharf inspect`: what a built component imports and exports, which imports need a grant in its
+//! manifest, and whether this host can run it.
 
 use std::path::PathBuf;
 
@@ -47,9 +48,10 @@ impl Inspect {
 }
 
 fn described(found: &Inspection) -> String {
-    let import = |Import { name, missing }: &Import| match missing {
-        None => format!("  {name}"),
-        Some(why) => format!("  {name}: cannot be had; {why}"),
+    let import = |Import { name, missing, grant }: &Import| match (missing, grant) {
+        (None, None) => format!("  {name}"),
+        (None, Some(section)) => format!("  {name}: needs {section}"),
+        (Some(why), _) => format!("  {name}: cannot be had; {why}"),
     };
     let section = |title: &str, names: Vec<String>| {
         let names = if names.is_empty() { "  nothing".to_owned() } else { names.join("\n") };

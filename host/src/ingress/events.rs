@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
@@ -13,23 +13,27 @@ use sha2::{Digest as _, Sha256};
 
 use crate::event::{Arrival, Origin, TopicOrigin, Trace, WireEvent};
 use crate::ingress::reply::NotTaken;
-use crate::ingress::{BEGINNING, Ingress, bulk, hex};
+use crate::ingress::{BEGINNING, Ingress, bindings, bulk, hex};
 use crate::name::{Pubsub, Topic};
 
 /// How long a body may take to come.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Any path that is not one of the fixed ones: an event, a bulk, or a mistake.
 pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> Response {
     match *request.method() {
         Method::POST => {}
+        Method::OPTIONS => return bindings::probe(&ingress, request.uri().path()).into_response(),
         _ => return unwanted().await.into_response(),
     }
     let path = request.uri().path().to_owned();
     let (parts, body) = request.into_parts();
     let known = ingress.registry.snapshot().contracts.accepts_path(&path);
     if !known && path != "/" {
-        return unknown(&path).into_response();
+        return match bindings::tick(&ingress, &path).await {
+            Some(reply) => reply.into_response(),
+            None => unknown(&path).into_response(),
+        };
     }
     let max = bulk::most_bytes(&ingress, &parts.headers, &path);
     let body = match tokio::time::timeout(PATIENCE, read(body, max)).await {
@@ -71,18 +75,13 @@ pub async fn misdirected(method: Method, uri: Uri) -> Response {
     }
 }
 
-/// daprd probes input bindings with OPTIONS, and would start one that is answered 2xx or 405.
+/// Not 405: daprd probes input bindings with OPTIONS, and would start one that is answered so.
 pub async fn unwanted() -> StatusCode {
     StatusCode::NOT_FOUND
 }
 
-/// `POST /job/<name>`: 500 for a job that nobody wants, so that its failure policy keeps it.
-pub async fn job(Path(name): Path<String>) -> Response {
-    NotTaken(format!("no component wants the job `{name}`")).into_response()
-}
-
 /// A body as far as it was kept.
-enum Read {
+pub enum Read {
     Whole(Bytes),
     /// Its beginning, and the hash of all of it.
     TooLarge {
@@ -91,7 +90,7 @@ enum Read {
     },
 }
 
-async fn read(mut body: Body, max: usize) -> Result<Read, axum::Error> {
+pub async fn read(mut body: Body, max: usize) -> Result<Read, axum::Error> {
     let (mut kept, mut size, mut hasher) = (BytesMut::new(), 0, None);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };

@@ -43,6 +43,9 @@ pub enum MigrateError {
     Changed { set: String, name: String },
     #[error("migration `{set}/{name}` failed: {error}")]
     Failed { set: String, name: String, error: String },
+    /// With the migrations, a statement would not fit the tables.
+    #[error("{statement} does not fit the tables: {error}")]
+    Statement { statement: String, error: String },
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }

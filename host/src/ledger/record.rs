@@ -129,6 +129,22 @@ impl EffectStatus {
     }
 }
 
+/// One run of a handler, as it was: to look at, and to run again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    pub id: DeliveryId,
+    /// Which of the delivery's runs it was, counted from 1.
+    pub attempt: u32,
+    pub failed: bool,
+    pub digest: String,
+    pub at: Timestamp,
+    pub fuel: u64,
+    /// How long it took, in microseconds.
+    pub micros: u64,
+    /// JSON: event, reads, effects, log.
+    pub body: String,
+}
+
 /// What waits and what was given up, for metrics and health.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -9,6 +9,8 @@ pub mod look;
 pub mod migrate;
 pub mod query;
 pub mod readers;
+pub mod recordings;
+pub mod releases;
 mod row;
 mod value;
 pub mod writer;

@@ -6,7 +6,7 @@
 //! received ──run──▶ done                  outbox:  waiting ──performed──▶ (no row)
 //!     │                                            │  ▲
 //!     ├──failed, or behind──▶ parked ◀─┐           │  └── again
-//!     │                        │  ▲    │ retry     └──▶ dead
+//!     │                        │  ▲    │ retry     └──▶ dead ──retry──▶ waiting
 //!     │                  claim │  │ failed
 //!     │                        ▼  │    │
 //!     │                      running ──┼──▶ done
@@ -157,6 +157,19 @@ impl Waiting {
     /// Whether a result under this claim is still wanted.
     pub fn accepts(self, claim: i64) -> bool {
         self.status == EffectStatus::Waiting && self.claim == claim
+    }
+
+    /// A person wants it performed after all, with the same id.
+    pub fn retry(self, now: Timestamp) -> Option<Self> {
+        match self.status {
+            EffectStatus::Dead => Some(Self {
+                status: EffectStatus::Waiting,
+                claim: self.claim + 1,
+                attempts: 0,
+                due: now,
+            }),
+            EffectStatus::Waiting => None,
+        }
     }
 
     /// What is left of a row that accepts the result: nothing once it is performed.

@@ -2,6 +2,7 @@
 
 mod claims;
 mod commit;
+mod effects;
 mod sql;
 mod trouble;
 

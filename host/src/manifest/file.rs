@@ -1,7 +1,10 @@
 //! The way from what `component.toml` says to a [`Manifest`], or to every problem of it, each with
 //! its line.
 
+mod grants;
 mod raw;
+mod recording;
+mod wants;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,15 +13,10 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use self::raw::{
-    EachDatabase, RawGrants, RawLimits, RawManifest, RawSqlText, RawStatement, RawWant,
-};
+use self::raw::{EachDatabase, RawLimits, RawManifest, RawSqlText, RawStatement};
 
-use super::{
-    Access, Grants, HOST_TYPES, Limits, Manifest, Pattern, SqlText, Statement, StatementKind, Want,
-    units,
-};
-use crate::name::{ComponentId, EventType};
+use super::{Limits, Manifest, SqlText, Statement, StatementKind, units};
+use crate::name::ComponentId;
 use crate::problem::Problem;
 
 pub fn parse(file: &Path, text: &str) -> Result<Manifest, Vec<Problem>> {
@@ -50,6 +48,7 @@ impl Reader<'_> {
         let grants = self.grants(raw.grants);
         let sql = self.statements(raw.sql);
         let limits = self.limits(&raw.limits);
+        let recording = self.recording(&raw.recording);
         Some(Manifest {
             file: self.file.to_owned(),
             name: name?,
@@ -63,6 +62,7 @@ impl Reader<'_> {
             grants,
             sql,
             limits,
+            recording,
         })
     }
 
@@ -87,97 +87,6 @@ impl Reader<'_> {
             self.problem(folder.span(), message, "name a folder from the manifest's own");
         }
         folders.into_iter().map(Spanned::into_inner).collect()
-    }
-
-    fn wants(&mut self, raw: Vec<Spanned<RawWant>>) -> Vec<Want> {
-        if raw.is_empty() {
-            let problem = Problem::in_file(self.file, "nothing is wanted: there is no `[[on]]`");
-            self.problems.push(problem.help("add [[on]] with event = \"…\""));
-        }
-        raw.into_iter().filter_map(|want| self.want(want)).collect()
-    }
-
-    fn want(&mut self, raw: Spanned<RawWant>) -> Option<Want> {
-        let span = raw.span();
-        let RawWant { event, job, binding } = raw.into_inner();
-        for (kind, value) in [("job", &job), ("binding", &binding)] {
-            if let Some(value) = value {
-                self.not_yet(value.span(), &format!("`{kind}` in [[on]]"));
-            }
-        }
-        match event {
-            Some(event) if job.is_none() && binding.is_none() => self.pattern(&event),
-            None if job.is_some() || binding.is_some() => None,
-            _ => {
-                let help = "say one of event = \"…\", job = \"…\" or binding = \"…\"";
-                self.problem(span, "an `[[on]]` wants exactly one thing", help);
-                None
-            }
-        }
-    }
-
-    fn pattern(&mut self, event: &Spanned<String>) -> Option<Want> {
-        match Pattern::new(event.get_ref()) {
-            Ok(pattern) => Some(Want::Event(pattern)),
-            Err(message) => {
-                self.problem(event.span(), message, "name an event type, or `*` for every event");
-                None
-            }
-        }
-    }
-
-    fn grants(&mut self, raw: RawGrants) -> Grants {
-        let later = [
-            ("state", raw.state),
-            ("secrets", raw.secrets),
-            ("jobs", raw.jobs),
-            ("bindings", raw.bindings),
-        ];
-        for (key, value) in later {
-            if let Some(value) = value {
-                self.not_yet(value.span(), &format!("`{key}` in [grants]"));
-            }
-        }
-        let publish = raw.publish.iter().filter_map(|ty| self.publish(ty)).collect();
-        let tables = raw.tables.into_iter().filter_map(|(name, access)| self.table(&name, access));
-        Grants { publish, tables: tables.collect() }
-    }
-
-    fn publish(&mut self, raw: &Spanned<String>) -> Option<EventType> {
-        let text = raw.get_ref();
-        if text.starts_with(HOST_TYPES) {
-            let message = format!("`{text}` cannot be granted: `{HOST_TYPES}*` is the host's own");
-            self.problem(raw.span(), message, "publish under a type of your own");
-            return None;
-        }
-        match EventType::new(text) {
-            Ok(ty) if !text.contains('*') => Some(ty),
-            Ok(_) => {
-                let message = format!("`{text}` is a pattern, and grants have none");
-                self.problem(raw.span(), message, "list each event type");
-                None
-            }
-            Err(error) => {
-                self.problem(raw.span(), error.to_string(), "list event types");
-                None
-            }
-        }
-    }
-
-    fn table(&mut self, raw: &Spanned<String>, access: Access) -> Option<(String, Access)> {
-        let name = raw.get_ref().to_lowercase();
-        if crate::name::is_reserved_table(&name) {
-            let message = format!("table `{name}` cannot be granted: it is the host's own");
-            self.problem(raw.span(), message, "name a table of the component");
-            return None;
-        }
-        let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty() || !name.chars().all(legal) {
-            let message = format!("`{name}` is not a table name");
-            self.problem(raw.span(), message, "use letters, digits and _");
-            return None;
-        }
-        Some((name, access))
     }
 
     fn statements(
@@ -268,11 +177,6 @@ impl Reader<'_> {
         value
     }
 
-    fn not_yet(&mut self, span: Range<usize>, what: &str) {
-        let message = format!("{what} is not provided by this version of wharf");
-        self.problem(span, message, "remove it, or use a version that provides it");
-    }
-
     fn problem(&mut self, span: Range<usize>, message: impl Into<String>, help: &str) {
         let problem = Problem::at(self.file, self.text, span, message);
         self.problems.push(problem.help(help));
@@ -294,7 +198,7 @@ fn time(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::Order;
+    use crate::manifest::{Access, Order, Pattern, Recording, Want};
 
     const GOOD: &str = include_str!("../../../components/audit/component.toml");
 
@@ -321,8 +225,8 @@ mod tests {
         assert_eq!(manifest.order, Order::None);
         assert_eq!(manifest.grants.tables.get("audit_log"), Some(&Access::Write));
         assert_eq!(manifest.migrations, [PathBuf::from("migrations")]);
-        assert!(manifest.wants(&EventType::new("com.todo.task.created.v1").unwrap()));
-        assert!(!manifest.wants(&EventType::new("com.wharf.job.fired.v1").unwrap()));
+        assert_eq!(manifest.on, [Want::Event(Pattern::new("*").unwrap())]);
+        assert_eq!(manifest.recording, Recording::default());
     }
 
     #[test]
@@ -344,19 +248,6 @@ mod tests {
         let problems = problems(&text);
         let lines: Vec<_> = problems.iter().map(|p| p.split(':').nth(1).unwrap()).collect();
         assert_eq!(lines, ["6", "15", "16", "10", "13", "9", "8"], "{problems:#?}");
-    }
-
-    #[test]
-    fn what_is_not_provided_yet_is_refused_by_name() {
-        for (text, name) in [
-            ("[[on]]\njob = \"r-*\"\n", "`job` in [[on]]"),
-            ("[[on]]\nbinding = \"cron\"\n", "`binding` in [[on]]"),
-            ("[grants]\njobs = [\"r-*\"]\n", "`jobs` in [grants]"),
-            ("[grants]\nstate = { s = \"write\" }\n", "`state` in [grants]"),
-        ] {
-            let problem = only_problem(&with(text));
-            assert!(problem.contains(name) && problem.contains("not provided"), "{problem}");
-        }
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! One loaded component: compiled, linked, its statements checked, and its permits counted.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::component::Component as Compiled;
+use tokio_util::sync::CancellationToken;
 
+use super::cache::{self, Compiled};
 use super::engine::Shared;
 use super::invoke::{self, Run};
 use super::world::WorkerPre;
-use super::{Call, Invocation, LoadError};
+use super::{Call, Invocation, LoadError, capability};
 use crate::grant::{self, Permitted};
 use crate::manifest::{Manifest, StatementKind};
 use crate::name::ComponentId;
@@ -28,7 +30,16 @@ pub(super) struct Loaded {
     pub(super) pre: WorkerPre<Run>,
     pub(super) statements: HashMap<String, (StatementKind, Permitted)>,
     digest: String,
+    cached: bool,
     permits: Arc<Semaphore>,
+    /// Cancelled when the last holder lets go of this.
+    ended: CancellationToken,
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.ended.cancel();
+    }
 }
 
 /// The right to one invocation, taken before anything is built for it.
@@ -47,11 +58,12 @@ impl Component {
         check_memory(&sandbox, &manifest)?;
         let statements = statements(&sandbox, &manifest)?;
         let component = manifest.name.as_str();
-        let compiled = Compiled::new(&sandbox.engine, wasm).map_err(|error| {
+        let compiled = cache::compile(&sandbox.engine, sandbox.config.cache.as_deref(), wasm);
+        let Compiled { component: compiled, cached } = compiled.map_err(|error| {
             let reason = format!("{error:#}");
             LoadError::NotAComponent { component: component.into(), reason }
         })?;
-        check_imports(&sandbox, component, &compiled)?;
+        check_imports(&sandbox, &manifest, &compiled)?;
         let pre = sandbox.linker.instantiate_pre(&compiled).and_then(WorkerPre::new);
         let pre = pre.map_err(|error| {
             let reason = format!("{error:#}");
@@ -60,7 +72,8 @@ impl Component {
         let concurrency =
             usize::try_from(manifest.limits.concurrency).unwrap_or(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)));
-        let loaded = Loaded { sandbox, manifest, pre, statements, digest, permits };
+        let ended = CancellationToken::new();
+        let loaded = Loaded { sandbox, manifest, pre, statements, digest, cached, permits, ended };
         Ok(Self { loaded: Arc::new(loaded) })
     }
 
@@ -74,6 +87,22 @@ impl Component {
 
     pub fn digest(&self) -> &str {
         &self.loaded.digest
+    }
+
+    /// Whether its compiled code was found in the cache.
+    pub fn is_cached(&self) -> bool {
+        self.loaded.cached
+    }
+
+    /// Cancelled when nobody holds this version any more: its last delivery is done.
+    pub fn ended(&self) -> CancellationToken {
+        self.loaded.ended.clone()
+    }
+
+    /// Invocations that run now.
+    pub fn in_flight(&self) -> usize {
+        let most = usize::try_from(self.loaded.manifest.limits.concurrency).unwrap_or(usize::MAX);
+        most.min(Semaphore::MAX_PERMITS).saturating_sub(self.loaded.permits.available_permits())
     }
 
     /// Waits so long for the component and the sandbox to have room; `None` when they have not.
@@ -133,17 +162,22 @@ fn statements(
     if problems.is_empty() { Ok(statements) } else { Err(LoadError::Statements(problems)) }
 }
 
-/// The linker would refuse these too, without saying what to do.
-fn check_imports(sandbox: &Shared, component: &str, compiled: &Compiled) -> Result<(), LoadError> {
+/// The linker would refuse some of these too, without saying what to do.
+fn check_imports(
+    sandbox: &Shared,
+    manifest: &Manifest,
+    compiled: &wasmtime::component::Component,
+) -> Result<(), LoadError> {
+    let why = |import: &str| match capability::refusal(import) {
+        Some(why) => Some(why.into()),
+        None => capability::ungranted(manifest, import).map(Cow::Owned),
+    };
     let ty = compiled.component_type();
-    let refused = ty
-        .imports(&sandbox.engine)
-        .find_map(|(name, _)| Some((name, super::capability::refusal(name)?)));
-    match refused {
+    match ty.imports(&sandbox.engine).find_map(|(name, _)| Some((name, why(name)?))) {
         Some((import, why)) => Err(LoadError::Import {
-            component: component.to_owned(),
+            component: manifest.name.to_string(),
             import: import.to_owned(),
-            why: why.into(),
+            why,
         }),
         None => Ok(()),
     }

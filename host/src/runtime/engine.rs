@@ -4,6 +4,7 @@
 mod ticker;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -27,11 +28,13 @@ pub struct SandboxConfig {
     pub max_memory: usize,
     /// The database whose SQL is taken from the manifests.
     pub database: Database,
+    /// Where compiled code is kept; `None` compiles at every load. The folder is the host's alone.
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for SandboxConfig {
     fn default() -> Self {
-        Self { invocations: 256, max_memory: 256 << 20, database: Database::Sqlite }
+        Self { invocations: 256, max_memory: 256 << 20, database: Database::Sqlite, cache: None }
     }
 }
 
@@ -67,6 +70,15 @@ pub struct Import {
     pub name: String,
     /// Why this host does not provide it.
     pub missing: Option<&'static str>,
+    /// The section of `component.toml` that must grant something for it, where one must.
+    pub grant: Option<&'static str>,
+}
+
+impl Import {
+    /// Why a component with this manifest cannot have it: nothing is granted for it.
+    pub fn ungranted(&self, manifest: &Manifest) -> Option<String> {
+        capability::ungranted(manifest, &self.name)
+    }
 }
 
 impl Sandbox {
@@ -85,7 +97,8 @@ impl Sandbox {
         Ok(Self { shared: Arc::new(Shared { engine, linker, config, ticker, slots }) })
     }
 
-    /// Compiles a component and checks that it can run: its imports, its export, its statements.
+    /// Compiles a component, or finds it compiled, and checks that it can run: its imports, its
+    /// export, its statements.
     /// Takes as long as compiling takes; call it where blocking is allowed.
     pub fn load(
         &self,
@@ -105,7 +118,11 @@ impl Sandbox {
         let ty = component.component_type();
         let imports: BTreeSet<_> = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
         let exports: BTreeSet<_> = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();
-        let import = |name: String| Import { missing: capability::refusal(&name), name };
+        let import = |name: String| Import {
+            missing: capability::refusal(&name),
+            grant: capability::grant(&name),
+            name,
+        };
         let imports: Vec<_> = imports.into_iter().map(import).collect();
         let fault = if imports.iter().any(|import| import.missing.is_some()) {
             None

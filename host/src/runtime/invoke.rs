@@ -11,6 +11,7 @@ use super::capability::Refusals;
 use super::component::Loaded;
 use super::determinism::Randomness;
 use super::limits::{Effects, Memory, Output, Stop};
+use super::recording::Recorder;
 use super::text::cut;
 use super::world::wharf::worker::types;
 use super::{Call, Failure, Invocation};
@@ -24,6 +25,7 @@ pub struct Run {
     pub output: Output,
     pub memory: Memory,
     pub randomness: Randomness,
+    pub recorder: Recorder,
     wasi: Option<WasiCtx>,
     table: ResourceTable,
 }
@@ -46,10 +48,13 @@ pub async fn invoke(loaded: &Arc<Loaded>, call: Call) -> Invocation {
     let run = store.into_data();
     let Refusals { denied, unavailable, waiting } = run.refusals;
     let unavailable = unavailable || waiting.goes_on() || matches!(ended, Err(Failure::Sandbox(_)));
+    let (reads, reads_complete) = run.recorder.into_reads();
     Invocation {
         outcome: outcome(ended, &denied, unavailable).map(|()| run.effects.into_list()),
         log: run.output.take(),
         denied,
+        reads,
+        reads_complete,
         unavailable,
         fuel,
         memory: run.memory.held(),
@@ -91,6 +96,7 @@ impl Run {
             memory: Memory::new(limits.memory),
             randomness: Randomness::new(call.seed),
             refusals: Refusals::default(),
+            recorder: Recorder::new(call.record),
             wasi: None,
             table: ResourceTable::new(),
             loaded,

@@ -78,6 +78,11 @@ impl Effects {
         Self { list: Vec::new(), bytes: 0, limit: limits.effects, bytes_limit: limits.memory }
     }
 
+    /// Those recorded so far, in order.
+    pub fn list(&self) -> &[Effect] {
+        &self.list
+    }
+
     /// The position that the next effect will have.
     pub fn next_index(&self) -> u32 {
         u32::try_from(self.list.len()).unwrap_or(u32::MAX)

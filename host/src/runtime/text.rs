@@ -2,15 +2,17 @@
 
 use serde::de::IgnoredAny;
 
+use crate::clock::Timestamp;
+
 /// The beginning of a text, of at most so many bytes, whole characters.
 pub fn cut(text: &str, most: usize) -> &str {
     text.get(..text.floor_char_boundary(most)).unwrap_or(text)
 }
 
 /// RFC 3339 with a zone.
-pub fn time(text: &str) -> Result<(), String> {
+pub fn time(text: &str) -> Result<Timestamp, String> {
     match chrono::DateTime::parse_from_rfc3339(text) {
-        Ok(_) => Ok(()),
+        Ok(time) => Ok(time.to_utc()),
         Err(error) => Err(format!("is not an RFC 3339 time with a zone: {error}")),
     }
 }

@@ -5,6 +5,8 @@ wasmtime::component::bindgen!({
     world: "wharf:worker/worker",
     imports: {
         "wharf:worker/sql.query": async | trappable,
+        "wharf:worker/state.get": async | trappable,
+        "wharf:worker/secrets.get": async | trappable,
         default: trappable,
     },
     exports: { default: async },

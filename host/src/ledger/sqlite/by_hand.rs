@@ -5,21 +5,69 @@ use sqlx::sqlite::SqliteConnection;
 use super::{Fault, row};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, DeliveryStatus};
-use crate::ledger::record::ByHand;
-use crate::ledger::state_machine::Delivery;
+use crate::ledger::record::{ByHand, EffectStatus};
+use crate::ledger::state_machine::{Delivery, Waiting};
 
-/// Within the caller's transaction. The rest of the row stays, so that it can run again.
+/// Within the caller's transaction. A dead delivery's row stays as it is, so that it can run again.
+/// Of one that is done, the effects that Dapr refused are performed again, with the same ids.
 pub async fn retry(
     connection: &mut SqliteConnection,
     id: &DeliveryId,
     now: Timestamp,
 ) -> Result<ByHand, Fault> {
-    change(connection, id, |delivery| delivery.retry(now)).await
+    let of_delivery = change(connection, id, |delivery| delivery.retry(now)).await?;
+    match of_delivery {
+        ByHand::Refused(DeliveryStatus::Done) if retry_effects(connection, id, now).await? > 0 => {
+            Ok(ByHand::Changed)
+        }
+        ByHand::Changed | ByHand::Unknown | ByHand::Refused(_) => Ok(of_delivery),
+    }
 }
 
-/// Within the caller's transaction. The event goes, the row stays to know a repeat by.
+/// Within the caller's transaction. The event goes, the row stays to know a repeat by. Of one that
+/// is done, the effects go that Dapr refused.
 pub async fn discard(connection: &mut SqliteConnection, id: &DeliveryId) -> Result<ByHand, Fault> {
-    change(connection, id, Delivery::discard).await
+    let of_delivery = change(connection, id, Delivery::discard).await?;
+    match of_delivery {
+        ByHand::Refused(DeliveryStatus::Done) if discard_effects(connection, id).await? > 0 => {
+            Ok(ByHand::Changed)
+        }
+        ByHand::Changed | ByHand::Unknown | ByHand::Refused(_) => Ok(of_delivery),
+    }
+}
+
+async fn retry_effects(
+    connection: &mut SqliteConnection,
+    id: &DeliveryId,
+    now: Timestamp,
+) -> Result<u64, Fault> {
+    let dead = Waiting { status: EffectStatus::Dead, claim: 0, attempts: 0, due: now };
+    let Some(again) = dead.retry(now) else { return Ok(0) };
+    let changed = sqlx::query(
+        "UPDATE wharf_outbox SET status = ?3, claim = claim + ?4, attempts = ?5, \
+             next_attempt_at = ?6 \
+         WHERE component = ?1 AND key = ?2 AND status = 'dead'",
+    )
+    .bind(id.component.as_str())
+    .bind(id.key.0.as_slice())
+    .bind(again.status.as_str())
+    .bind(again.claim)
+    .bind(again.attempts)
+    .bind(row::micros(again.due))
+    .execute(connection)
+    .await?;
+    Ok(changed.rows_affected())
+}
+
+async fn discard_effects(connection: &mut SqliteConnection, id: &DeliveryId) -> Result<u64, Fault> {
+    let gone = sqlx::query(
+        "DELETE FROM wharf_outbox WHERE component = ?1 AND key = ?2 AND status = 'dead'",
+    )
+    .bind(id.component.as_str())
+    .bind(id.key.0.as_slice())
+    .execute(connection)
+    .await?;
+    Ok(gone.rows_affected())
 }
 
 async fn change(

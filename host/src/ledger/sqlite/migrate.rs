@@ -1,9 +1,11 @@
 //! Migrations, the host's own and the components', remembered by what they said: one that is
 //! changed after it was applied would mean two databases that only look alike.
 
+use std::sync::Arc;
+
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _};
 
 use super::Fault;
 use super::writer::Writer;
@@ -18,14 +20,24 @@ pub struct Migration {
     pub sql: String,
 }
 
+/// A statement that must fit the tables, of a component that runs or is about to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fitting {
+    /// What it is called where it does not.
+    pub name: String,
+    pub sql: Arc<str>,
+}
+
 /// The host's own tables.
 pub fn own() -> Vec<Migration> {
-    const OWN: [(&str, &str); 2] = [
+    const OWN: [(&str, &str); 4] = [
         (
             "0001_deliveries_and_outbox",
             include_str!("../../../migrations/sqlite/0001_deliveries_and_outbox.sql"),
         ),
         ("0002_every_effect", include_str!("../../../migrations/sqlite/0002_every_effect.sql")),
+        ("0003_recordings", include_str!("../../../migrations/sqlite/0003_recordings.sql")),
+        ("0004_releases", include_str!("../../../migrations/sqlite/0004_releases.sql")),
     ];
     let own = |(name, sql): (&str, &str)| Migration {
         set: "wharf".into(),
@@ -36,12 +48,17 @@ pub fn own() -> Vec<Migration> {
 }
 
 /// Applies, in one transaction and in this order, those that are not applied yet; gives their names.
+/// Takes them back unless all the statements fit then.
 pub async fn migrate(
     writer: &mut Writer,
     migrations: &[Migration],
+    statements: &[Fitting],
 ) -> Result<Vec<String>, MigrateError> {
     let connection = writer.begin().await?;
-    let result = apply_all(connection, migrations).await;
+    let result = match apply_all(connection, migrations).await {
+        Ok(applied) => fit(connection, statements).await.map(|()| applied),
+        Err(error) => Err(error),
+    };
     // The commit must not come between a migration's own error and the caller.
     let (outcome, applied) = match result {
         Ok(applied) => (Ok(()), Ok(applied)),
@@ -75,6 +92,21 @@ async fn apply_all(
         }
     }
     Ok(applied)
+}
+
+async fn fit(
+    connection: &mut SqliteConnection,
+    statements: &[Fitting],
+) -> Result<(), MigrateError> {
+    for Fitting { name, sql } in statements {
+        let sql = AssertSqlSafe(&**sql).into_sql_str();
+        let prepared = connection.prepare(sql).await.map_err(Fault::from);
+        prepared.map_err(|fault| match fault {
+            Fault::Ledger(error) => error.into(),
+            Fault::Own { error, .. } => MigrateError::Statement { statement: name.clone(), error },
+        })?;
+    }
+    Ok(())
 }
 
 async fn apply(

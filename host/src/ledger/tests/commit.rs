@@ -10,7 +10,7 @@ use super::super::commit::{Queued, take_group};
 use super::super::{Committed, Outcome};
 use super::{Host, dead, done, insert, internal, of, parked, publish, start, submission, under};
 use crate::delivery::DeliveryStatus;
-use crate::effect::{Execute, Many, SqlValue};
+use crate::effect::{Execute, Many, Outgoing, SqlValue};
 use crate::event::{Arrival, WireEvent};
 
 #[tokio::test]
@@ -305,8 +305,8 @@ async fn a_group_ends_at_some_bytes_and_none_overtakes_what_did_not_fit() {
     const MIB: usize = 1 << 20;
     let queued = |event: &str, wire: usize, payload: usize| {
         let mut effect = publish("l", event);
-        let Outgoing::Publish(event) = &mut effect.outgoing else { panic!("a publish") };
-        event.payload = vec![0; payload].into();
+        let Outgoing::Publish(out) = &mut effect.outgoing else { panic!("a publish") };
+        out.payload = vec![0; payload].into();
         let outcome = Outcome::Done { statements: vec![], outbox: vec![effect], internal: vec![] };
         let mut submission = of("s", submission(event, outcome));
         submission.head.ordered = false;

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::super::{MigrateError, Migration, SqlError};
-use super::Host;
+use super::super::{Fitting, MigrateError, Migration, NewRelease, SqlError, Why};
+use super::{Host, start};
 use crate::effect::SqlValue;
+use crate::name::ComponentId;
 
 #[tokio::test]
 async fn a_query_reads_what_is_stored_and_nothing_else() {
@@ -78,4 +79,51 @@ async fn migrations_are_applied_once_and_together() {
     let refused = host.ledger.migrate(&[changed]).await;
     assert_eq!(refused, Err(MigrateError::Changed { set: "todo".into(), name: "1".into() }));
     assert!(host.ledger.ping().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_migration_that_a_statement_does_not_fit_is_taken_back() {
+    let host = Host::start().await;
+    host.ledger.migrate(&[migration("1", "CREATE TABLE a (x)")]).await.unwrap();
+    let wider = vec![migration("2", "ALTER TABLE a ADD COLUMN y")];
+    let fitting = |sql: &str| vec![Fitting { name: "[sql.s] of audit".into(), sql: sql.into() }];
+    let refused =
+        host.ledger.migrate_fitting(wider.clone(), fitting("INSERT INTO a VALUES ($1)")).await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.starts_with("[sql.s] of audit does not fit the tables: "), "{error}");
+    assert!(host.ledger.prepare("SELECT y FROM a").await.is_err(), "it is not applied");
+
+    let applied = host.ledger.migrate_fitting(wider, fitting("INSERT INTO a VALUES ($1, $2)"));
+    assert_eq!(applied.await, Ok(vec!["todo/2".to_owned()]));
+    host.ledger.prepare("SELECT y FROM a").await.unwrap();
+}
+
+#[tokio::test]
+async fn releases_are_told_newest_first_and_ten_bundles_are_kept() {
+    let host = Host::start().await;
+    let of = |component: &str, number: u32, why| NewRelease {
+        component: ComponentId::new(component).unwrap(),
+        digest: format!("d{number}"),
+        version: "1".into(),
+        bundle: vec![u8::try_from(number).unwrap()],
+        at: start() + Duration::from_secs(number.into()),
+        why,
+    };
+    host.ledger.record_release(of("recurring", 0, Why::Start)).await.unwrap();
+    for number in 0..12 {
+        assert!(host.ledger.record_release(of("audit", number, Why::Build)).await.unwrap());
+        let again = of("audit", number, Why::Start);
+        assert!(!host.ledger.record_release(again).await.unwrap(), "it runs already");
+    }
+    let back = of("audit", 3, Why::Build);
+    assert!(host.ledger.record_release(back).await.unwrap(), "an old one again is news");
+    let audit = super::audit();
+    let told = host.ledger.releases(&audit, 3).await.unwrap();
+    let told: Vec<_> = told.iter().map(|r| (r.digest.as_str(), r.why)).collect();
+    assert_eq!(told, [("d3", Why::Build), ("d11", Why::Build), ("d10", Why::Build)]);
+    for (digest, kept) in [("d2", None), ("d3", Some(vec![3])), ("d4", Some(vec![4]))] {
+        assert_eq!(host.ledger.bundle(&audit, digest).await.unwrap(), kept, "{digest}");
+    }
+    let other = ComponentId::new("recurring").unwrap();
+    assert_eq!(host.ledger.bundle(&other, "d0").await.unwrap(), Some(vec![0]));
 }

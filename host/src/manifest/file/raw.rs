@@ -30,6 +30,8 @@ pub struct RawManifest {
     pub sql: BTreeMap<Spanned<String>, Spanned<RawStatement>>,
     #[serde(default)]
     pub limits: RawLimits,
+    #[serde(default)]
+    pub recording: RawRecording,
 }
 
 #[derive(Deserialize)]
@@ -40,7 +42,6 @@ pub struct RawWant {
     pub binding: Option<Spanned<String>>,
 }
 
-/// The grants of capabilities that are not provided yet are read in any form, to be refused by name.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct RawGrants {
@@ -48,10 +49,14 @@ pub struct RawGrants {
     pub publish: Vec<Spanned<String>>,
     #[serde(default)]
     pub tables: BTreeMap<Spanned<String>, Access>,
-    pub state: Option<Spanned<toml::Value>>,
-    pub secrets: Option<Spanned<toml::Value>>,
-    pub jobs: Option<Spanned<toml::Value>>,
-    pub bindings: Option<Spanned<toml::Value>>,
+    #[serde(default)]
+    pub state: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub secrets: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub jobs: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub bindings: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -87,4 +92,12 @@ pub struct RawLimits {
     pub output: Option<Spanned<String>>,
     pub concurrency: Option<Spanned<u32>>,
     pub max_parked: Option<Spanned<u64>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct RawRecording {
+    pub enabled: Option<bool>,
+    #[serde(default)]
+    pub redact: Vec<Spanned<String>>,
 }

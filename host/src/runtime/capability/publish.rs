@@ -3,12 +3,12 @@
 use chrono::SecondsFormat;
 use wasmtime::component::{HasData, Linker};
 
-use super::Refusals;
+use super::{Refusals, next_id};
 use crate::clock::Timestamp;
 use crate::effect::{Effect, Publish};
 use crate::grant;
 use crate::manifest::Manifest;
-use crate::name::{EventKey, derived_id};
+use crate::name::EventKey;
 use crate::runtime::invoke::Run;
 use crate::runtime::limits::Effects;
 use crate::runtime::text;
@@ -47,22 +47,13 @@ impl publish::Host for View<'_> {
         if let Err(what) = check(&event) {
             return Ok(Err(PublishError::Invalid(what)));
         }
-        let id = self.id();
+        let id = next_id(self.manifest, self.key, self.effects);
         let NewEvent { subject, time, data, .. } = event;
         let time = time.unwrap_or_else(|| self.now.to_rfc3339_opts(SecondsFormat::AutoSi, true));
         let size = data.len() + subject.as_ref().map_or(0, String::len) + time.len();
         let publish = Publish { id: id.clone(), ty, subject, time, data };
         self.effects.record(Effect::Publish(publish), size)?;
         Ok(Ok(id))
-    }
-}
-
-impl View<'_> {
-    /// The same in every run: nothing of it depends on time or chance.
-    fn id(&self) -> String {
-        let index = self.effects.next_index().to_string();
-        let component = self.manifest.name.as_str();
-        derived_id(&[component.as_bytes(), &self.key.0, index.as_bytes()]).to_string()
     }
 }
 

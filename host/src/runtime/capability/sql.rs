@@ -13,6 +13,7 @@ use crate::grant::{self, Permitted};
 use crate::manifest::{Manifest, StatementKind};
 use crate::runtime::invoke::Run;
 use crate::runtime::limits::Effects;
+use crate::runtime::recording::{ReadCall, Recorder};
 use crate::runtime::world::wharf::worker::sql::{self, Row, SqlError, Value};
 use crate::runtime::{ReadError, Reads, text};
 
@@ -23,6 +24,7 @@ pub fn link(linker: &mut Linker<Run>) -> wasmtime::Result<()> {
         reads: &run.call.reads,
         effects: &mut run.effects,
         refusals: &mut run.refusals,
+        recorder: &mut run.recorder,
     })
 }
 
@@ -38,6 +40,7 @@ struct View<'a> {
     reads: &'a Arc<dyn Reads>,
     effects: &'a mut Effects,
     refusals: &'a mut Refusals,
+    recorder: &'a mut Recorder,
 }
 
 impl sql::Host for View<'_> {
@@ -51,9 +54,11 @@ impl sql::Host for View<'_> {
             Ok(call) => call,
             Err(error) => return Ok(Err(error)),
         };
+        self.recorder.asked(|| ReadCall::Query { statement, params: params.clone() });
         let waiting = self.refusals.waiting.begin();
         let rows = self.reads.query(permitted.sql.clone(), params, waiting.clone()).await;
         waiting.taken_up();
+        self.recorder.rows(&rows);
         self.refusals.unavailable |= matches!(rows, Err(ReadError::Unavailable(_)));
         Ok(rows.map(|rows| rows.into_iter().map(row).collect()).map_err(|error| match error {
             ReadError::Unavailable(text) => SqlError::Unavailable(text),
@@ -106,23 +111,15 @@ impl<'a> View<'a> {
             let (wants, got) = (permitted.params, params.len());
             return Err(SqlError::Invalid(format!("`{name}` takes {wants} parameters, not {got}")));
         }
-        let size = params.iter().map(size).sum();
         let params = params.into_iter().enumerate().map(|(index, param)| {
             value(param).map_err(|what| {
                 SqlError::Invalid(format!("parameter ${} of `{name}` {what}", index + 1))
             })
         });
-        Ok((permitted, params.collect::<Result<_, _>>()?, size))
+        let params = params.collect::<Result<Vec<_>, _>>()?;
+        let size = params.iter().map(SqlValue::size).sum();
+        Ok((permitted, params, size))
     }
-}
-
-fn size(value: &Value) -> usize {
-    let content = match value {
-        Value::Null | Value::Boolean(_) | Value::Integer(_) | Value::Float(_) => 0,
-        Value::Text(text) | Value::Json(text) | Value::Timestamp(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-    };
-    content + size_of::<SqlValue>()
 }
 
 fn value(value: Value) -> Result<SqlValue, String> {
@@ -135,7 +132,7 @@ fn value(value: Value) -> Result<SqlValue, String> {
         Value::Text(value) => SqlValue::Text(value),
         Value::Bytes(value) => SqlValue::Bytes(value),
         Value::Json(value) => text::json(&value).map(|()| SqlValue::Json(value))?,
-        Value::Timestamp(value) => text::time(&value).map(|()| SqlValue::Timestamp(value))?,
+        Value::Timestamp(value) => text::time(&value).map(|_| SqlValue::Timestamp(value))?,
     })
 }
 

@@ -1,0 +1,318 @@
+//! What an event means for a series of tasks: which occurrence comes next, and whether it is there
+//! already. Pure, so that it is tested without a sandbox.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use todo::act::{self, Act, Read, When};
+use todo::recurrence::{Series, Upcoming};
+use todo::task::{Task, TaskData, instant};
+use todo::{Event, Failure, Row, Value, id, lenient, time};
+
+const COMPLETED: &str = "com.todo.task.completed.v1";
+const DELETED: &str = "com.todo.task.deleted.v1";
+const CREATED: &str = "com.todo.task.created.v1";
+const GENERATED: &str = "com.todo.recurring.generated.v1";
+const FIRED: &str = "com.wharf.job.fired.v1";
+
+/// The source of what this component publishes.
+const OURSELVES: &str = "wharf/recurring";
+
+/// What the event asks for, after reading what is there.
+pub fn decide(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<Vec<Act>, Failure> {
+    match event.ty.as_str() {
+        COMPLETED => completed(event, now, read),
+        DELETED => deleted(event, read),
+        GENERATED if event.source != OURSELVES => generated(event, now, read),
+        FIRED => fired(event, now, read),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// A completed task of a series. It is also what a job keeps, to find or make what follows it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Done {
+    #[serde(deserialize_with = "lenient::text")]
+    task_id: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    user_id: Option<String>,
+    task: Task,
+    /// RFC 3339; a task without a due date is followed from here.
+    at: String,
+}
+
+fn completed(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<Vec<Act>, Failure> {
+    let TaskData { task_id, user_id, task } = act::data(event)?;
+    let told = task.unwrap_or_default();
+    if !recurs(&told) {
+        return Ok(Vec::new());
+    }
+    let row = read("task", &[Value::text(task_id.as_deref())])?.into_iter().next();
+    let user_id = user_id.or_else(|| row.as_ref()?.id("user_id"));
+    // The rule is the event's; what else it does not tell, the table does.
+    let (recurrence, recurrence_id) = (told.recurrence.clone(), told.recurrence_id.clone());
+    let whole = told.or(row.as_ref().map(Task::of).unwrap_or_default());
+    let task = Task { recurrence, recurrence_id, completed: Some(true), ..whole };
+    let done = Done { task_id, user_id, task, at: event.time.clone() };
+    let mut acts = Vec::new();
+    let ended = !follow(&done, now, read, &mut acts)?;
+    if let Some(recurrence_id) = &done.task.recurrence_id {
+        let name = id::job("recurring-", recurrence_id);
+        acts.push(if ended {
+            Act::cancel(name)
+        } else {
+            Act::schedule(name, When::Every("@every 24h"), act::json(&done)?)
+        });
+    }
+    Ok(acts)
+}
+
+fn recurs(task: &Task) -> bool {
+    match task.recurrence.as_deref().map(str::trim) {
+        Some(rule) if !rule.is_empty() => !rule.eq_ignore_ascii_case("none"),
+        _ => task.recurrence_id.is_some(),
+    }
+}
+
+/// Adds what makes the occurrence after this one, unless it is there. False when none follows.
+fn follow(
+    done: &Done,
+    now: DateTime<Utc>,
+    read: &mut Read<'_>,
+    acts: &mut Vec<Act>,
+) -> Result<bool, Failure> {
+    let task_id = required("task_id", done.task_id.as_deref())?;
+    let user_id = required("user_id", done.user_id.as_deref())?;
+    let Some((rule, zone)) = rule(&done.task, read)? else { return Ok(false) };
+    let series = done.task.parent_task_id.as_deref().unwrap_or(task_id);
+    let known = Known::read(series, task_id, read)?;
+    let due = done.task.due().map_err(Failure::Reject)?;
+    if due.is_none() && known.open {
+        // Followed from the time of an event, it would be followed again by the next event.
+        return Ok(true);
+    }
+    let from = match due {
+        Some(due) => due,
+        None => instant("time", Some(&done.at)).map_err(Failure::Reject)?.unwrap_or(now),
+    };
+    let first = if series == task_id { due } else { known.first };
+    let after = Series { rule: &rule, zone: zone.as_deref(), first, made: known.made }.after(from);
+    let Some(upcoming) = after.map_err(Failure::Reject)? else { return Ok(false) };
+    let new_id = id::occurrence(series, upcoming.next);
+    if read("task", &[Value::Text(new_id.clone())])?.is_empty() {
+        let next = Task {
+            id: Some(new_id),
+            completed: Some(false),
+            due_date: Some(time::text(upcoming.next)),
+            parent_task_id: Some(series.to_owned()),
+            created_at: Some(time::text(now)),
+            time_zone: zone,
+            reminder_at: None,
+            title: Some(title(done.task.title.clone())),
+            ..done.task.clone()
+        };
+        make(next, user_id, upcoming, acts)?;
+    }
+    Ok(true)
+}
+
+/// The rule and the zone it is meant in. A rule that is named may be written in a moment.
+fn rule(task: &Task, read: &mut Read<'_>) -> Result<Option<(String, Option<String>)>, Failure> {
+    if !recurs(task) {
+        return Ok(None);
+    }
+    let zone = task.time_zone.clone().filter(|zone| !zone.is_empty());
+    if let Some(rule) = task.recurrence.clone().filter(|rule| !rule.trim().is_empty()) {
+        return Ok(Some((rule, zone)));
+    }
+    let Some(rule_id) = task.recurrence_id.clone() else { return Ok(None) };
+    let rows = read("rule", &[Value::Text(rule_id.clone())])?;
+    let row = rows.first();
+    let text = row.and_then(|row| row.text("rule")).ok_or_else(|| {
+        Failure::Retry(format!("recurrence rule `{rule_id}` is not in recurrence_rules"))
+    })?;
+    let zone = zone.or_else(|| row?.text("time_zone").map(str::to_owned));
+    Ok(Some((text.to_owned(), zone)))
+}
+
+/// What the table knows of a series.
+struct Known {
+    first: Option<DateTime<Utc>>,
+    made: u32,
+    /// Another task of the series waits to be done.
+    open: bool,
+}
+
+impl Known {
+    fn read(series: &str, task_id: &str, read: &mut Read<'_>) -> Result<Self, Failure> {
+        let params = [Value::Text(series.to_owned()), Value::Text(task_id.to_owned())];
+        let rows = read("series", &params)?;
+        let row = rows.first();
+        let count = |column| row.and_then(|row| row.integer(column)).unwrap_or(0);
+        Ok(Self {
+            first: row.and_then(|row| row.time("first_due")),
+            made: u32::try_from(count("made")).unwrap_or(u32::MAX).saturating_add(1),
+            open: count("open") > 0,
+        })
+    }
+}
+
+fn make(next: Task, user_id: &str, upcoming: Upcoming, acts: &mut Vec<Act>) -> Result<(), Failure> {
+    let subject = next.id.clone().unwrap_or_default();
+    acts.push(Act::guarded("insert_task", columns(&next, user_id)?));
+    let generated = Generated {
+        task_id: next.id.clone(),
+        user_id: Some(user_id.to_owned()),
+        parent_task_id: next.parent_task_id.clone(),
+        title: next.title.clone(),
+        due_date: next.due_date.clone(),
+        next_at: upcoming.then.map(time::text),
+    };
+    let user_id = Some(user_id.to_owned());
+    let created = TaskData { task_id: next.id.clone(), user_id, task: Some(next) };
+    let data = act::json(&created)?;
+    acts.push(Act::Publish { ty: CREATED, subject: subject.clone(), data });
+    acts.push(Act::Publish { ty: GENERATED, subject, data: act::json(&generated)? });
+    Ok(())
+}
+
+/// In the order of the statement `insert_task`.
+fn columns(task: &Task, user_id: &str) -> Result<Vec<Value>, Failure> {
+    let text = |text: &Option<String>| Value::text(text.as_deref());
+    let time = |time: &Option<String>| time.clone().map_or(Value::Null, Value::Timestamp);
+    let tags = match &task.tags {
+        Some(tags) => Value::Json(act::json(tags)?),
+        None => Value::Null,
+    };
+    Ok(vec![
+        text(&task.id),
+        Value::Text(user_id.to_owned()),
+        text(&task.title),
+        text(&task.description),
+        text(&task.priority),
+        tags,
+        time(&task.due_date),
+        text(&task.recurrence),
+        text(&task.recurrence_id),
+        text(&task.time_zone),
+        text(&task.parent_task_id),
+        time(&task.created_at),
+    ])
+}
+
+fn title(title: Option<String>) -> String {
+    title.filter(|title| !title.is_empty()).unwrap_or_else(|| "Recurring task".to_owned())
+}
+
+/// The rule's job has nothing more to do.
+fn deleted(event: &Event, read: &mut Read<'_>) -> Result<Vec<Act>, Failure> {
+    let TaskData { task_id, task, .. } = act::data(event)?;
+    let rule_id = match task.and_then(|task| task.recurrence_id) {
+        Some(rule_id) => Some(rule_id),
+        None => {
+            let rows = read("task", &[Value::text(task_id.as_deref())])?;
+            rows.first().and_then(|row| row.id("recurrence_id"))
+        }
+    };
+    let cancel = |rule_id: String| Act::cancel(id::job("recurring-", &rule_id));
+    Ok(rule_id.map(cancel).into_iter().collect())
+}
+
+/// The data of `com.todo.recurring.generated.v1`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Generated {
+    #[serde(deserialize_with = "lenient::text")]
+    task_id: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    user_id: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    parent_task_id: Option<String>,
+    #[serde(deserialize_with = "lenient::text")]
+    title: Option<String>,
+    #[serde(deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
+    due_date: Option<String>,
+    #[serde(deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
+    next_at: Option<String>,
+}
+
+/// Someone else made an occurrence: it is kept, and what follows it is watched for.
+fn generated(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<Vec<Act>, Failure> {
+    let spawned: Generated = act::data(event)?;
+    let task_id = required("task_id", spawned.task_id.as_deref())?;
+    let user_id = required("user_id", spawned.user_id.as_deref())?;
+    let parent = required("parent_task_id", spawned.parent_task_id.as_deref())?;
+    let due = instant("due_date", spawned.due_date.as_deref()).map_err(Failure::Reject)?;
+    let next_at = instant("next_at", spawned.next_at.as_deref()).map_err(Failure::Reject)?;
+    let rows = read("task", &[Value::Text(parent.to_owned())])?;
+    let like = rows.first().map(Task::of).unwrap_or_default();
+    let task = Task {
+        id: Some(task_id.to_owned()),
+        title: Some(title(spawned.title.clone().or(like.title))),
+        completed: Some(false),
+        due_date: due.map(time::text),
+        parent_task_id: Some(parent.to_owned()),
+        reminder_at: None,
+        created_at: Some(time::text(now)),
+        ..like
+    };
+    let mut acts = vec![Act::unguarded("insert_task", columns(&task, user_id)?)];
+    if let Some(next_at) = next_at {
+        let when = When::At(time::text(next_at));
+        let (task_id, user_id) = (Some(task_id.to_owned()), Some(user_id.to_owned()));
+        let data = act::json(&Done { task_id, user_id, task, at: event.time.clone() })?;
+        acts.push(Act::schedule(id::job("recurring-", parent), when, data));
+    }
+    Ok(acts)
+}
+
+#[derive(Deserialize)]
+struct Fired {
+    name: String,
+    data: Option<Done>,
+}
+
+/// Makes an occurrence that is missing: the newest task of the series is done, and none follows.
+fn fired(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<Vec<Act>, Failure> {
+    let Fired { name, data } = act::data(event)?;
+    let kept = data.filter(|kept| kept.task_id.is_some()).ok_or_else(|| {
+        let remedy = "cancel it, or give it the task_id, user_id and task of its series";
+        Failure::Reject(format!("job `{name}` carries no task; {remedy}"))
+    })?;
+    let series = kept.task.parent_task_id.clone().or_else(|| kept.task_id.clone());
+    let rows = read("newest", &[Value::text(series.as_deref())])?;
+    let newest = match rows.first() {
+        Some(row) => newest(row, kept),
+        None => kept,
+    };
+    let mut acts = Vec::new();
+    if newest.task.completed == Some(true) && follow(&newest, now, read, &mut acts)? {
+        return Ok(acts);
+    }
+    Ok(Vec::new())
+}
+
+/// The table's word goes; how the series recurs may be in the job only.
+fn newest(row: &Row, kept: Done) -> Done {
+    let task = Task::of(row);
+    let said = recurs(&task) || task.recurrence.is_some();
+    let (recurrence, recurrence_id) = match said {
+        true => (task.recurrence.clone(), task.recurrence_id.clone()),
+        false => (kept.task.recurrence, kept.task.recurrence_id),
+    };
+    let time_zone = task.time_zone.clone().or(kept.task.time_zone);
+    Done {
+        task_id: row.id("id"),
+        user_id: row.id("user_id").or(kept.user_id),
+        task: Task { recurrence, recurrence_id, time_zone, ..task },
+        at: kept.at,
+    }
+}
+
+fn required<'a>(field: &str, text: Option<&'a str>) -> Result<&'a str, Failure> {
+    text.filter(|text| !text.is_empty())
+        .ok_or_else(|| Failure::Reject(format!("the task has no {field}")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! `wharf deliveries`, `retry`, `discard`: what happened to which event, and what to do about it.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::cli::Finding;
+use crate::cli::client::{AdminClient, AdminEndpoint};
+use crate::cli::print;
+use crate::delivery::{DeliveryId, DeliveryStatus};
+use crate::name::ComponentId;
+
+/// Show what became of which event, newest first; or one delivery whole
+///
+/// A delivery is one event for one component, written COMPONENT/KEY.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  wharf deliveries
+  wharf deliveries --status dead --component notification
+  wharf deliveries audit/0123456789abcdef0123456789abcdef
+  wharf deliveries --json --limit 1000")]
+pub struct Deliveries {
+    /// One delivery, to see its error, log, reads and effects
+    #[arg(value_name = "COMPONENT/KEY", conflicts_with_all = ["component", "status", "limit"])]
+    delivery: Option<DeliveryId>,
+    /// Only those of this component; `-` has what could not be read
+    #[arg(long, value_name = "NAME")]
+    component: Option<ComponentId>,
+    /// Only those that are done, parked, dead or discarded
+    #[arg(long, value_name = "STATUS")]
+    status: Option<DeliveryStatus>,
+    /// How many, 1000 at most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminEndpoint,
+}
+
+/// Try dead deliveries again, or what Dapr refused of done ones
+///
+/// Attempts are counted anew. Effects keep their ids, and what is committed is not done twice.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  wharf deliveries --status dead
+  wharf retry audit/0123456789abcdef0123456789abcdef")]
+pub struct Retry {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Give up parked or dead deliveries, or what Dapr refused of done ones
+///
+/// Their events are not kept; a repeat of them is still known as one.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  wharf deliveries --status parked
+  wharf discard audit/0123456789abcdef0123456789abcdef")]
+pub struct Discard {
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Args)]
+struct Which {
+    /// Deliveries as `wharf deliveries` shows them
+    #[arg(value_name = "COMPONENT/KEY", required = true)]
+    deliveries: Vec<DeliveryId>,
+    /// Print what each is now, as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: AdminEndpoint,
+}
+
+impl Deliveries {
+    pub async fn run(self) -> anyhow::Result<()> {
+        let client = AdminClient::new(self.admin)?;
+        if let Some(id) = self.delivery {
+            let delivery = client.get(&format!("/deliveries/{id}")).await?;
+            return show(&delivery, self.json);
+        }
+        let mut path = format!("/deliveries?limit={}", self.limit);
+        if let Some(component) = self.component {
+            path += &format!("&component={component}");
+        }
+        if let Some(status) = self.status {
+            path += &format!("&status={}", status.as_str());
+        }
+        let found = client.get(&path).await?;
+        if self.json {
+            return print::json(&found);
+        }
+        match found.as_array().map(Vec::as_slice) {
+            Some([]) | None => print::note("no deliveries"),
+            Some(deliveries) => list(deliveries),
+        }
+        Ok(())
+    }
+}
+
+impl Retry {
+    pub async fn run(self) -> anyhow::Result<Finding> {
+        self.which.each("retry").await
+    }
+}
+
+impl Discard {
+    pub async fn run(self) -> anyhow::Result<Finding> {
+        self.which.each("discard").await
+    }
+}
+
+impl Which {
+    /// Goes on past one that is refused, so that the others are not held up by it.
+    async fn each(self, action: &str) -> anyhow::Result<Finding> {
+        let client = AdminClient::new(self.admin)?;
+        let (mut now, mut finding) = (Vec::new(), Finding::Nothing);
+        for id in &self.deliveries {
+            match client.post(&format!("/deliveries/{id}/{action}")).await {
+                Ok(delivery) => now.push(delivery),
+                Err(error) => {
+                    print::note(format_args!("error: {error:#}"));
+                    finding = Finding::Something;
+                }
+            }
+        }
+        if self.json {
+            print::json(&now)?;
+        } else {
+            list(&now);
+        }
+        Ok(finding)
+    }
+}
+
+fn list(deliveries: &[Value]) {
+    for delivery in deliveries {
+        let at = text(delivery, "/received_at");
+        let seconds = at.get(..19).unwrap_or(at);
+        let (status, attempts) = (text(delivery, "/status"), number(delivery, "/attempts"));
+        let (id, ty) = (text(delivery, "/delivery"), text(delivery, "/event/type"));
+        print::line(format_args!("{seconds}  {status:<9} {attempts:>2}  {id}  {ty}"));
+        let error = text(delivery, "/error");
+        if !error.is_empty() {
+            print::line(format_args!("    {}", first_line(error)));
+        }
+    }
+}
+
+/// A person reads the words, a program the JSON.
+fn show(delivery: &Value, json: bool) -> anyhow::Result<()> {
+    if json {
+        return print::json(delivery);
+    }
+    list(std::slice::from_ref(delivery));
+    let mut said = String::new();
+    for (name, place) in [
+        ("event", "/event/id"),
+        ("subject", "/event/subject"),
+        ("contract", "/contract"),
+        ("topic", "/topic"),
+        ("digest", "/digest"),
+        ("due", "/due"),
+    ] {
+        if !text(delivery, place).is_empty() {
+            writeln!(said, "  {name:<9} {}", text(delivery, place))?;
+        }
+    }
+    let log = delivery.get("log").filter(|log| !is_empty(log)).or(delivery.pointer("/run/log"));
+    for line in log.and_then(Value::as_array).into_iter().flatten() {
+        writeln!(said, "  log       {}: {}", text(line, "/level"), text(line, "/text"))?;
+    }
+    for (name, place) in [("read", "/run/reads"), ("effect", "/run/effects"), ("outbox", "/outbox")]
+    {
+        for entry in delivery.pointer(place).and_then(Value::as_array).into_iter().flatten() {
+            writeln!(said, "  {name:<9} {entry}")?;
+        }
+    }
+    if !delivery.get("received").is_none_or(Value::is_null) {
+        writeln!(said, "  received  {}", delivery.get("received").unwrap_or(&Value::Null))?;
+    }
+    print::line(said.trim_end());
+    Ok(())
+}
+
+fn is_empty(list: &Value) -> bool {
+    list.as_array().is_none_or(Vec::is_empty)
+}
+
+fn text<'a>(value: &'a Value, place: &str) -> &'a str {
+    value.pointer(place).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn number(value: &Value, place: &str) -> u64 {
+    value.pointer(place).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(160).collect()
+}

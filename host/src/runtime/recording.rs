@@ -1,0 +1,225 @@
+//! What a run read, kept so that it can be run again: the same event and the same reads give the
+//! same effects. Bounded, since a handler may read as much as it likes; secrets are never kept.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::ReadError;
+use crate::effect::{SqlRow, SqlValue, base64_text};
+use crate::name::StoreName;
+
+/// A read that went out, keyed by what was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Read {
+    pub call: ReadCall,
+    pub answer: ReadAnswer,
+}
+
+/// What was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "read", rename_all = "snake_case")]
+pub enum ReadCall {
+    /// By the statement's name in the manifest.
+    Query {
+        statement: String,
+        params: Vec<SqlValue>,
+    },
+    /// `key` is as the store knows it.
+    State {
+        store: StoreName,
+        key: String,
+    },
+    Secret {
+        store: StoreName,
+        name: String,
+    },
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadAnswer {
+    Rows(Vec<SqlRow>),
+    Value(#[serde(with = "base64_text")] Bytes),
+    /// The store has no such key.
+    NoValue,
+    /// There was an answer about a secret, and it is not kept.
+    Withheld,
+    Unavailable(String),
+    Failed(String),
+    /// The run ended while it waited.
+    Unanswered,
+}
+
+/// Collects the reads of a run.
+pub struct Recorder {
+    on: bool,
+    complete: bool,
+    bytes: usize,
+    reads: Vec<Read>,
+}
+
+/// The most bytes of reads that are kept of one run, both questions and answers.
+const MOST_BYTES: usize = 1 << 20;
+
+impl Recorder {
+    /// One that keeps nothing costs nothing.
+    pub fn new(on: bool) -> Self {
+        Self { on, complete: true, bytes: 0, reads: Vec::new() }
+    }
+
+    /// The reads, and whether these are all that were made.
+    pub fn into_reads(self) -> (Vec<Read>, bool) {
+        (self.reads, self.complete)
+    }
+
+    /// Notes a read that goes out; its answer is noted next.
+    pub fn asked(&mut self, call: impl FnOnce() -> ReadCall) {
+        if !self.on {
+            self.complete = false;
+            return;
+        }
+        let call = call();
+        if self.has_room(call.size()) {
+            self.reads.push(Read { call, answer: ReadAnswer::Unanswered });
+        }
+    }
+
+    pub fn rows(&mut self, answer: &Result<Vec<SqlRow>, ReadError>) {
+        let size = answer.as_ref().map_or(0, |rows| rows.iter().map(row_size).sum());
+        self.answered(size, || match answer {
+            Ok(rows) => ReadAnswer::Rows(rows.clone()),
+            Err(error) => error.into(),
+        });
+    }
+
+    pub fn value(&mut self, answer: &Result<Option<Bytes>, ReadError>) {
+        let size = answer.as_ref().map_or(0, |value| value.as_ref().map_or(0, Bytes::len));
+        self.answered(size, || match answer {
+            Ok(Some(value)) => ReadAnswer::Value(value.clone()),
+            Ok(None) => ReadAnswer::NoValue,
+            Err(error) => error.into(),
+        });
+    }
+
+    pub fn secret<T>(&mut self, answer: &Result<T, ReadError>) {
+        self.answered(0, || match answer {
+            Ok(_) => ReadAnswer::Withheld,
+            Err(error) => error.into(),
+        });
+    }
+
+    /// An answer without room takes its question with it: a read is kept whole or not at all.
+    fn answered(&mut self, size: usize, answer: impl FnOnce() -> ReadAnswer) {
+        if !self.on {
+            return;
+        }
+        if !self.has_room(size) {
+            self.reads.pop();
+        } else if let Some(read) = self.reads.last_mut() {
+            read.answer = answer();
+        }
+    }
+
+    /// What comes after the first read without room is left out too.
+    fn has_room(&mut self, more: usize) -> bool {
+        self.bytes = self.bytes.saturating_add(more);
+        let has_room = self.bytes <= MOST_BYTES;
+        self.on &= has_room;
+        self.complete &= has_room;
+        has_room
+    }
+}
+
+impl From<&ReadError> for ReadAnswer {
+    fn from(error: &ReadError) -> Self {
+        match error {
+            ReadError::Unavailable(text) => Self::Unavailable(text.clone()),
+            ReadError::Failed(text) => Self::Failed(text.clone()),
+        }
+    }
+}
+
+impl ReadCall {
+    fn size(&self) -> usize {
+        let content = match self {
+            Self::Query { statement, params } => {
+                statement.len() + params.iter().map(SqlValue::size).sum::<usize>()
+            }
+            Self::State { key, .. } => key.len(),
+            Self::Secret { name, .. } => name.len(),
+        };
+        content + size_of::<Read>()
+    }
+}
+
+fn row_size(row: &SqlRow) -> usize {
+    row.iter().map(|(name, value)| name.len() + value.size()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(key: &str) -> ReadCall {
+        ReadCall::State { store: StoreName::new("s").unwrap(), key: key.into() }
+    }
+
+    fn value(bytes: usize) -> Result<Option<Bytes>, ReadError> {
+        Ok(Some(vec![0; bytes].into()))
+    }
+
+    #[test]
+    fn reads_survive_json() {
+        let mut recorder = Recorder::new(true);
+        let params = vec![SqlValue::Bytes(vec![0, 255]), SqlValue::Null, SqlValue::Float(0.5)];
+        recorder.asked(|| ReadCall::Query { statement: "find".into(), params });
+        recorder.rows(&Ok(vec![vec![("n".into(), SqlValue::Integer(1))]]));
+        recorder.asked(|| state("a"));
+        recorder.value(&Ok(Some(Bytes::from_static(b"\0\xff"))));
+        recorder.asked(|| state("b"));
+        recorder.value(&Ok(None));
+        recorder.asked(|| state("c"));
+        recorder.value(&Err(ReadError::Unavailable("away".into())));
+        recorder.asked(|| state("d"));
+        let (reads, complete) = recorder.into_reads();
+        assert!(complete);
+        let json = serde_json::to_value(&reads).unwrap();
+        assert_eq!(json[0]["call"]["params"][0], serde_json::json!({ "bytes": "AP8=" }));
+        assert_eq!(json[1]["answer"], serde_json::json!({ "value": "AP8=" }));
+        assert_eq!(json[4]["answer"], "unanswered");
+        assert_eq!(serde_json::from_value::<Vec<Read>>(json).unwrap(), reads);
+    }
+
+    #[test]
+    fn a_secret_leaves_nothing_but_its_name() {
+        let mut recorder = Recorder::new(true);
+        let store = StoreName::new("vault").unwrap();
+        recorder.asked(|| ReadCall::Secret { store, name: "key".into() });
+        recorder.secret(&Ok(Some(vec![("key".to_owned(), "hunter2".to_owned())])));
+        let json = serde_json::to_string(&recorder.into_reads().0).unwrap();
+        assert!(json.contains("\"key\"") && json.contains("withheld"), "{json}");
+        assert!(!json.contains("hunter2"), "{json}");
+    }
+
+    #[test]
+    fn what_has_no_room_is_left_out_and_said_so() {
+        let mut recorder = Recorder::new(true);
+        for (key, bytes) in [("a", 1000), ("b", MOST_BYTES), ("c", 1)] {
+            recorder.asked(|| state(key));
+            recorder.value(&value(bytes));
+        }
+        let (reads, complete) = recorder.into_reads();
+        assert_eq!(reads.iter().map(|read| &read.call).collect::<Vec<_>>(), [&state("a")]);
+        assert!(!complete);
+    }
+
+    #[test]
+    fn one_that_keeps_nothing_says_whether_there_was_something() {
+        assert!(Recorder::new(false).into_reads().1);
+        let mut recorder = Recorder::new(false);
+        recorder.asked(|| panic!("nothing is made of what is not kept"));
+        recorder.value(&value(1));
+        assert_eq!(recorder.into_reads(), (vec![], false));
+    }
+}
