@@ -34,6 +34,7 @@ impl Admin {
     pub fn router(self: &Arc<Self>) -> Router {
         Router::new()
             .route("/components", get(components::list))
+            .route("/components/{name}", get(components::show))
             .route("/deliveries", get(deliveries::list))
             .route("/deliveries/{component}/{key}", get(deliveries::show))
             .route("/deliveries/{component}/{key}/retry", post(deliveries::retry))

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod check;
 pub mod client;
+pub mod components;
 pub mod deliveries;
 pub mod dev;
 pub mod emit;
@@ -29,6 +30,7 @@ enum Command {
     Emit(emit::Emit),
     Check(check::Check),
     Inspect(inspect::Inspect),
+    Components(components::Components),
     Deliveries(deliveries::Deliveries),
     Retry(deliveries::Retry),
     Discard(deliveries::Discard),
@@ -65,6 +67,7 @@ async fn run(command: Command) -> Result<Finding, StartError> {
         Command::Emit(emit) => Ok(emit.run().await.map(|()| Finding::Nothing)?),
         Command::Check(check) => Ok(check.run().await?),
         Command::Inspect(inspect) => Ok(inspect.run()?),
+        Command::Components(components) => Ok(components.run().await?),
         Command::Deliveries(deliveries) => Ok(deliveries.run().await.map(|()| Finding::Nothing)?),
         Command::Retry(retry) => Ok(retry.run().await?),
         Command::Discard(discard) => Ok(discard.run().await?),

@@ -159,6 +159,9 @@ impl SqlValue {
     }
 }
 
+/// A secret's entries: names with their values.
+pub type Secret = Vec<(String, String)>;
+
 /// A row of a query: column names with their values, in the statement's order.
 pub type SqlRow = Vec<(String, SqlValue)>;
 

@@ -90,7 +90,10 @@ impl Found {
             );
         }
         let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).with_context(|| format!("`{path}` is cut off"))?;
+        entry.read_to_end(&mut bytes)?;
+        if bytes.len() as u64 != entry.size() {
+            bail!("`{path}` is cut off");
+        }
         let text = |bytes| String::from_utf8(bytes).with_context(|| format!("`{path}` is no text"));
         let parts: Vec<_> = path.split('/').skip_while(|part| *part == ".").collect();
         let repeated = match parts.as_slice() {
@@ -184,7 +187,7 @@ mod tests {
             (entry("component.wasm", EntryType::Symlink, 0, b""), "pack no links"),
             (entry("component.wasm", EntryType::Link, 0, b""), "pack no links"),
             (entry("component.wasm", EntryType::Regular, 65 << 20, b"x"), "too large: 64 MiB"),
-            (entry("component.toml", EntryType::Regular, 5, b"\xff\xff"), "cut off"),
+            (entry("component.toml", EntryType::Regular, 5000, b"\xff\xff"), "cut off"),
             (entry("component.toml", EntryType::Regular, 2, b"\xff\xff"), "no text"),
             (file("component.wasm"), "no component.toml"),
             (b"not a tar at all, and longer than nothing".to_vec(), "not a tar"),

@@ -79,7 +79,7 @@ fn folder() -> Arc<TempDir> {
 
 #[tokio::test]
 async fn ping_sees_that_there_is_no_room() {
-    let host = Host::open(folder(), |options| options.max_page_count = Some(20)).await;
+    let host = Host::open(folder(), |options| options.max_page_count = Some(30)).await;
     assert!(matches!(host.ledger.ping().await, Err(LedgerError::Unavailable(_))));
     assert!(host.ledger.ping().await.is_err(), "and goes on seeing it");
 }
