@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use wharf::effect::{Effect, SqlRow, SqlValue};
+use wharf::effect::{Effect, Secret, SqlRow, SqlValue};
 use wharf::event::{Arrival, Decoded, Event, WireEvent};
 use wharf::manifest::Manifest;
 use wharf::name::{ContractName, EventKey, EventType, StoreName};
@@ -638,7 +638,7 @@ impl Reads for Answer {
     }
 }
 
-type Entries = Result<Option<Vec<(String, String)>>, ReadError>;
+type Entries = Result<Option<Secret>, ReadError>;
 
 /// A state store and a secret store that hold a little.
 struct Stores;
