@@ -320,7 +320,7 @@ fn a_denied_call_commits_nothing_and_says_where_to_grant_it() {
             "{what} is not granted to `guest`; add it under [grants] {section} \
              in guests/component.toml"
         );
-        assert_eq!(invocation.denied, [denied.clone()]);
+        assert_eq!(invocation.denied, std::slice::from_ref(&denied));
         assert_eq!(invocation.outcome, Err(Failure::Denied(denied)));
         assert!(!invocation.unavailable);
     }
