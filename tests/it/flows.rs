@@ -62,8 +62,11 @@ async fn a_completed_task_recurs_once_whatever_its_rule() {
         let completed_now = &rows[0][1];
         assert!(["0", "false"].contains(&completed_now.as_str()), "{rows:?}");
         assert_eq!(rows.len(), 1, "{recurrence}");
-        assert_eq!((&*rows[0][0], &*rows[0][2], &*rows[0][3], &*rows[0][4]),
-            ("Water the plants", TASK, "ann", next), "{recurrence}");
+        assert_eq!(
+            (&*rows[0][0], &*rows[0][2], &*rows[0][3], &*rows[0][4]),
+            ("Water the plants", TASK, "ann", next),
+            "{recurrence}"
+        );
         assert_eq!(types(&host, "task-events").await, [COMPLETED, "com.todo.task.created.v1"]);
         assert_eq!(types(&host, "recurring-events").await, ["com.todo.recurring.generated.v1"]);
         assert_eq!(
@@ -76,7 +79,10 @@ async fn a_completed_task_recurs_once_whatever_its_rule() {
         host.settle().await;
         assert_eq!(host.rows("SELECT count(*) FROM tasks").await, [["1"]], "{recurrence}");
         assert_eq!(types(&host, "recurring-events").await.len(), 1, "{recurrence}");
-        assert_eq!(host.rows("SELECT count(*) FROM wharf_deliveries WHERE status <> 'done'").await, [["0"]]);
+        assert_eq!(
+            host.rows("SELECT count(*) FROM wharf_deliveries WHERE status <> 'done'").await,
+            [["0"]]
+        );
         host.stop().await;
     }
 }
@@ -111,10 +117,14 @@ async fn a_rule_by_id_is_looked_up_and_its_job_makes_what_is_missing() {
 }
 
 fn scheduled(number: u32, remind_at: &str) -> Value {
-    cloud_event(number, SCHEDULED, json!({
-        "reminder_id": REMINDER, "task_id": TASK, "user_id": "ann", "title": "Water the plants",
-        "remind_at": remind_at, "due_date": "2026-02-04T18:00:00Z",
-    }))
+    cloud_event(
+        number,
+        SCHEDULED,
+        json!({
+            "reminder_id": REMINDER, "task_id": TASK, "user_id": "ann", "title": "Water the plants",
+            "remind_at": remind_at, "due_date": "2026-02-04T18:00:00Z",
+        }),
+    )
 }
 
 fn in_two_seconds(host: &Host) -> String {
@@ -140,7 +150,10 @@ async fn a_reminder_is_sent_when_it_is_due_and_what_came_of_it_is_told() {
         [SCHEDULED, "com.todo.reminder.triggered.v1", "com.todo.reminder.delivered.v1"]
     );
     assert_eq!(host.rows("SELECT status FROM reminders").await, [["due"]]);
-    assert_eq!(host.rows("SELECT status, binding FROM notifications").await, [["delivered", "notify-file"]]);
+    assert_eq!(
+        host.rows("SELECT status, binding FROM notifications").await,
+        [["delivered", "notify-file"]]
+    );
     assert_eq!(
         audited(&host).await,
         [
@@ -159,7 +172,11 @@ async fn a_reminder_is_sent_when_it_is_due_and_what_came_of_it_is_told() {
 
 #[tokio::test]
 async fn a_binding_that_fails_is_told_with_the_reason() {
-    let setup = Setup::todo().changed("notification", "binding = \"notify-file\"", "binding = \"notify-http\"");
+    let setup = Setup::todo().changed(
+        "notification",
+        "binding = \"notify-file\"",
+        "binding = \"notify-http\"",
+    );
     let host = setup.start().await;
     host.publish("reminder-events", &scheduled(1, &in_two_seconds(&host))).await;
     host.settle().await;
@@ -247,7 +264,8 @@ async fn rules_and_zones_that_cannot_be_are_dead_with_the_reason() {
         ("sometimes", "UTC", "sometimes"),
         ("daily", "Mars/Base", "Mars/Base"),
     ]) {
-        host.publish("task-events", &completed(number, recurrence, zone, "2026-02-04T18:00:00Z")).await;
+        host.publish("task-events", &completed(number, recurrence, zone, "2026-02-04T18:00:00Z"))
+            .await;
         host.settle().await;
         let (_, dead) = host.admin("/deliveries?component=recurring&status=dead&limit=1").await;
         let error = dead[0]["error"].as_str().unwrap_or_default();
