@@ -21,7 +21,7 @@ use crate::catalog::Registry;
 use crate::catalog::load::{self, Offer};
 use crate::catalog::swap::Swapper;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::contract::Contracts;
 use crate::dispatch::order::Order;
 use crate::dispatch::reads::LiveReads;
@@ -267,8 +267,14 @@ async fn open_embedded(
 ) -> anyhow::Result<Embedded> {
     let options = Options {
         path: config.dapr_file(),
+        data: config.data.clone(),
         app_id: config.service.clone(),
         pubsubs: contracts.iter().map(|contract| contract.pubsub.clone()).collect(),
+        state_stores: contracts.iter().flat_map(|one| one.state_stores.clone()).collect(),
+        secret_stores: contracts.iter().flat_map(|one| one.secret_stores.clone()).collect(),
+        bindings: contracts.iter().flat_map(|one| one.bindings.clone()).collect(),
+        secret_variable: config::secret,
+        notify_url: config.dapr.notify_url.clone(),
         app_token: config.ingress.token.clone(),
         api_token: config.dapr.token.clone(),
         clock: Arc::clone(clock),

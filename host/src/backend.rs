@@ -6,7 +6,7 @@ pub mod embedded;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 
-use crate::effect::{Call, OutgoingEvent, OutgoingJob, StateWrite};
+use crate::effect::{Call, OutgoingEvent, OutgoingJob, Secret, StateWrite};
 use crate::name::{JobName, StoreName};
 
 /// Dapr's building blocks, as far as effects and reads need them.
@@ -32,7 +32,7 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         store: StoreName,
         name: String,
-    ) -> BoxFuture<'_, Result<Option<Vec<(String, String)>>, BackendError>>;
+    ) -> BoxFuture<'_, Result<Option<Secret>, BackendError>>;
 
     /// Schedules a job, in place of one of the same name, with a failure policy without an end.
     fn schedule(&self, job: OutgoingJob) -> BoxFuture<'_, Result<(), BackendError>>;

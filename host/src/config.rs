@@ -65,6 +65,8 @@ pub struct Dapr {
     pub address: SocketAddr,
     /// Callers must send it as `dapr-api-token` when set. Also `DAPR_API_TOKEN`.
     pub token: Option<String>,
+    /// Where the output binding `notify-http` posts to; plain `http://`.
+    pub notify_url: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -121,7 +123,7 @@ impl Default for Admin {
 
 impl Default for Dapr {
     fn default() -> Self {
-        Self { address: loopback(3500), token: None }
+        Self { address: loopback(3500), token: None, notify_url: None }
     }
 }
 
@@ -164,7 +166,9 @@ impl Config {
             };
         }
         figment
-            .merge(Env::prefixed("WHARF_").split("__"))
+            .merge(
+                Env::prefixed("WHARF_").filter(|key| !key.starts_with(SECRET_PREFIX)).split("__"),
+            )
             .extract()
             .map_err(named)
             .and_then(Self::checked)
@@ -176,6 +180,7 @@ impl Config {
         for token in [&mut self.ingress.token, &mut self.admin.token, &mut self.dapr.token] {
             *token = token.take().filter(|token| !token.is_empty());
         }
+        self.dapr.notify_url = self.dapr.notify_url.take().filter(|url| !url.is_empty());
         let refuse = |text: String| Err(Box::new(figment::Error::from(text)));
         if !self.admin.address.ip().is_loopback() && self.admin.token.is_none() {
             return refuse(format!(
@@ -190,6 +195,12 @@ impl Config {
                  four times, {:?} each",
                 self.ledger.lease,
                 Limits::MOST_TIME
+            ));
+        }
+        if let Some(url) = self.dapr.notify_url.as_ref().filter(|url| !url.starts_with("http://")) {
+            return refuse(format!(
+                "[dapr] notify_url is `{url}`; give one such as http://127.0.0.1:9000/notify: the \
+                 embedded Dapr speaks no TLS"
             ));
         }
         if self.relay.batch == 0 {
@@ -257,6 +268,21 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// What follows `WHARF_` in the variables that are secrets, not settings.
+const SECRET_PREFIX: &str = "SECRET_";
+
+/// A secret that the environment gives to the embedded Dapr; see [`secret_variable`].
+pub fn secret(name: &str) -> Option<String> {
+    variable(&secret_variable(name))
+}
+
+/// The variable of a secret: `WHARF_SECRET_`, then the name in upper case, with `_` for all that is
+/// neither a letter nor a digit: `database-url` is `WHARF_SECRET_DATABASE_URL`, in every store.
+pub fn secret_variable(name: &str) -> String {
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    format!("WHARF_{SECRET_PREFIX}{}", name.chars().map(letter).collect::<String>())
+}
+
 /// Whether this program was started by `cargo run`, and is called so in what it suggests.
 pub fn run_by_cargo() -> bool {
     std::env::var_os("CARGO_PKG_NAME").is_some()
@@ -303,6 +329,21 @@ mod tests {
         let ledger = Ledger { lease, ..Ledger::default() };
         let error = Config { ledger, ..Config::default() }.checked().unwrap_err();
         assert!(error.to_string().contains("give 50s or more"), "{error}");
+    }
+
+    #[test]
+    fn notifications_go_over_plain_http() {
+        for (url, fine) in [("", true), ("http://127.0.0.1:1/x", true), ("https://a/x", false)] {
+            let dapr = Dapr { notify_url: Some(url.into()), ..Dapr::default() };
+            let checked = Config { dapr, ..Config::default() }.checked();
+            assert_eq!(checked.is_ok(), fine, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_secret_has_a_variable() {
+        assert_eq!(secret_variable("database-url"), "WHARF_SECRET_DATABASE_URL");
+        assert_eq!(secret_variable("a.b/c=é1"), "WHARF_SECRET_A_B_C__1");
     }
 
     #[test]

@@ -28,7 +28,7 @@ use futures::future::BoxFuture;
 
 use crate::clock::Timestamp;
 use crate::delivery::LogLine;
-use crate::effect::{Effect, SqlRow, SqlValue};
+use crate::effect::{Effect, Secret, SqlRow, SqlValue};
 use crate::event::{Decoded, WireEvent};
 use crate::name::StoreName;
 use crate::problem::Problem;
@@ -79,7 +79,7 @@ pub trait Reads: Send + Sync {
         store: StoreName,
         name: String,
         waiting: Waiting,
-    ) -> BoxFuture<'_, Result<Option<Vec<(String, String)>>, ReadError>>;
+    ) -> BoxFuture<'_, Result<Option<Secret>, ReadError>>;
 }
 
 /// Whether a read still waits to be taken up. A run that ends meanwhile found the other side away.

@@ -19,10 +19,11 @@ pub enum Schedule {
 
 /// Reads a schedule; the error says what is allowed.
 pub fn parse(text: &str) -> Result<Schedule, String> {
-    if let Some(every) = text.strip_prefix("@every ") {
+    let (zone, fields) = zone(text)?;
+    // A period is the same in every zone.
+    if let Some(every) = fields.strip_prefix("@every ") {
         return every_of(every).map(Schedule::Every);
     }
-    let (zone, fields) = zone(text)?;
     let fields = match fields {
         "@yearly" | "@annually" => "0 0 0 1 1 *",
         "@monthly" => "0 0 0 1 * *",
@@ -58,12 +59,11 @@ fn zone(text: &str) -> Result<(Tz, &str), String> {
     Ok((zone, fields.trim()))
 }
 
-/// A Go duration of a second or more: `90s`, `1h30m`, `1.5h`. Parts of a second are left out, as
-/// Dapr's parser does.
+/// A Go duration of a second or more: `90s`, `1h30m`, `1.5s`. Dapr takes shorter ones, too; with
+/// those, commits would not keep up.
 fn every_of(text: &str) -> Result<Duration, String> {
-    let whole = go_duration(text).map(|duration| Duration::from_secs(duration.as_secs()));
-    match whole {
-        Some(duration) if !duration.is_zero() => Ok(duration),
+    match go_duration(text) {
+        Some(duration) if duration >= Duration::from_secs(1) => Ok(duration),
         _ => Err(refusal(&format!("@every {text}"), "the duration must be a second or more")),
     }
 }
@@ -109,7 +109,7 @@ impl Schedule {
             Self::Every(_) if after < first => Some(first),
             Self::Every(period) => {
                 let steps = steps(after, first, *period).checked_add(1)?;
-                first.checked_add_signed(delta(*period).checked_mul(steps)?)
+                first.checked_add_signed(times(*period, steps)?)
             }
             Self::Cron { cron, zone } => {
                 let next = cron.find_next_occurrence(&after.with_timezone(zone), false);
@@ -118,12 +118,16 @@ impl Schedule {
         }
     }
 
+    /// The instant that follows another one of the same schedule, or its beginning.
+    pub fn next_from(&self, instant: Timestamp) -> Option<Timestamp> {
+        self.next(instant, instant)
+    }
+
     /// The scheduled instant that is nearest to now: a firing may come a little early or late.
     pub fn nearest(&self, now: Timestamp, first: Timestamp) -> Timestamp {
         let before = match self {
             Self::Every(_) if now < first => None,
-            Self::Every(period) => delta(*period)
-                .checked_mul(steps(now, first, *period))
+            Self::Every(period) => times(*period, steps(now, first, *period))
                 .and_then(|since| first.checked_add_signed(since)),
             Self::Cron { cron, zone } => cron
                 .find_previous_occurrence(&now.with_timezone(zone), true)
@@ -140,9 +144,23 @@ impl Schedule {
 }
 
 /// Whole periods between the first instant and this one.
-fn steps(at: Timestamp, first: Timestamp, period: Duration) -> i32 {
-    let period = i64::try_from(period.as_millis()).unwrap_or(i64::MAX).max(1);
-    i32::try_from((at - first).num_milliseconds().div_euclid(period)).unwrap_or(i32::MAX)
+fn steps(at: Timestamp, first: Timestamp, period: Duration) -> i128 {
+    let since = at - first;
+    let since = i128::from(since.num_seconds()) * NANOS + i128::from(since.subsec_nanos());
+    since.div_euclid(nanos(period).max(1))
+}
+
+/// So many periods; `None` when that is longer than any time.
+fn times(period: Duration, steps: i128) -> Option<chrono::TimeDelta> {
+    let total = nanos(period).checked_mul(steps)?;
+    let seconds = i64::try_from(total.div_euclid(NANOS)).ok()?;
+    chrono::TimeDelta::new(seconds, u32::try_from(total.rem_euclid(NANOS)).ok()?)
+}
+
+const NANOS: i128 = 1_000_000_000;
+
+fn nanos(period: Duration) -> i128 {
+    i128::try_from(period.as_nanos()).unwrap_or(i128::MAX)
 }
 
 fn delta(period: Duration) -> chrono::TimeDelta {
@@ -162,7 +180,7 @@ mod tests {
         let next = parse(schedule).unwrap().next(at(after), first);
         next.map_or_else(
             || "-".into(),
-            |next| next.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+            |next| next.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
         )
     }
 
@@ -172,6 +190,10 @@ mod tests {
             ("@every 90s", "2026-01-01T00:00:00Z", "2026-01-01T00:00:10Z"),
             ("@every 90s", "2026-01-01T00:00:10Z", "2026-01-01T00:01:40Z"),
             ("@every 1h30m", "2026-01-01T02:00:00Z", "2026-01-01T03:00:10Z"),
+            ("@every 1.5s", "2026-01-01T00:00:10Z", "2026-01-01T00:00:11.500Z"),
+            ("@every 1.5s", "2026-01-01T00:00:11.500Z", "2026-01-01T00:00:13Z"),
+            ("@every 1s", "2199-01-01T00:00:00Z", "2199-01-01T00:00:01Z"),
+            ("CRON_TZ=Europe/Berlin @every 90s", "2026-01-01T00:00:10Z", "2026-01-01T00:01:40Z"),
             ("*/10 * * * * *", "2026-01-01T00:00:10Z", "2026-01-01T00:00:20Z"),
             ("0 30 8 * * MON-FRI", "2026-01-02T09:00:00Z", "2026-01-05T08:30:00Z"),
             // Days of month and of week: either will do.

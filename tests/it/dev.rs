@@ -105,18 +105,24 @@ async fn a_wasm_that_is_no_component() {
 }
 
 #[tokio::test]
-async fn a_component_that_imports_what_the_host_does_not_provide() {
+async fn a_component_that_imports_beyond_its_grants() {
     let place = Place::new();
-    let manifest = "name = \"later\"\nversion = \"0.1.0\"\n[[on]]\nevent = \"*\"\n";
-    place.component("later", built::LATER, manifest);
-    let said = ["imports `wharf:worker/state@0.1.0`", "does not provide yet", "without it"];
+    let manifest = "name = \"bold\"\nversion = \"0.1.0\"\n[[on]]\nevent = \"*\"\n\
+        [grants]\npublish = [\"com.things.said.v1\"]\nsecrets = { vault = [\"key\"] }\n\
+        jobs = [\"*\"]\nbindings = [\"smtp\"]\n";
+    place.component("bold", built::CAPABILITIES, manifest);
+    let said = [
+        "imports `wharf:worker/state@0.1.0`",
+        "grants nothing for; add state = [\"<store>\"] under [grants]",
+        "or build it without",
+    ];
     place.run(&["dev", "--no-build"]).await.failed_with(&said);
     place.run(&["check", "components"]).await.failed_with(&said);
 
-    let inspected = place.run(&["inspect", "components/later/later.wasm"]).await;
-    assert_eq!(inspected.code, Some(1));
+    let inspected = place.run(&["inspect", "components/bold/bold.wasm"]).await;
+    assert_eq!(inspected.code, Some(0));
     let line = line_with(&inspected.stdout, "wharf:worker/state");
-    assert!(line.contains("cannot be had"), "{line}");
+    assert!(line.ends_with(": needs [grants] state"), "{line}");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod admin;
 mod audit;
 mod bad_input;
 mod dev;
+mod effects;
 mod failures;
 mod faults;
 mod flows;

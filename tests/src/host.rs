@@ -329,6 +329,25 @@ impl Host {
         messages.expect("the embedded Dapr's file").iter().map(|m| payload(&m.body)).collect()
     }
 
+    /// Calls the embedded Dapr's API.
+    pub async fn dapr(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let mut request = self.http.request(method, format!("http://{}{path}", self.dapr));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        answer(request).await
+    }
+
+    /// A file in the data folder.
+    pub fn write_data(&self, name: &str, text: &str) {
+        fs::write(self.setup.config.data.join(name), text).expect("the data folder can be written");
+    }
+
     /// What the binding `notify-file` has written.
     pub fn notifications(&self) -> Vec<Value> {
         let file = self.setup.config.data.join("notifications.jsonl");
@@ -456,14 +475,17 @@ description = "Any JSON"
 pubsub = "todo-pubsub"
 retry = ["1s", "2s", "4s"]
 dead_letter = "{topic}-dlq"
+binding = [{ name = "clock", period = "5m" }]
 topic = [
     { name = "things", path = "/events/things", retention = "7d" },
     { name = "echoes", path = "/events/echoes", retention = "7d" },
 ]
 event = [
     { type = "com.things.made.v1", topic = "things", consumers = ["audit"] },
+    { type = "com.things.said.v1", topic = "echoes", consumers = [] },
     { type = "com.todo.echo.v1", topic = "echoes", consumers = [] },
     { type = "com.todo.flood.v1", topic = "echoes", consumers = [] },
+    { type = "com.things.said.v1", topic = "echoes", consumers = [] },
 ]
 "#;
 

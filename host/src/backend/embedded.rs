@@ -4,37 +4,62 @@
 //!
 //! It plays daprd with Kafka behind it and the resiliency policy that ships with Wharf: retry for
 //! ever with a constant delay, no dead-letter topic. One difference: a bulk goes out as soon as
-//! something waits.
+//! something waits. Beside the pubsub it has state, secrets, jobs and bindings, each in a file of
+//! its own; what they keep is in the same database.
 
 mod api;
+mod bindings;
 mod deliver;
+mod jobs;
 mod pubsub;
 mod remarshal;
+mod secrets;
+mod state;
 mod store;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::sync::{Notify, watch};
 
-use crate::clock::Clock;
-use crate::name::{Pubsub, Topic};
+use super::{Backend, BackendError};
+use crate::clock::{Clock, Timestamp};
+use crate::contract::BindingRules;
+use crate::effect::{Call, OutgoingEvent, OutgoingJob, StateWrite};
+use crate::name::{BindingName, JobName, Pubsub, StoreName, Topic};
 
+use bindings::Invocation;
 use deliver::Subscription;
+use jobs::{AskedJob, FailurePolicy, JobFault, after_failure, after_tick, asked};
 use pubsub::{MAX_BODY, Publishing, Trace, is_type, trace_id};
-use remarshal::remarshal;
-use store::{NewMessage, PARTITIONS, Share, Store, Subscribed};
+use remarshal::{doubled, remarshal};
+use state::{StateFault, StateRequest};
+use store::{JobId, NewMessage, PARTITIONS, Share, StateEntry, Store, StoredJob, Subscribed, Tick};
 
+pub use jobs::ScheduledJob;
 pub use store::{StoreError, StoredMessage};
 
 /// What an embedded Dapr is made of.
 pub struct Options {
     /// The SQLite file; made if it is missing, its folder is not.
     pub path: PathBuf,
+    /// The folder of `secrets.json` and `notifications.jsonl`.
+    pub data: PathBuf,
     /// The pubsub components that exist.
     pub pubsubs: Vec<Pubsub>,
+    pub state_stores: Vec<StoreName>,
+    pub secret_stores: Vec<StoreName>,
+    /// Those with a period tick, the others can be called.
+    pub bindings: Vec<BindingRules>,
+    /// Gives a secret by its name when `secrets.json` does not have it.
+    pub secret_variable: fn(&str) -> Option<String>,
+    /// Where `notify-http` posts to.
+    pub notify_url: Option<String>,
     /// The app's id: the `source` of events that it publishes without an envelope.
     pub app_id: String,
     /// Sent to the app as `dapr-api-token`; daprd's `APP_API_TOKEN`.
@@ -57,7 +82,20 @@ pub struct Embedded(Arc<Shared>);
 
 struct Shared {
     store: Store,
+    data: PathBuf,
     pubsubs: Vec<Pubsub>,
+    state_stores: Vec<StoreName>,
+    secret_stores: Vec<StoreName>,
+    bindings: Vec<BindingRules>,
+    secret_variable: fn(&str) -> Option<String>,
+    notify_url: Option<String>,
+    http: reqwest::Client,
+    /// Held while a notification is written: lines must not mix.
+    notifications: tokio::sync::Mutex<()>,
+    /// Rung when a job was scheduled.
+    jobs_changed: Notify,
+    /// The next tick of each binding that ticks; it moves on when the tick is delivered.
+    ticks: Mutex<BTreeMap<BindingName, Timestamp>>,
     app_id: String,
     app_token: Option<String>,
     api_token: Option<String>,
@@ -69,15 +107,25 @@ struct Shared {
 
 impl Embedded {
     pub async fn open(options: Options) -> Result<Self, StoreError> {
-        let Options { path, pubsubs, app_id, app_token, api_token, clock, retention } = options;
-        let store = Store::open(&path, Arc::clone(&clock), retention).await?;
+        let retention = options.retention;
+        let store = Store::open(&options.path, Arc::clone(&options.clock), retention).await?;
         Ok(Self(Arc::new(Shared {
             store,
-            pubsubs,
-            app_id,
-            app_token,
-            api_token,
-            clock,
+            data: options.data,
+            pubsubs: once(options.pubsubs, |pubsub| pubsub.to_string()),
+            state_stores: once(options.state_stores, |store| store.to_string()),
+            secret_stores: once(options.secret_stores, |store| store.to_string()),
+            bindings: once(options.bindings, |binding| binding.name.to_string()),
+            secret_variable: options.secret_variable,
+            notify_url: options.notify_url,
+            http: bindings::client()?,
+            notifications: tokio::sync::Mutex::default(),
+            jobs_changed: Notify::new(),
+            ticks: Mutex::default(),
+            app_id: options.app_id,
+            app_token: options.app_token,
+            api_token: options.api_token,
+            clock: options.clock,
             started: AtomicBool::new(false),
             subscriptions: watch::Sender::new(None),
         })))
@@ -93,12 +141,18 @@ impl Embedded {
         self.0.store.messages(pubsub, topic, limit).await
     }
 
-    /// How many messages of subscribed topics the app has not acknowledged.
+    /// How much the app has not settled: messages of subscribed topics, ticks of jobs that are due
+    /// (also between two attempts), and ticks of bindings.
     pub async fn waiting(&self) -> Result<u64, StoreError> {
-        self.0.store.waiting().await
+        let now = self.0.clock.now();
+        let messages = self.0.store.waiting().await?;
+        let jobs = self.0.store.unsettled_ticks(now).await?;
+        let ticks = self.0.ticks.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticks = ticks.values().filter(|next| **next <= now).count();
+        Ok(messages + jobs + u64::try_from(ticks).unwrap_or(0))
     }
 
-    /// Counts acknowledgements: a receiver that waits for a change misses none.
+    /// Counts what the app has settled: a receiver that waits for a change misses none.
     pub fn acknowledgements(&self) -> watch::Receiver<u64> {
         self.0.store.acknowledged.subscribe()
     }
@@ -115,6 +169,50 @@ impl Embedded {
     pub async fn close(&self) {
         self.0.store.close().await;
     }
+}
+
+impl Backend for Embedded {
+    fn publish(&self, batch: Vec<OutgoingEvent>) -> BoxFuture<'_, Vec<Result<(), BackendError>>> {
+        Box::pin(self.publish_outgoing(batch))
+    }
+
+    fn state(
+        &self,
+        store: StoreName,
+        key: String,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, BackendError>> {
+        Box::pin(async move { self.read_state(&store, &key).await })
+    }
+
+    fn write_state(&self, write: StateWrite) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(self.set_state(write))
+    }
+
+    fn secret(
+        &self,
+        store: StoreName,
+        name: String,
+    ) -> BoxFuture<'_, Result<Option<Vec<(String, String)>>, BackendError>> {
+        Box::pin(async move { self.read_secret(&store, &name).await })
+    }
+
+    fn schedule(&self, job: OutgoingJob) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(self.schedule_outgoing(job))
+    }
+
+    fn cancel(&self, name: JobName) -> BoxFuture<'_, Result<(), BackendError>> {
+        Box::pin(async move { self.cancel_outgoing(&name).await })
+    }
+
+    fn invoke(&self, call: Call) -> BoxFuture<'_, Result<Bytes, BackendError>> {
+        Box::pin(self.call_binding(call))
+    }
+}
+
+/// Several contracts may name the same thing; the first of them counts.
+fn once<T>(named: Vec<T>, name: impl Fn(&T) -> String) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    named.into_iter().filter(|one| seen.insert(name(one))).collect()
 }
 
 /// A random id, for what was published without one, and for trace spans.

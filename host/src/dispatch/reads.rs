@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::backend::{Backend, BackendError};
-use crate::effect::{SqlRow, SqlValue, StateChange};
+use crate::effect::{Secret, SqlRow, SqlValue, StateChange};
 use crate::ledger::{Ledger, SqlError};
 use crate::name::StoreName;
 use crate::runtime::{ReadError, Reads, Waiting};
@@ -61,7 +61,7 @@ impl Reads for LiveReads {
         store: StoreName,
         name: String,
         _: Waiting,
-    ) -> BoxFuture<'_, Result<Option<Vec<(String, String)>>, ReadError>> {
+    ) -> BoxFuture<'_, Result<Option<Secret>, ReadError>> {
         Box::pin(async move {
             self.backend.secret(store, name).await.map_err(|error| match error {
                 // A store that is not there can be mended without the event being lost.

@@ -64,8 +64,8 @@ impl World {
                 ])]
             }
             "newest" => {
-                let series = self.tasks.iter().filter(|task| has_id(task) || is_child(task));
-                series.last().map(as_row).into_iter().collect()
+                let mut series = self.tasks.iter().filter(|task| has_id(task) || is_child(task));
+                series.next_back().map(as_row).into_iter().collect()
             }
             "rule" => {
                 let rules = self.rules.iter().filter(|[id, ..]| *id == param(0));

@@ -94,12 +94,12 @@ impl World {
         }
     }
 
-    fn when(&mut self, ty: &str, data: serde_json::Value) -> Vec<String> {
+    fn when(&mut self, ty: &str, data: &serde_json::Value) -> Vec<String> {
         self.try_when(ty, data).unwrap()
     }
 
     /// Handles an event and keeps what it writes. Gives what was done, in short.
-    fn try_when(&mut self, ty: &str, data: serde_json::Value) -> Result<Vec<String>, Failure> {
+    fn try_when(&mut self, ty: &str, data: &serde_json::Value) -> Result<Vec<String>, Failure> {
         let config = [
             ("job_prefix.task-event", "reminder-task-"),
             ("tasks_carry_reminders", "task-event, pascal"),
@@ -203,25 +203,25 @@ impl World {
         let data = serde_json::json!({
             "reminder_id": "r", "task_id": "t", "user_id": "u", "title": "Water", "remind_at": at,
         });
-        self.when("com.todo.reminder.scheduled.v1", data)
+        self.when("com.todo.reminder.scheduled.v1", &data)
     }
 
     fn task(&mut self, action: &str, reminder_at: Option<&str>) -> Vec<String> {
         let task = serde_json::json!({ "title": "Water", "reminder_at": reminder_at });
         let data = serde_json::json!({ "task_id": "t", "user_id": "u", "task": task });
-        self.when(&format!("com.todo.task.{action}.v1"), data)
+        self.when(&format!("com.todo.task.{action}.v1"), &data)
     }
 
     fn fires(&mut self, at: &'static str) -> Vec<String> {
         self.now = at;
         let data = serde_json::json!({ "name": "reminder-r", "data": { "reminder_id": "r" } });
-        self.when("com.wharf.job.fired.v1", data)
+        self.when("com.wharf.job.fired.v1", &data)
     }
 
     fn tick(&mut self, at: &'static str) -> Vec<String> {
         self.now = at;
         let data = serde_json::json!({ "binding": "reminder-cron", "time": at });
-        self.when("com.wharf.binding.ticked.v1", data)
+        self.when("com.wharf.binding.ticked.v1", &data)
     }
 }
 
@@ -350,7 +350,7 @@ fn a_job_of_others_names_the_task() {
     world.task("created", Some(PAST));
     let data = serde_json::json!({ "task_id": "t", "user_id": "u", "type": "reminder" });
     let fired = serde_json::json!({ "name": "reminder-task-t", "data": data });
-    assert_eq!(world.when("com.wharf.job.fired.v1", fired), ["set_due", "publish due t"]);
+    assert_eq!(world.when("com.wharf.job.fired.v1", &fired), ["set_due", "publish due t"]);
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn what_cannot_help_is_rejected_by_name() {
         ),
         ("com.todo.task.deleted.v1", "{}", "no task_id"),
     ] {
-        match world("cloudevents").try_when(ty, serde_json::from_str(data).unwrap()) {
+        match world("cloudevents").try_when(ty, &serde_json::from_str(data).unwrap()) {
             Err(Failure::Reject(reason)) => assert!(reason.contains(text), "{reason}"),
             other => panic!("{text}: {other:?}"),
         }

@@ -1,25 +1,30 @@
 //! Delivers what is stored: asks the app what it wants, as daprd does at its start, then runs one
-//! consumer for each bulk topic, and one for each partition of any other.
+//! consumer for each bulk topic, and one for each partition of any other; beside them the jobs and
+//! the bindings that tick.
 //!
 //! The policy is the one that ships with Wharf: retry for ever, a second apart, nothing behind a
 //! failed message overtakes it.
 
 mod answer;
 mod app;
+mod jobs;
 mod request;
 mod subscribe;
+mod ticks;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::app::App;
 use self::request::{Bulk, Single};
+use self::ticks::Ticking;
 use super::{Embedded, PARTITIONS, Share, Shared, StoreError, StoredMessage, Subscribed};
 
 pub use subscribe::{Mode, Subscription};
@@ -88,7 +93,20 @@ impl Starting {
                 self.tasks.spawn(consumer.run());
             }
         }
+        self.start_ticks().await;
+        let (shared, app) = (Arc::clone(&self.shared), self.app.clone());
+        self.tasks.spawn(jobs::run(shared, app, self.stop.clone()));
         self.shared.subscriptions.send_replace(Some(subscriptions));
+    }
+
+    async fn start_ticks(&self) {
+        for binding in &self.shared.bindings {
+            let Some(period) = binding.period else { continue };
+            let asked = Ticking::wanted(&self.shared, &self.app, &binding.name, period).await;
+            if let Some(ticking) = asked {
+                self.tasks.spawn(ticking.run(self.stop.clone()));
+            }
+        }
     }
 
     /// What the app wants, once it is healthy; `None` when stopping.
@@ -141,6 +159,21 @@ impl Starting {
             }
         }
     }
+}
+
+/// daprd leaves a name as it is; only what cannot stand in a request line is escaped.
+fn in_path(name: &str) -> String {
+    const OUTSIDE: AsciiSet = CONTROLS
+        .add(b' ')
+        .add(b'"')
+        .add(b'<')
+        .add(b'>')
+        .add(b'`')
+        .add(b'{')
+        .add(b'}')
+        .add(b'^')
+        .add(b'|');
+    utf8_percent_encode(name, &OUTSIDE).to_string()
 }
 
 /// One consumer for each bell: of the whole topic, or of a partition.

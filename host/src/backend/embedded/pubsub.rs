@@ -5,13 +5,12 @@ mod envelope;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 
 use self::envelope::{Surroundings, envelope};
 use super::{Embedded, NewMessage, fresh_id};
-use crate::backend::{Backend, BackendError};
-use crate::effect::{Call, OutgoingEvent, OutgoingJob, StateWrite};
-use crate::name::{JobName, Pubsub, StoreName, Topic};
+use crate::backend::BackendError;
+use crate::effect::OutgoingEvent;
+use crate::name::{Pubsub, Topic};
 
 pub use self::envelope::is_type;
 
@@ -124,58 +123,25 @@ impl Embedded {
             BackendError::Refused(format!("an event for topic {topic} is not a JSON CloudEvent"))
         })
     }
-}
 
-impl Backend for Embedded {
-    fn publish(&self, batch: Vec<OutgoingEvent>) -> BoxFuture<'_, Vec<Result<(), BackendError>>> {
-        Box::pin(async move {
-            let mut messages = Vec::new();
-            let mut results = Vec::new();
-            for event in batch {
-                results.push(self.outgoing(event).map(|message| messages.push(message)));
-            }
-            if messages.is_empty() {
-                return results;
-            }
-            if let Err(error) = self.0.store.append(messages).await {
-                let unavailable = BackendError::Unavailable(error.to_string());
-                for result in results.iter_mut().filter(|result| result.is_ok()) {
-                    *result = Err(unavailable.clone());
-                }
-            }
-            results
-        })
-    }
-
-    fn state(
+    pub(super) async fn publish_outgoing(
         &self,
-        store: StoreName,
-        _: String,
-    ) -> BoxFuture<'_, Result<Option<Bytes>, BackendError>> {
-        Box::pin(async move { Err(BackendError::Refused(format!("state store {store}"))) })
-    }
-
-    fn write_state(&self, write: StateWrite) -> BoxFuture<'_, Result<(), BackendError>> {
-        Box::pin(async move { Err(BackendError::Refused(format!("state store {}", write.store))) })
-    }
-
-    fn secret(
-        &self,
-        store: StoreName,
-        _: String,
-    ) -> BoxFuture<'_, Result<Option<Vec<(String, String)>>, BackendError>> {
-        Box::pin(async move { Err(BackendError::Refused(format!("secret store {store}"))) })
-    }
-
-    fn schedule(&self, job: OutgoingJob) -> BoxFuture<'_, Result<(), BackendError>> {
-        Box::pin(async move { Err(BackendError::Refused(format!("job {}", job.name))) })
-    }
-
-    fn cancel(&self, name: JobName) -> BoxFuture<'_, Result<(), BackendError>> {
-        Box::pin(async move { Err(BackendError::Refused(format!("job {name}"))) })
-    }
-
-    fn invoke(&self, call: Call) -> BoxFuture<'_, Result<Bytes, BackendError>> {
-        Box::pin(async move { Err(BackendError::Refused(format!("binding {}", call.binding))) })
+        batch: Vec<OutgoingEvent>,
+    ) -> Vec<Result<(), BackendError>> {
+        let mut messages = Vec::new();
+        let mut results = Vec::new();
+        for event in batch {
+            results.push(self.outgoing(event).map(|message| messages.push(message)));
+        }
+        if messages.is_empty() {
+            return results;
+        }
+        if let Err(error) = self.0.store.append(messages).await {
+            let unavailable = BackendError::Unavailable(error.to_string());
+            for result in results.iter_mut().filter(|result| result.is_ok()) {
+                *result = Err(unavailable.clone());
+            }
+        }
+        results
     }
 }

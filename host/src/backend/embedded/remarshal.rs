@@ -14,7 +14,8 @@ pub fn remarshal(text: &[u8]) -> Option<Box<RawValue>> {
     }
 }
 
-fn doubled(value: Value) -> Value {
+/// The same value with every number a double, and keys sorted.
+pub fn doubled(value: Value) -> Value {
     match value {
         Value::Number(number) => Value::Number(double(&number)),
         Value::Array(items) => items.into_iter().map(doubled).collect(),

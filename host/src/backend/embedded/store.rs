@@ -1,7 +1,9 @@
-//! The durable queue behind the embedded pubsub: topics of eight partitions in one SQLite file.
-//! Readers have their own connections; everything written goes through [`write`], which shares
-//! transactions.
+//! The durable queue behind the embedded pubsub: topics of eight partitions in one SQLite file,
+//! which also keeps state and jobs. Readers have their own connections; everything written goes
+//! through [`write`], which shares transactions.
 
+mod jobs;
+mod state;
 mod write;
 
 use std::path::Path;
@@ -19,7 +21,9 @@ use sqlx::{ConnectOptions as _, Row as _};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use self::write::{Write, Writer};
+pub use self::jobs::{JobId, NewJob, StoredJob, Tick};
+pub use self::state::{Condition, KeyWrite, NewValue, StateEntry};
+use self::write::{Change, Write, Writer};
 use crate::clock::{Clock, Timestamp};
 use crate::name::{Pubsub, Topic};
 
@@ -39,6 +43,8 @@ pub enum StoreError {
     Database(Arc<sqlx::Error>),
     #[error("the embedded dapr has stopped")]
     Stopped,
+    #[error("the embedded dapr's http client: {0}")]
+    Client(String),
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -239,6 +245,10 @@ impl Store {
         Ok(waiting)
     }
 
+    async fn change(&self, change: Change) -> Result<bool, StoreError> {
+        self.write(|done| Write::Change { change, applied: false, done }).await
+    }
+
     /// Writes what was handed over, then closes the file. Later calls fail with `Stopped`.
     pub async fn close(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -292,6 +302,10 @@ fn stored(row: &SqliteRow) -> Result<StoredMessage, sqlx::Error> {
         key: row.try_get("key")?,
         metadata: metadata.into_iter().collect(),
         body: body.into(),
-        time: DateTime::from_timestamp_micros(row.try_get("time")?).unwrap_or_default(),
+        time: instant(row.try_get("time")?),
     })
+}
+
+fn instant(microseconds: i64) -> Timestamp {
+    DateTime::from_timestamp_micros(microseconds).unwrap_or_default()
 }

@@ -23,7 +23,7 @@ use tower::ServiceExt as _;
 
 use super::{Embedded, Options};
 use crate::clock::ManualClock;
-use crate::name::{Pubsub, Topic};
+use crate::name::{Pubsub, StoreName, Topic};
 
 /// One request that the app got.
 #[derive(Debug, Clone)]
@@ -130,7 +130,13 @@ impl World {
     async fn open(folder: &Path, clock: &ManualClock) -> Self {
         let options = Options {
             path: folder.join("dapr.db"),
+            data: folder.to_owned(),
             pubsubs: vec![Pubsub::new("shop").unwrap()],
+            state_stores: vec![StoreName::new("store").unwrap()],
+            secret_stores: vec![StoreName::new("vault").unwrap()],
+            bindings: Vec::new(),
+            secret_variable: |name| (name == "from-env").then(|| "outside".to_owned()),
+            notify_url: None,
             app_id: "wharf".into(),
             app_token: Some("from-dapr".into()),
             api_token: None,

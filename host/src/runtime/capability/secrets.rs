@@ -10,7 +10,7 @@ use crate::grant;
 use crate::manifest::Manifest;
 use crate::runtime::Reads;
 use crate::runtime::invoke::Run;
-use crate::runtime::recording::{ReadCall, Recorder};
+use crate::runtime::recording::{ReadCall, Transcript};
 use crate::runtime::world::wharf::worker::secrets::{self, SecretError};
 
 pub fn link(linker: &mut Linker<Run>) -> wasmtime::Result<()> {
@@ -18,7 +18,7 @@ pub fn link(linker: &mut Linker<Run>) -> wasmtime::Result<()> {
         manifest: &run.loaded.manifest,
         reads: &run.call.reads,
         refusals: &mut run.refusals,
-        recorder: &mut run.recorder,
+        transcript: &mut run.transcript,
     })
 }
 
@@ -32,7 +32,7 @@ struct View<'a> {
     manifest: &'a Manifest,
     reads: &'a Arc<dyn Reads>,
     refusals: &'a mut Refusals,
-    recorder: &'a mut Recorder,
+    transcript: &'a mut Transcript,
 }
 
 impl secrets::Host for View<'_> {
@@ -45,12 +45,12 @@ impl secrets::Host for View<'_> {
             Ok(store) => store,
             Err(why) => return Ok(Err(SecretError::Denied(self.refusals.denied(&why)))),
         };
-        self.recorder.asked(|| ReadCall::Secret { store: store.clone(), name: key.clone() });
+        self.transcript.asked(|| ReadCall::Secret { store: store.clone(), name: key.clone() });
         // The wait for Dapr is the read itself: until it answers, the store is away.
         let waiting = self.refusals.waiting.begin();
         let entries = self.reads.secret(store.clone(), key.clone(), waiting.clone()).await;
         waiting.taken_up();
-        self.recorder.secret(&entries);
+        self.transcript.secret(&entries);
         Ok(match entries {
             Ok(Some(entries)) => Ok(entries),
             Ok(None) => Err(SecretError::Missing(format!("store `{store}` has no secret `{key}`"))),
@@ -107,16 +107,16 @@ mod tests {
         let text = "name = \"a\"\nversion = \"1\"\n[[on]]\nevent = \"*\"\n\
                     [grants]\nsecrets = { vault = [\"key\"] }\n";
         let manifest = Manifest::parse(std::path::Path::new("component.toml"), text).unwrap();
-        let (mut refusals, mut recorder) = (Refusals::default(), Recorder::new(true));
+        let (mut refusals, mut transcript) = (Refusals::default(), Transcript::new(true));
         let reads: Arc<dyn Reads> = Arc::new(Store(answer));
         let mut view = View {
             manifest: &manifest,
             reads: &reads,
             refusals: &mut refusals,
-            recorder: &mut recorder,
+            transcript: &mut transcript,
         };
         let got = secrets::Host::get(&mut view, "vault".into(), key.into()).now_or_never();
-        let answers = recorder.into_reads().0.into_iter().map(|read| read.answer);
+        let answers = transcript.into_reads().0.into_iter().map(|read| read.answer);
         (got.unwrap().unwrap(), refusals, answers.collect())
     }
 

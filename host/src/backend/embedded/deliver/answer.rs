@@ -1,5 +1,5 @@
-//! What an app's answer to a delivery means to daprd. Two tables, and they differ: an empty body
-//! settles a single event, and fails a bulk. Field names match in any case, as Go reads JSON.
+//! What an app's answer to a delivery means to daprd. The tables differ: an empty body settles a
+//! single event, and fails a bulk; a job's body is not read. Field names match in any case, as Go reads JSON.
 
 use std::collections::HashMap;
 
@@ -30,6 +30,15 @@ pub fn bulk(status: u16, body: &[u8], entries: &[String]) -> Vec<Verdict> {
         },
         404 => all(Verdict::Drop("the app answered 404, which daprd takes as done".into())),
         other => all(Verdict::Retry(format!("the app answered {other}"))),
+    }
+}
+
+/// Reads the answer to a job.
+pub fn job(status: u16) -> Verdict {
+    match status {
+        200..=299 => Verdict::Acknowledge,
+        404 => Verdict::Drop("the app answered 404, which daprd takes as done".into()),
+        other => Verdict::Retry(format!("the app answered {other}")),
     }
 }
 

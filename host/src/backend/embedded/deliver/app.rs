@@ -37,6 +37,14 @@ impl App {
         self.call(Method::GET, path, headers, Bytes::new()).await
     }
 
+    /// Asks whether the app wants a binding.
+    pub async fn options(&self, path: &str) -> Answer {
+        let mut headers = HeaderMap::new();
+        insert(&mut headers, "content-type", "application/json");
+        self.add_token(&mut headers);
+        self.call(Method::OPTIONS, path, headers, Bytes::new()).await
+    }
+
     pub async fn post(&self, path: &str, post: &Post) -> Answer {
         let mut headers = HeaderMap::new();
         for (name, value) in &post.metadata {

@@ -9,7 +9,9 @@ use sqlx::sqlite::{SqliteConnection, SqliteTransaction};
 use sqlx::{Connection as _, Row as _};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::{NewMessage, PARTITIONS, StoreError, Subscribed, TopicId};
+use super::jobs::JobChange;
+use super::state::KeyWrite;
+use super::{NewMessage, PARTITIONS, StoreError, Subscribed, TopicId, jobs, state};
 use crate::clock::{Clock, Timestamp};
 use crate::name::{Pubsub, Topic};
 
@@ -24,10 +26,34 @@ type Done<T> = oneshot::Sender<Result<T, StoreError>>;
 /// One request to the writer.
 #[derive(Debug)]
 pub enum Write {
-    Append { messages: Vec<NewMessage>, done: Done<()> },
-    Acknowledge { topic: TopicId, positions: Vec<(u8, i64)>, done: Done<()> },
-    Subscribe { pubsub: Pubsub, topic: Topic, done: Done<TopicId> },
+    Append {
+        messages: Vec<NewMessage>,
+        done: Done<()>,
+    },
+    Acknowledge {
+        topic: TopicId,
+        positions: Vec<(u8, i64)>,
+        done: Done<()>,
+    },
+    Subscribe {
+        pubsub: Pubsub,
+        topic: Topic,
+        done: Done<TopicId>,
+    },
+    /// `applied` is set in the transaction.
+    Change {
+        change: Change,
+        applied: bool,
+        done: Done<bool>,
+    },
     Stop,
+}
+
+/// A write that may find that what it relies on does not hold.
+#[derive(Debug)]
+pub enum Change {
+    State(Vec<KeyWrite>),
+    Job(JobChange),
 }
 
 type Topics = HashMap<(Pubsub, Topic), TopicId>;
@@ -71,9 +97,9 @@ impl Writer {
     }
 
     /// Writes the group in one transaction, then tells everyone in it how that went.
-    async fn write(&mut self, group: Vec<Write>) {
+    async fn write(&mut self, mut group: Vec<Write>) {
         let mut bells = Vec::new();
-        let written = self.transaction(&group, &mut bells).await;
+        let written = self.transaction(&mut group, &mut bells).await;
         if let Err(error) = &written {
             tracing::error!(%error, "the embedded dapr could not write");
         }
@@ -91,6 +117,9 @@ impl Writer {
                         Err(error) => Err(error.clone()),
                     })
                     .is_ok(),
+                Write::Change { applied, done, .. } => {
+                    done.send(written.as_ref().map(|_| applied).map_err(Clone::clone)).is_ok()
+                }
                 Write::Stop => true,
             };
         }
@@ -101,7 +130,7 @@ impl Writer {
 
     async fn transaction(
         &mut self,
-        group: &[Write],
+        group: &mut [Write],
         bells: &mut Vec<Arc<Notify>>,
     ) -> Result<Topics, StoreError> {
         let now = self.clock.now();
@@ -129,6 +158,14 @@ impl Writer {
                         begin(&mut transaction, id, partition).await?;
                     }
                 }
+                Write::Change { change, applied, .. } => {
+                    *applied = match change {
+                        Change::State(writes) => {
+                            state::apply(&mut transaction, writes, now).await?
+                        }
+                        Change::Job(change) => jobs::apply(&mut transaction, change).await?,
+                    };
+                }
                 Write::Stop => {}
             }
         }
@@ -152,7 +189,7 @@ impl Writer {
         }
     }
 
-    /// Like a broker's, retention does not ask whether a message was acknowledged.
+    /// Also of state that has expired. Like a broker's, retention does not ask whether a message was acknowledged.
     async fn prune(&mut self, now: Timestamp) -> Result<u64, sqlx::Error> {
         let before = (now - self.retention).timestamp_micros();
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -175,6 +212,7 @@ impl Writer {
         .execute(&mut *transaction)
         .await?
         .rows_affected();
+        state::prune(&mut transaction, PRUNE, now).await?;
         transaction.commit().await?;
         if unacknowledged > 0 {
             tracing::warn!(
