@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use audit::record;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use wharf::effect::{SqlRow, SqlValue};
+use wharf::effect::{Secret, SqlRow, SqlValue};
 use wharf::event::{Arrival, Decoded, Event, WireEvent};
 use wharf::manifest::Manifest;
 use wharf::name::{ContractName, EventKey, EventType, StoreName};
@@ -162,7 +162,7 @@ impl Reads for NoReads {
         _: StoreName,
         _: String,
         _: Waiting,
-    ) -> BoxFuture<'_, Result<Option<Vec<(String, String)>>, ReadError>> {
+    ) -> BoxFuture<'_, Result<Option<Secret>, ReadError>> {
         Box::pin(async { Ok(None) })
     }
 }

@@ -216,10 +216,13 @@ async fn check_and_inspect_find_nothing_wrong_with_what_is_shipped() {
     assert_eq!(inspected.code, Some(0), "{inspected:?}");
     let found = inspected.json();
     assert_eq!((&found["exports"], &found["fault"]), (&json!(["handle"]), &Value::Null));
-    let sql = json!({ "name": "wharf:worker/sql@0.1.0", "missing": null });
+    let sql = json!({ "name": "wharf:worker/sql@0.1.0", "missing": null, "grant": "[sql]" });
     assert!(found["imports"].as_array().unwrap().contains(&sql), "{found}");
     let inspected = place.run(&["inspect", "components/audit/audit.wasm"]).await;
-    assert!(inspected.stdout.contains("\n  wharf:worker/sql@0.1.0\n"), "{inspected:?}");
+    assert!(
+        inspected.stdout.contains("\n  wharf:worker/sql@0.1.0: needs [sql]\n"),
+        "{inspected:?}"
+    );
     assert!(inspected.stdout.ends_with("exports\n  handle\n"), "{inspected:?}");
 
     fs::create_dir(place.path("empty")).unwrap();

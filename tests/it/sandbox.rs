@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use wharf::effect::{Effect, SqlRow, SqlValue};
+use wharf::effect::{Effect, Secret, SqlRow, SqlValue};
 use wharf::event::{Arrival, Decoded, Event, WireEvent};
 use wharf::manifest::Manifest;
 use wharf::name::{ContractName, EventKey, EventType, StoreName};
@@ -320,7 +320,7 @@ fn a_denied_call_commits_nothing_and_says_where_to_grant_it() {
             "{what} is not granted to `guest`; add it under [grants] {section} \
              in guests/component.toml"
         );
-        assert_eq!(invocation.denied, [denied.clone()]);
+        assert_eq!(invocation.denied, std::slice::from_ref(&denied));
         assert_eq!(invocation.outcome, Err(Failure::Denied(denied)));
         assert!(!invocation.unavailable);
     }
@@ -638,7 +638,7 @@ impl Reads for Answer {
     }
 }
 
-type Entries = Result<Option<Vec<(String, String)>>, ReadError>;
+type Entries = Result<Option<Secret>, ReadError>;
 
 /// A state store and a secret store that hold a little.
 struct Stores;

@@ -482,7 +482,6 @@ topic = [
 ]
 event = [
     { type = "com.things.made.v1", topic = "things", consumers = ["audit"] },
-    { type = "com.things.said.v1", topic = "echoes", consumers = [] },
     { type = "com.todo.echo.v1", topic = "echoes", consumers = [] },
     { type = "com.todo.flood.v1", topic = "echoes", consumers = [] },
     { type = "com.things.said.v1", topic = "echoes", consumers = [] },

@@ -66,11 +66,11 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
-    use crate::effect::{SqlRow, SqlValue};
+    use crate::effect::{Secret, SqlRow, SqlValue};
     use crate::name::StoreName;
     use crate::runtime::{ReadAnswer, ReadError, Waiting};
 
-    type Entries = Result<Option<Vec<(String, String)>>, ReadError>;
+    type Entries = Result<Option<Secret>, ReadError>;
 
     /// A store that has one answer for every secret.
     struct Store(Entries);
@@ -100,10 +100,7 @@ mod tests {
     }
 
     /// Asks for a secret; gives the answer, the refusals, and what is recorded of it.
-    fn get(
-        answer: Entries,
-        key: &str,
-    ) -> (Result<Vec<(String, String)>, SecretError>, Refusals, Vec<ReadAnswer>) {
+    fn get(answer: Entries, key: &str) -> (Result<Secret, SecretError>, Refusals, Vec<ReadAnswer>) {
         let text = "name = \"a\"\nversion = \"1\"\n[[on]]\nevent = \"*\"\n\
                     [grants]\nsecrets = { vault = [\"key\"] }\n";
         let manifest = Manifest::parse(std::path::Path::new("component.toml"), text).unwrap();

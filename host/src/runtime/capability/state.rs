@@ -153,7 +153,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
-    use crate::effect::{SqlRow, SqlValue};
+    use crate::effect::{Secret, SqlRow, SqlValue};
     use crate::runtime::{ReadAnswer, ReadError, Waiting};
 
     /// A store that has one answer for every key.
@@ -185,7 +185,7 @@ mod tests {
             _: StoreName,
             _: String,
             _: Waiting,
-        ) -> BoxFuture<'_, Result<Option<Vec<(String, String)>>, ReadError>> {
+        ) -> BoxFuture<'_, Result<Option<Secret>, ReadError>> {
             Box::pin(futures::future::pending())
         }
     }
