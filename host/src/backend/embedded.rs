@@ -30,7 +30,7 @@ use tokio::sync::{Notify, watch};
 use super::{Backend, BackendError};
 use crate::clock::{Clock, Timestamp};
 use crate::contract::BindingRules;
-use crate::effect::{Call, OutgoingEvent, OutgoingJob, StateWrite};
+use crate::effect::{Call, OutgoingEvent, OutgoingJob, Secret, StateWrite};
 use crate::name::{BindingName, JobName, Pubsub, StoreName, Topic};
 
 use bindings::Invocation;
@@ -38,7 +38,7 @@ use deliver::Subscription;
 use jobs::{AskedJob, FailurePolicy, JobFault, after_failure, after_tick, asked};
 use pubsub::{MAX_BODY, Publishing, Trace, is_type, trace_id};
 use remarshal::{doubled, remarshal};
-use state::{StateFault, StateRequest};
+use state::{IllegalKey, StateFault, StateRequest};
 use store::{JobId, NewMessage, PARTITIONS, Share, StateEntry, Store, StoredJob, Subscribed, Tick};
 
 pub use jobs::ScheduledJob;
@@ -141,12 +141,12 @@ impl Embedded {
         self.0.store.messages(pubsub, topic, limit).await
     }
 
-    /// How much the app has not settled: messages of subscribed topics, ticks of jobs that are due
-    /// (also between two attempts), and ticks of bindings.
+    /// How much the app has not settled: messages of subscribed topics, and ticks of jobs and
+    /// bindings that are due or being delivered. A job between two attempts waits for its time.
     pub async fn waiting(&self) -> Result<u64, StoreError> {
         let now = self.0.clock.now();
         let messages = self.0.store.waiting().await?;
-        let jobs = self.0.store.unsettled_ticks(now).await?;
+        let jobs = self.0.store.due_ticks(now).await?;
         let ticks = self.0.ticks.lock().unwrap_or_else(PoisonError::into_inner);
         let ticks = ticks.values().filter(|next| **next <= now).count();
         Ok(messages + jobs + u64::try_from(ticks).unwrap_or(0))
@@ -192,7 +192,7 @@ impl Backend for Embedded {
         &self,
         store: StoreName,
         name: String,
-    ) -> BoxFuture<'_, Result<Option<Vec<(String, String)>>, BackendError>> {
+    ) -> BoxFuture<'_, Result<Option<Secret>, BackendError>> {
         Box::pin(async move { self.read_secret(&store, &name).await })
     }
 

@@ -1,9 +1,15 @@
-//! Dapr's HTTP API, as far as it is embedded: publishing, metadata, health. Paths, status codes
-//! and error bodies are daprd's, so that producers written with any Dapr SDK notice no difference.
+//! Dapr's HTTP API, as far as it is embedded: publishing, state, secrets, jobs, bindings, metadata,
+//! health. Paths, status codes and error bodies are daprd's, so that producers written with any Dapr SDK notice no difference.
 
+mod bindings;
 mod bulk;
 mod call;
 mod fault;
+mod jobs;
+mod metadata;
+mod secrets;
+mod state;
+mod wire;
 
 use std::collections::BTreeMap;
 
@@ -14,10 +20,10 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
-use serde_json::json;
 
 use self::call::{Call, Target};
 use self::fault::Fault;
+use self::state::Asked;
 use super::{Embedded, MAX_BODY, NewMessage, Publishing, StoreError, Trace};
 use crate::name::Topic;
 
@@ -41,6 +47,16 @@ async fn serve(State(dapr): State<Embedded>, request: Request) -> Response {
     let served = match call {
         Call::Publish(target) => dapr.publish_one(target, query, request).await,
         Call::PublishBulk(target) => dapr.publish_bulk(target, query, request).await,
+        Call::State { store, call } => {
+            let (parts, body) = request.into_parts();
+            let Query { metadata, concurrency, consistency, .. } = query;
+            let asked = Asked { metadata, concurrency, consistency, headers: &parts.headers };
+            dapr.serve_state(&store, call, asked, body).await
+        }
+        Call::Secret { store, key } => dapr.serve_secret(&store, &key).await,
+        Call::Secrets { store } => dapr.serve_secrets(&store).await,
+        Call::Job { name, call } => dapr.serve_job(&name, call, request.into_body()).await,
+        Call::Binding { name } => dapr.serve_binding(&name, request.into_body()).await,
         Call::Metadata => Ok(json_answer(StatusCode::OK, &dapr.metadata())),
         Call::Health => dapr.health(&query),
         Call::OutboundHealth => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -55,29 +71,32 @@ async fn serve(State(dapr): State<Embedded>, request: Request) -> Response {
     served.unwrap_or_else(Fault::into_response)
 }
 
-/// A request's query: its `metadata.*` parameters without the prefix, and the app id that a health
-/// check may ask for.
+/// A request's query: its `metadata.*` parameters without the prefix, the app id that a health
+/// check may ask for, and how state is to be deleted.
+#[derive(Default)]
 struct Query {
     metadata: BTreeMap<String, String>,
     app_id: Option<String>,
+    concurrency: String,
+    consistency: String,
 }
 
 impl Query {
+    /// The first of several values counts.
     fn of(request: &Request) -> Self {
         let query = request.uri().query().unwrap_or_default();
-        let mut parsed = Self { metadata: BTreeMap::new(), app_id: None };
-        // The first of several values counts.
+        let mut parsed = Self::default();
+        let mut named: BTreeMap<String, String> = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match name.strip_prefix("metadata.") {
-                Some(name) => {
-                    parsed.metadata.entry(name.to_owned()).or_insert_with(|| value.into_owned());
-                }
-                None if name == "appid" && parsed.app_id.is_none() => {
-                    parsed.app_id = Some(value.into_owned());
-                }
-                None => {}
-            }
+            let (of, name) = match name.strip_prefix("metadata.") {
+                Some(name) => (&mut parsed.metadata, name),
+                None => (&mut named, name.as_ref()),
+            };
+            of.entry(name.to_owned()).or_insert_with(|| value.into_owned());
         }
+        parsed.app_id = named.remove("appid");
+        parsed.concurrency = named.remove("concurrency").unwrap_or_default();
+        parsed.consistency = named.remove("consistency").unwrap_or_default();
         parsed
     }
 }
@@ -87,11 +106,17 @@ impl Embedded {
         let Some(token) = &self.0.api_token else { return true };
         match call {
             Call::Health | Call::OutboundHealth => true,
-            Call::Publish(_) | Call::PublishBulk(_) | Call::Metadata | Call::Other { .. } => {
-                headers
-                    .get("dapr-api-token")
-                    .is_some_and(|given| given.as_bytes() == token.as_bytes())
-            }
+            Call::Publish(_)
+            | Call::PublishBulk(_)
+            | Call::State { .. }
+            | Call::Secret { .. }
+            | Call::Secrets { .. }
+            | Call::Job { .. }
+            | Call::Binding { .. }
+            | Call::Metadata
+            | Call::Other { .. } => headers
+                .get("dapr-api-token")
+                .is_some_and(|given| given.as_bytes() == token.as_bytes()),
         }
     }
 
@@ -193,31 +218,6 @@ impl Embedded {
             Some(asked) if *asked != self.0.app_id => Err(Fault::other_app()),
             Some(_) | None => Ok(StatusCode::NO_CONTENT.into_response()),
         }
-    }
-
-    fn metadata(&self) -> serde_json::Value {
-        let version = concat!("wharf-", env!("CARGO_PKG_VERSION"));
-        let components = self.0.pubsubs.iter().map(|pubsub| {
-            json!({ "name": pubsub, "type": "pubsub.embedded", "version": "v1", "capabilities": [] })
-        });
-        let subscriptions = self.0.subscriptions.borrow();
-        let subscriptions = subscriptions.iter().flatten().map(|wanted| {
-            json!({
-                "pubsubname": wanted.pubsub,
-                "topic": wanted.topic,
-                "rules": [{ "path": wanted.path }],
-                "deadLetterTopic": "",
-                "type": "PROGRAMMATIC",
-            })
-        });
-        json!({
-            "id": self.0.app_id,
-            "runtimeVersion": version,
-            "components": components.collect::<Vec<_>>(),
-            "extended": { "daprRuntimeVersion": version },
-            "subscriptions": subscriptions.collect::<Vec<_>>(),
-            "appConnectionProperties": { "protocol": "http", "channelAddress": "127.0.0.1" },
-        })
     }
 }
 

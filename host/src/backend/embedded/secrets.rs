@@ -12,13 +12,14 @@ use serde_json::{Map, Value};
 
 use super::Embedded;
 use crate::backend::BackendError;
+use crate::effect::Secret;
 use crate::name::StoreName;
 
 /// The file's name in the data folder.
 const FILE: &str = "secrets.json";
 
 /// A secret's values by their keys; one value alone has the secret's name as its key.
-pub type Secret = BTreeMap<String, String>;
+pub type Values = BTreeMap<String, String>;
 
 /// What keeps the secrets from being read: the file, the place and the remedy.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -34,11 +35,11 @@ impl Embedded {
         &self,
         store: &StoreName,
         name: &str,
-    ) -> Result<Option<Secret>, SecretsFault> {
+    ) -> Result<Option<Values>, SecretsFault> {
         let filed = self.secrets_of(store).await?.remove(name);
         Ok(filed.or_else(|| {
             let value = (self.0.secret_variable)(name)?;
-            Some(Secret::from([(name.to_owned(), value)]))
+            Some(Values::from([(name.to_owned(), value)]))
         }))
     }
 
@@ -46,7 +47,7 @@ impl Embedded {
     pub(super) async fn secrets_of(
         &self,
         store: &StoreName,
-    ) -> Result<BTreeMap<String, Secret>, SecretsFault> {
+    ) -> Result<BTreeMap<String, Values>, SecretsFault> {
         let path = self.0.data.join(FILE);
         let text = match tokio::fs::read_to_string(&path).await {
             Ok(text) => text,
@@ -62,7 +63,7 @@ impl Embedded {
         &self,
         store: &StoreName,
         name: &str,
-    ) -> Result<Option<Vec<(String, String)>>, BackendError> {
+    ) -> Result<Option<Secret>, BackendError> {
         if self.secret_store(store.as_str()).is_none() {
             return Err(BackendError::Refused(format!("secret store {store} is not found")));
         }
@@ -72,7 +73,7 @@ impl Embedded {
     }
 }
 
-fn read(text: &str, store: &StoreName) -> Result<BTreeMap<String, Secret>, String> {
+fn read(text: &str, store: &StoreName) -> Result<BTreeMap<String, Values>, String> {
     // Read as any JSON first: an error of a typed read could quote a value.
     let file: Value = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
     let Value::Object(mut stores) = file else {
@@ -83,8 +84,8 @@ fn read(text: &str, store: &StoreName) -> Result<BTreeMap<String, Secret>, Strin
         Some(Value::Object(secrets)) => secrets,
         Some(_) => return Err(format!("store `{store}`: give an object of secrets")),
     };
-    let secrets = secrets.into_iter().map(|(name, value)| match secret(&name, value) {
-        Some(secret) => Ok((name, secret)),
+    let secrets = secrets.into_iter().map(|(name, value)| match values(&name, value) {
+        Some(values) => Ok((name, values)),
         None => {
             Err(format!("store `{store}`, secret `{name}`: give a text, or an object of texts"))
         }
@@ -92,16 +93,16 @@ fn read(text: &str, store: &StoreName) -> Result<BTreeMap<String, Secret>, Strin
     secrets.collect()
 }
 
-fn secret(name: &str, value: Value) -> Option<Secret> {
+fn values(name: &str, value: Value) -> Option<Values> {
     let texts = |values: Map<String, Value>| {
         let texts = values.into_iter().map(|(key, value)| match value {
             Value::String(text) => Some((key, text)),
             _ => None,
         });
-        texts.collect::<Option<Secret>>()
+        texts.collect::<Option<Values>>()
     };
     match value {
-        Value::String(text) => Some(Secret::from([(name.to_owned(), text)])),
+        Value::String(text) => Some(Values::from([(name.to_owned(), text)])),
         Value::Object(values) => texts(values),
         _ => None,
     }

@@ -17,6 +17,24 @@ pub struct Target {
 pub enum Call {
     Publish(Target),
     PublishBulk(Target),
+    State {
+        store: String,
+        call: StateCall,
+    },
+    Secret {
+        store: String,
+        key: String,
+    },
+    Secrets {
+        store: String,
+    },
+    Job {
+        name: String,
+        call: JobCall,
+    },
+    Binding {
+        name: String,
+    },
     Metadata,
     Health,
     OutboundHealth,
@@ -26,12 +44,44 @@ pub enum Call {
     },
 }
 
+/// Which call of a state store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateCall {
+    Save,
+    Get(String),
+    Delete(String),
+    Bulk,
+    Transaction,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobCall {
+    Schedule,
+    Get,
+    Delete,
+}
+
 /// An error is the text of a 400.
 pub fn parse(method: &Method, path: &str) -> Result<Call, String> {
     let segments = clean(path);
     let writes = *method == Method::POST || *method == Method::PUT;
     let reads = *method == Method::GET;
     Ok(match segments.as_slice() {
+        ["v1.0", "state", store, rest @ ..] => match state(method, rest)? {
+            Some(call) => Call::State { store: unescape("storeName", store)?, call },
+            None => Call::Other { invokes: false },
+        },
+        ["v1.0", "secrets", store, "bulk"] if reads => {
+            Call::Secrets { store: unescape("secretStoreName", store)? }
+        }
+        ["v1.0", "secrets", store, key] if reads => {
+            Call::Secret { store: unescape("secretStoreName", store)?, key: unescape("key", key)? }
+        }
+        ["v1.0" | "v1.0-alpha1", "jobs", name] => match job(method) {
+            Some(call) => Call::Job { name: unescape("name", name)?, call },
+            None => Call::Other { invokes: false },
+        },
+        ["v1.0", "bindings", name] if writes => Call::Binding { name: unescape("name", name)? },
         ["v1.0" | "v1.0-alpha1", "publish", "bulk", pubsub, topic @ ..]
             if writes && !topic.is_empty() =>
         {
@@ -46,6 +96,28 @@ pub fn parse(method: &Method, path: &str) -> Result<Call, String> {
         ["v1.0", "invoke", _, "method", ..] => Call::Other { invokes: true },
         _ => Call::Other { invokes: false },
     })
+}
+
+/// What follows the store's name.
+fn state(method: &Method, rest: &[&str]) -> Result<Option<StateCall>, String> {
+    let writes = *method == Method::POST || *method == Method::PUT;
+    Ok(match rest {
+        [] if writes => Some(StateCall::Save),
+        ["bulk"] if writes => Some(StateCall::Bulk),
+        ["transaction"] if writes => Some(StateCall::Transaction),
+        [key] if *method == Method::GET => Some(StateCall::Get(unescape("key", key)?)),
+        [key] if *method == Method::DELETE => Some(StateCall::Delete(unescape("key", key)?)),
+        _ => None,
+    })
+}
+
+fn job(method: &Method) -> Option<JobCall> {
+    match *method {
+        Method::POST => Some(JobCall::Schedule),
+        Method::GET => Some(JobCall::Get),
+        Method::DELETE => Some(JobCall::Delete),
+        _ => None,
+    }
 }
 
 /// Doubled slashes, `.` and `..` resolved; the rest still escaped.
@@ -97,6 +169,24 @@ mod tests {
             (Method::POST, "/v1.0-alpha1/publish/p/t", "other false"),
             (Method::GET, "/v1.0/publish/p/t", "other false"),
             (Method::POST, "/v1.0/publish/p/", "other false"),
+            (Method::PUT, "/v1.0/state/s", "state s Save"),
+            (Method::GET, "/v1.0/state/s", "other false"),
+            (Method::GET, "/v1.0/state/s/a%2Fb", "state s Get(\"a/b\")"),
+            (Method::GET, "/v1.0/state/s/a/b", "other false"),
+            (Method::GET, "/v1.0/state/s/bulk", "state s Get(\"bulk\")"),
+            (Method::DELETE, "/v1.0/state/s/k", "state s Delete(\"k\")"),
+            (Method::POST, "/v1.0/state/s/bulk", "state s Bulk"),
+            (Method::PUT, "/v1.0/state/s/transaction", "state s Transaction"),
+            (Method::POST, "/v1.0/state/s/k", "other false"),
+            (Method::GET, "/v1.0/secrets/v/k", "secret v k"),
+            (Method::GET, "/v1.0/secrets/v/bulk", "secrets v"),
+            (Method::POST, "/v1.0/secrets/v/k", "other false"),
+            (Method::POST, "/v1.0/jobs/j", "job j Schedule"),
+            (Method::PUT, "/v1.0/jobs/j", "other false"),
+            (Method::GET, "/v1.0-alpha1/jobs/j", "job j Get"),
+            (Method::DELETE, "/v1.0-alpha1/jobs/j%20k", "job j k Delete"),
+            (Method::PUT, "/v1.0/bindings/b", "binding b"),
+            (Method::GET, "/v1.0/bindings/b", "other false"),
             (Method::GET, "/v1.0/metadata", "metadata"),
             (Method::GET, "/v1.0/healthz/", "health"),
             (Method::GET, "/v1.0/healthz/outbound", "outbound"),
@@ -107,6 +197,11 @@ mod tests {
             let call = match parse(&method, path).unwrap() {
                 Call::Publish(Target { pubsub, topic }) => format!("publish {pubsub} {topic}"),
                 Call::PublishBulk(Target { pubsub, topic }) => format!("bulk {pubsub} {topic}"),
+                Call::State { store, call } => format!("state {store} {call:?}"),
+                Call::Secret { store, key } => format!("secret {store} {key}"),
+                Call::Secrets { store } => format!("secrets {store}"),
+                Call::Job { name, call } => format!("job {name} {call:?}"),
+                Call::Binding { name } => format!("binding {name}"),
                 Call::Metadata => "metadata".into(),
                 Call::Health => "health".into(),
                 Call::OutboundHealth => "outbound".into(),

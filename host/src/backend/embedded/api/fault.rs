@@ -126,33 +126,45 @@ impl Fault {
     }
 }
 
-/// The faults of everything else; these have no details.
+/// The faults of everything else.
 impl Fault {
+    /// One without details.
+    pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, code, message: message.into(), details: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn with(self, details: Vec<Value>) -> Self {
+        Self { details, ..self }
+    }
+
+    /// A body that cannot be read, or is not what it should be.
+    pub fn malformed(error: &str) -> Self {
+        let message = format!("failed deserializing HTTP body: {error}");
+        Self::new(400, "ERR_MALFORMED_REQUEST", message)
+    }
+
     pub fn not_ready() -> Self {
-        Self::plain(500, "ERR_HEALTH_NOT_READY", "dapr is not ready: [app]")
+        Self::new(500, "ERR_HEALTH_NOT_READY", "dapr is not ready: [app]")
     }
 
     pub fn other_app() -> Self {
-        Self::plain(500, "ERR_HEALTH_APPID_NOT_MATCH", "dapr app-id does not match")
+        Self::new(500, "ERR_HEALTH_APPID_NOT_MATCH", "dapr app-id does not match")
     }
 
     pub fn no_app_id() -> Self {
         let words = "failed getting app id either from the URL path or the header dapr-app-id";
-        Self::plain(404, "ERR_DIRECT_INVOKE", words)
+        Self::new(404, "ERR_DIRECT_INVOKE", words)
     }
 
     /// Service invocation is not embedded.
     pub fn no_invocation() -> Self {
-        Self::plain(500, "ERR_DIRECT_INVOKE", "invoke API is not ready")
-    }
-
-    fn plain(status: u16, code: &'static str, message: &str) -> Self {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, code, message: message.to_owned(), details: Vec::new() }
+        Self::new(500, "ERR_DIRECT_INVOKE", "invoke API is not ready")
     }
 }
 
-fn error_info(reason: &str, metadata: &Value) -> Value {
+pub fn error_info(reason: &str, metadata: &Value) -> Value {
     json!({
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "domain": "dapr.io",

@@ -109,9 +109,9 @@ impl Store {
         Ok(next.map(instant))
     }
 
-    /// How many ticks are due, whether an attempt of them is under way, failed or still to come.
-    pub async fn unsettled_ticks(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE due <= $1")
+    /// How many ticks are due, whether or not they are being delivered.
+    pub async fn due_ticks(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE attempt_at <= $1")
             .bind(now.timestamp_micros())
             .fetch_one(&self.readers)
             .await?;
