@@ -253,7 +253,7 @@ async fn wrong_use_is_exit_code_2_and_help_has_examples() {
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains("--help"), "{arguments:?}: {ended:?}");
     }
-    for command in ["dev", "emit", "check", "inspect"] {
+    for command in ["dev", "new", "components", "emit", "check", "inspect"] {
         let help = place.run(&[command, "--help"]).await;
         assert_eq!(help.code, Some(0));
         assert!(help.stdout.contains(&format!("Examples:\n  wharf {command}")), "{}", help.stdout);
