@@ -25,7 +25,9 @@ pub async fn run(shared: Arc<Shared>, app: App, stop: CancellationToken) {
     let mut ids = HashSet::new();
     let mut under_way = FuturesUnordered::new();
     loop {
-        for job in firing.due(&ids).await {
+        // The same instant for both questions: what falls due between them is seen by the second.
+        let now = firing.shared.clock.now();
+        for job in firing.due(now, &ids).await {
             ids.insert(job.id);
             under_way.push(firing.fire(job));
         }
@@ -35,7 +37,7 @@ pub async fn run(shared: Arc<Shared>, app: App, stop: CancellationToken) {
                 ids.remove(&done);
             }
             () = firing.shared.jobs_changed.notified() => {}
-            () = firing.next_due(ids.len() < PLACES) => {}
+            () = firing.next_due(now, ids.len() < PLACES) => {}
         }
     }
     while under_way.next().await.is_some() {}
@@ -49,8 +51,7 @@ struct Firing {
 
 impl Firing {
     /// What is due and not under way, as far as there are places.
-    async fn due(&self, under_way: &HashSet<JobId>) -> Vec<StoredJob> {
-        let now = self.shared.clock.now();
+    async fn due(&self, now: Timestamp, under_way: &HashSet<JobId>) -> Vec<StoredJob> {
         let limit = u32::try_from(PLACES).unwrap_or(u32::MAX);
         let due = self.shared.store.due_jobs(now, limit).await.unwrap_or_else(|error| {
             tracing::error!(%error, "the jobs that are due cannot be read");
@@ -60,12 +61,11 @@ impl Firing {
         due.into_iter().filter(|job| !under_way.contains(&job.id)).take(free).collect()
     }
 
-    /// Returns when there is something to begin; never without a place for it.
-    async fn next_due(&self, has_place: bool) {
+    /// Returns when there is something more to begin than at `now`; never without a place for it.
+    async fn next_due(&self, now: Timestamp, has_place: bool) {
         if !has_place {
             std::future::pending::<()>().await;
         }
-        let now = self.shared.clock.now();
         match self.shared.store.next_attempt(now).await {
             Ok(Some(at)) => self.shared.clock.sleep_until(at).await,
             Ok(None) => std::future::pending().await,
