@@ -11,8 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::instant::InstantError;
-use super::store::NewJob;
-use super::{Embedded, MAX_BODY, StoreError, StoredJob, Tick, remarshal};
+use super::{Embedded, MAX_BODY, NewJob, StoreError, StoredJob, Tick, remarshal};
 use crate::backend::BackendError;
 use crate::clock::{Timestamp, rfc3339};
 use crate::effect::OutgoingJob;

@@ -8,8 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::store::{Condition, KeyWrite, NewValue};
-use super::{Embedded, MAX_BODY, StateEntry, StoreError};
+use super::{Condition, Embedded, KeyWrite, MAX_BODY, NewValue, StateEntry, StoreError};
 use crate::backend::BackendError;
 use crate::clock::Timestamp;
 use crate::effect::{StateChange, StateWrite};
