@@ -174,6 +174,12 @@ impl Embedded {
     }
 }
 
+impl From<StoreError> for BackendError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
 impl Backend for Embedded {
     fn publish(&self, batch: Vec<OutgoingEvent>) -> BoxFuture<'_, Vec<Result<(), BackendError>>> {
         Box::pin(self.publish_outgoing(batch))
