@@ -8,6 +8,7 @@ pub mod deliveries;
 pub mod dev;
 pub mod emit;
 pub mod inspect;
+pub mod new;
 pub mod print;
 
 use std::process::ExitCode;
@@ -27,6 +28,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Dev(dev::Dev),
+    New(new::New),
     Emit(emit::Emit),
     Check(check::Check),
     Inspect(inspect::Inspect),
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<Finding, StartError> {
     match command {
         Command::Dev(dev) => Box::pin(dev.run()).await.map(|()| Finding::Nothing),
+        Command::New(new) => Ok(new.run().map(|()| Finding::Nothing)?),
         Command::Emit(emit) => Ok(emit.run().await.map(|()| Finding::Nothing)?),
         Command::Check(check) => Ok(check.run().await?),
         Command::Inspect(inspect) => Ok(inspect.run()?),

@@ -186,3 +186,27 @@ pub mod base64_text {
         STANDARD.decode(text).map(T::from).map_err(de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_recorded_by_name_with_its_parameters() {
+        let execute = Effect::Execute(Execute {
+            statement: "insert".into(),
+            sql: "INSERT INTO t VALUES ($1, $2)".into(),
+            many: None,
+            params: vec![SqlValue::Bytes(vec![0, 255]), SqlValue::Integer(1)],
+            expect: Some(1),
+        });
+        let json = serde_json::to_value(&execute).unwrap();
+        let expected = serde_json::json!({
+            "effect": "execute",
+            "statement": "insert",
+            "params": [{ "bytes": "AP8=" }, { "integer": 1 }],
+            "expect": 1,
+        });
+        assert_eq!(json, expected);
+    }
+}

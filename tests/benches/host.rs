@@ -30,7 +30,7 @@ use wharf::clock::{Clock as _, SystemClock};
 use wharf::config::Config;
 use wharf::contract::Decode;
 use wharf::dispatch::decide::internal;
-use wharf::dispatch::reads::LedgerReads;
+use wharf::dispatch::reads::LiveReads;
 use wharf::effect::Effect;
 use wharf::event::{Arrival, Decoded, Origin, TopicOrigin, WireEvent};
 use wharf::ledger::{Committed, Outcome, Submission};
@@ -266,7 +266,11 @@ impl Parts {
             let statements = self.effects(&decoded, &wire).await.into_iter();
             let statements = statements.filter_map(|effect| match effect {
                 Effect::Execute(execute) => Some(execute),
-                Effect::Publish(_) => None,
+                Effect::Publish(_)
+                | Effect::State(_)
+                | Effect::Schedule(_)
+                | Effect::Cancel(_)
+                | Effect::Invoke(_) => None,
             });
             let outcome = Outcome::Done {
                 statements: statements.collect(),
@@ -298,7 +302,11 @@ impl Parts {
             attempt: 1,
             now: SystemClock.now(),
             seed: SystemClock.draw(),
-            reads: Arc::new(LedgerReads(self.app.ledger.clone())),
+            reads: Arc::new(LiveReads {
+                ledger: self.app.ledger.clone(),
+                backend: Arc::new(self.app.embedded.clone()),
+            }),
+            record: true,
         };
         let permit = self.component.permit(Duration::from_secs(1)).await.expect("room");
         self.component.invoke(permit, call).await.outcome.expect("effects")

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 use audit::record;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use wharf::effect::{SqlRow, SqlValue};
+use wharf::effect::{Secret, SqlRow, SqlValue};
 use wharf::event::{Arrival, Decoded, Event, WireEvent};
 use wharf::manifest::Manifest;
-use wharf::name::{ContractName, EventKey, EventType};
+use wharf::name::{ContractName, EventKey, EventType, StoreName};
 use wharf::runtime::{Call, Component, ReadError, Reads, Sandbox, SandboxConfig, Waiting};
 use wharf_tests::built;
 use wharf_tests::figures::{self, Budget, Figure, Line};
@@ -133,6 +133,7 @@ fn call() -> Call {
         now: chrono::DateTime::UNIX_EPOCH,
         seed: [7; 32],
         reads: Arc::new(NoReads),
+        record: true,
     }
 }
 
@@ -146,5 +147,22 @@ impl Reads for NoReads {
         _: Waiting,
     ) -> BoxFuture<'_, Result<Vec<SqlRow>, ReadError>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+    fn state(
+        &self,
+        _: StoreName,
+        _: String,
+        _: Waiting,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn secret(
+        &self,
+        _: StoreName,
+        _: String,
+        _: Waiting,
+    ) -> BoxFuture<'_, Result<Option<Secret>, ReadError>> {
+        Box::pin(async { Ok(None) })
     }
 }

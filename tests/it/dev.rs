@@ -105,18 +105,24 @@ async fn a_wasm_that_is_no_component() {
 }
 
 #[tokio::test]
-async fn a_component_that_imports_what_the_host_does_not_provide() {
+async fn a_component_that_imports_beyond_its_grants() {
     let place = Place::new();
-    let manifest = "name = \"later\"\nversion = \"0.1.0\"\n[[on]]\nevent = \"*\"\n";
-    place.component("later", built::LATER, manifest);
-    let said = ["imports `wharf:worker/state@0.1.0`", "does not provide yet", "without it"];
+    let manifest = "name = \"bold\"\nversion = \"0.1.0\"\n[[on]]\nevent = \"*\"\n\
+        [grants]\npublish = [\"com.things.said.v1\"]\nsecrets = { vault = [\"key\"] }\n\
+        jobs = [\"*\"]\nbindings = [\"smtp\"]\n";
+    place.component("bold", built::CAPABILITIES, manifest);
+    let said = [
+        "imports `wharf:worker/state@0.1.0`",
+        "grants nothing for; add state = [\"<store>\"] under [grants]",
+        "or build it without",
+    ];
     place.run(&["dev", "--no-build"]).await.failed_with(&said);
     place.run(&["check", "components"]).await.failed_with(&said);
 
-    let inspected = place.run(&["inspect", "components/later/later.wasm"]).await;
-    assert_eq!(inspected.code, Some(1));
+    let inspected = place.run(&["inspect", "components/bold/bold.wasm"]).await;
+    assert_eq!(inspected.code, Some(0));
     let line = line_with(&inspected.stdout, "wharf:worker/state");
-    assert!(line.contains("cannot be had"), "{line}");
+    assert!(line.ends_with(": needs [grants] state"), "{line}");
 }
 
 #[tokio::test]
@@ -210,10 +216,13 @@ async fn check_and_inspect_find_nothing_wrong_with_what_is_shipped() {
     assert_eq!(inspected.code, Some(0), "{inspected:?}");
     let found = inspected.json();
     assert_eq!((&found["exports"], &found["fault"]), (&json!(["handle"]), &Value::Null));
-    let sql = json!({ "name": "wharf:worker/sql@0.1.0", "missing": null });
+    let sql = json!({ "name": "wharf:worker/sql@0.1.0", "missing": null, "grant": "[sql]" });
     assert!(found["imports"].as_array().unwrap().contains(&sql), "{found}");
     let inspected = place.run(&["inspect", "components/audit/audit.wasm"]).await;
-    assert!(inspected.stdout.contains("\n  wharf:worker/sql@0.1.0\n"), "{inspected:?}");
+    assert!(
+        inspected.stdout.contains("\n  wharf:worker/sql@0.1.0: needs [sql]\n"),
+        "{inspected:?}"
+    );
     assert!(inspected.stdout.ends_with("exports\n  handle\n"), "{inspected:?}");
 
     fs::create_dir(place.path("empty")).unwrap();
@@ -244,7 +253,7 @@ async fn wrong_use_is_exit_code_2_and_help_has_examples() {
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains("--help"), "{arguments:?}: {ended:?}");
     }
-    for command in ["dev", "emit", "check", "inspect"] {
+    for command in ["dev", "new", "components", "emit", "check", "inspect"] {
         let help = place.run(&[command, "--help"]).await;
         assert_eq!(help.code, Some(0));
         assert!(help.stdout.contains(&format!("Examples:\n  wharf {command}")), "{}", help.stdout);

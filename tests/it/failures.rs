@@ -140,7 +140,7 @@ async fn each_misbehaviour_ends_its_own_delivery_and_is_named() {
         (
             "ungranted",
             built::UNGRANTED,
-            "",
+            "[grants]\npublish = [\"com.todo.granted.v1\"]\n[sql.s]\nquery = \"SELECT 1\"",
             "event type `com.todo.secret.v1` is not granted to `ungranted`; add it under [grants] publish",
         ),
     ];

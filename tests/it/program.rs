@@ -114,10 +114,19 @@ impl Place {
         ended(child.wait_with_output()).await
     }
 
-    /// Starts `wharf dev`, and waits until it has said what listens where.
+    /// Starts `wharf dev` with what is built, and waits until it has said what listens where.
     pub async fn start(&self) -> Running {
+        self.start_with(&["dev", "--no-build"]).await
+    }
+
+    /// The same, building components first.
+    pub async fn start_building(&self) -> Running {
+        self.start_with(&["dev"]).await
+    }
+
+    async fn start_with(&self, arguments: &[&str]) -> Running {
         let stderr = fs::File::options().create(true).append(true).open(self.path("stderr"));
-        let mut command = self.command(&["dev", "--no-build"]);
+        let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(stderr.unwrap());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -234,7 +243,8 @@ async fn greeting(lines: &mut Lines<BufReader<ChildStdout>>) -> Option<String> {
     None
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -1,6 +1,8 @@
 //! The sandbox against guests that misbehave: each ends its own invocation and nothing else.
 //! A guest without a test of its name does not compile.
 
+mod granted;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -9,15 +11,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
-use wharf::effect::{Effect, SqlRow, SqlValue};
+use wharf::effect::{Effect, Secret, SqlRow, SqlValue};
 use wharf::event::{Arrival, Decoded, Event, WireEvent};
 use wharf::manifest::Manifest;
-use wharf::name::{ContractName, EventKey, EventType};
+use wharf::name::{ContractName, EventKey, EventType, StoreName};
 use wharf::runtime::{
     Call, Component, Failure, Invocation, LoadError, ReadError, Reads, Sandbox, SandboxConfig,
     Waiting,
 };
 use wharf_tests::built;
+
+use granted::capabilities;
 
 macro_rules! has_a_test {
     ($guest:ident) => {
@@ -96,7 +100,8 @@ fn grab_memory() {
 
 #[test]
 fn ungranted() {
-    let ungranted = load(built::UNGRANTED, "");
+    let other = "[grants]\npublish = [\"com.todo.granted.v1\"]\n[sql.s]\nquery = \"SELECT 1\"\n";
+    let ungranted = load(built::UNGRANTED, other);
     let silent = invoke(&ungranted, call("{}"));
     let publish = "event type `com.todo.secret.v1` is not granted to `guest`; \
                    add it under [grants] publish in guests/component.toml";
@@ -218,11 +223,19 @@ fn surroundings() {
 }
 
 #[test]
-fn later() {
-    let error = try_load(built::LATER, "").unwrap_err();
-    let LoadError::Import { import, .. } = &error else { panic!("{error}") };
-    assert_eq!(import, "wharf:worker/state@0.1.0");
-    assert!(error.to_string().contains("this version of wharf does not provide yet"), "{error}");
+fn compiled_code_is_found_again_and_does_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let wasm = std::fs::read(built::ECHO_PUBLISH).unwrap();
+    let load = || {
+        let config =
+            SandboxConfig { cache: Some(folder.path().join("code")), ..SandboxConfig::default() };
+        Sandbox::new(config).unwrap().load(manifest(ECHO), &wasm, "digest".into()).unwrap()
+    };
+    let (first, second) = (load(), load());
+    assert_eq!((first.is_cached(), second.is_cached()), (false, true));
+    let (compiled, found) = (invoke(&first, call("{}")), invoke(&second, call("{}")));
+    assert_eq!(found.outcome, compiled.outcome);
+    assert_eq!(found.fuel, compiled.fuel);
 }
 
 #[test]
@@ -339,6 +352,7 @@ fn call(data: &str) -> Call {
         now: "2026-01-02T03:04:05Z".parse::<DateTime<Utc>>().unwrap(),
         seed: [7; 32],
         reads: Arc::new(Answer(Ok(vec![]))),
+        record: true,
     }
 }
 
@@ -368,6 +382,19 @@ impl Reads for Never {
     ) -> BoxFuture<'_, Result<Vec<SqlRow>, ReadError>> {
         Box::pin(futures::future::pending())
     }
+
+    fn state(
+        &self,
+        _: StoreName,
+        _: String,
+        _: Waiting,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        Box::pin(futures::future::pending())
+    }
+
+    fn secret(&self, _: StoreName, _: String, _: Waiting) -> BoxFuture<'_, Entries> {
+        Box::pin(futures::future::pending())
+    }
 }
 
 /// Gives every query the same answer.
@@ -382,4 +409,18 @@ impl Reads for Answer {
     ) -> BoxFuture<'_, Result<Vec<SqlRow>, ReadError>> {
         Box::pin(async { self.0.clone() })
     }
+    fn state(
+        &self,
+        _: StoreName,
+        _: String,
+        _: Waiting,
+    ) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn secret(&self, _: StoreName, _: String, _: Waiting) -> BoxFuture<'_, Entries> {
+        Box::pin(async { Ok(None) })
+    }
 }
+
+type Entries = Result<Option<Secret>, ReadError>;

@@ -2,6 +2,7 @@
 
 mod calendar;
 mod dates;
+mod parts;
 mod rule;
 mod wall;
 

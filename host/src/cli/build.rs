@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use indicatif::ProgressBar;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::cli::print;
 use crate::manifest::{Build, Manifest};
@@ -22,27 +23,30 @@ pub async fn components(
     found: &[(PathBuf, Manifest)],
     build: bool,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    if build && found.iter().any(|(_, manifest)| needs_target(manifest)) {
-        ensure_target().await?;
-    }
     let mut built = Vec::new();
     for (folder, manifest) in found {
-        if let Some(recipe) = manifest.build.as_ref().filter(|_| build) {
-            run(folder, manifest, recipe).await?;
-        }
-        built.push(output(folder, manifest).await);
+        built.push(component(folder, manifest, build).await?);
     }
     Ok(built)
 }
 
-fn needs_target(manifest: &Manifest) -> bool {
-    manifest.build.as_ref().is_some_and(|recipe| recipe.command.contains(TARGET))
+/// Builds one, or only looks for it; gives where its wasm is, or should be. Dropped, it ends the
+/// build with everything that the command has started.
+pub async fn component(folder: &Path, manifest: &Manifest, build: bool) -> anyhow::Result<PathBuf> {
+    if let Some(recipe) = manifest.build.as_ref().filter(|_| build) {
+        if recipe.command.contains(TARGET) {
+            ensure_target().await?;
+        }
+        run(folder, manifest, recipe).await?;
+    }
+    Ok(output(folder, manifest).await)
 }
 
 /// Where rustup is told not to install by itself, `targets` of rust-toolchain.toml counts for nothing.
 async fn ensure_target() -> anyhow::Result<()> {
     let libraries = Command::new("rustc")
         .args(["--print", "target-libdir", "--target", TARGET])
+        .kill_on_drop(true)
         .output()
         .await
         .context("`rustc` cannot be run; install Rust with rustup")?;
@@ -69,10 +73,12 @@ async fn run(folder: &Path, manifest: &Manifest, recipe: &Build) -> anyhow::Resu
     let script = format!("exec 2>&1\n{command}");
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped());
+    shell.process_group(0);
     for (variable, _) in std::env::vars_os().filter(|(name, _)| is_of_outer_build(name)) {
         shell.env_remove(variable);
     }
     let mut child = shell.spawn().with_context(|| format!("`{command}` cannot be run"))?;
+    let group = Group::led_by(&child);
     let mut written = Vec::new();
     if let Some(output) = child.stdout.take() {
         let mut lines = BufReader::new(output).split(b'\n');
@@ -83,12 +89,39 @@ async fn run(folder: &Path, manifest: &Manifest, recipe: &Build) -> anyhow::Resu
         }
     }
     let status = child.wait().await?;
+    group.ended();
     bar.finish_and_clear();
     if status.success() {
         print::note(format!("built {name}"));
         return Ok(());
     }
     bail!("component `{name}` does not build with `{command}`:\n{}", written.join("\n").trim_end())
+}
+
+/// A build's processes: they end with the build, also when it is given up.
+struct Group(Option<Pid>);
+
+impl Group {
+    /// The command leads a group of its own, so that Ctrl-C reaches the host alone.
+    fn led_by(child: &Child) -> Self {
+        let leader = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(leader.and_then(Pid::from_raw))
+    }
+
+    /// The leader is waited for: its number may be given to others.
+    fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0
+            && let Err(error) = kill_process_group(leader, Signal::KILL)
+        {
+            tracing::debug!(%error, "a build could not be ended");
+        }
+    }
 }
 
 /// What `cargo run` says about the host itself must not reach the build of a component.
@@ -120,6 +153,7 @@ async fn target_folder(folder: &Path) -> anyhow::Result<PathBuf> {
     let metadata = Command::new("cargo")
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .current_dir(folder)
+        .kill_on_drop(true)
         .output()
         .await
         .context("`cargo metadata` cannot be run")?;

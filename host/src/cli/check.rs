@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::catalog::load;
 use crate::cli::{Finding, build, print};
 use crate::contract::{self, Contracts};
+use crate::manifest::Manifest;
 use crate::problem::Problem;
 use crate::runtime::{Sandbox, SandboxConfig};
 
@@ -100,13 +101,13 @@ async fn component(folder: &Path, sandbox: &Sandbox) -> Vec<Problem> {
     let mut problems = load::check(folder, &manifest);
     let file = build::output(folder, &manifest).await;
     if let Ok(wasm) = std::fs::read(&file) {
-        problems.extend(built(&file, &wasm, sandbox));
+        problems.extend(built(&file, &wasm, &manifest, sandbox));
     }
     problems
 }
 
 /// What keeps this host from running a built component.
-fn built(file: &Path, wasm: &[u8], sandbox: &Sandbox) -> Vec<Problem> {
+fn built(file: &Path, wasm: &[u8], manifest: &Manifest, sandbox: &Sandbox) -> Vec<Problem> {
     let found = match sandbox.inspect(wasm) {
         Ok(found) => found,
         Err(error) => {
@@ -115,7 +116,10 @@ fn built(file: &Path, wasm: &[u8], sandbox: &Sandbox) -> Vec<Problem> {
         }
     };
     let missing = found.imports.iter().filter_map(|import| {
-        let why = import.missing?;
+        let why = match import.missing {
+            Some(why) => why.to_owned(),
+            None => import.ungranted(manifest)?,
+        };
         Some(Problem::in_file(file, format!("imports `{}`, which {why}", import.name)))
     });
     let fault = found.fault.as_ref().map(|fault| {

@@ -1,5 +1,12 @@
 //! `wharf dev`: builds the components and runs everything on this machine, with no broker and no
-//! sidecar.
+//! sidecar; then watches their sources, and swaps in what changed.
+
+mod inputs;
+mod rebuild;
+mod watch;
+
+use rebuild::Rebuild;
+use watch::Watch;
 
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -10,7 +17,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{App, StartError};
 use crate::catalog::load;
@@ -26,11 +33,15 @@ use crate::telemetry;
 /// Build the components and run everything here, with an embedded Dapr and a SQLite ledger
 ///
 /// Run it where `components/` and `contracts/` are. It listens on 127.0.0.1: 8080 for callbacks,
-/// 8081 for people, 3500 as Dapr. Ctrl-C stops it; the next start finds its data.
+/// 8081 for people, 3500 as Dapr. A component whose sources change is built again and swapped in
+/// while events flow; one that does not build or load leaves the old one running, and
+/// `wharf components` says why. A new folder in components/ is added. Ctrl-C stops it; the next
+/// start finds its data.
 #[derive(Args)]
 #[command(after_help = "Examples:
   wharf dev
   wharf dev --data /tmp/try        keep the data elsewhere
+  wharf dev --no-build             run what was built before; watch manifests and built files only
   WHARF_DAPR__ADDRESS=127.0.0.1:3501 wharf dev   when port 3500 is taken")]
 pub struct Dev {
     /// Where the ledger and the embedded Dapr keep their files [default: .wharf]
@@ -64,9 +75,49 @@ impl Dev {
         let (components, contracts) = found(&config).map_err(StartError::Problems)?;
         let _lock = lock(&config.data)?;
         let listeners = Listeners::bind(&config).await?;
-        let offers = offers(&components, !self.no_build).await?;
-        let app = App::build(config, contracts, offers, Arc::new(SystemClock)).await?;
-        run(&app, listeners).await.map_err(StartError::Other)
+        let mut signals = Signals::listen()?;
+        let watch = Watch::start(&config.components, &config.contracts)
+            .context("the sources cannot be watched")?;
+        let rebuild = Rebuild::new(&config, &components, !self.no_build);
+        let build = Box::pin(async {
+            let offers = offers(&components, !self.no_build).await?;
+            App::build(config, contracts, offers, Arc::new(SystemClock)).await
+        });
+        let app = tokio::select! {
+            app = build => app?,
+            () = signals.stop() => {
+                print::note("stopped");
+                return Ok(());
+            }
+        };
+        let changes = Changes { rebuild, watch };
+        Box::pin(run(&app, listeners, signals, changes)).await.map_err(StartError::Other)
+    }
+}
+
+/// What is done about changed files.
+struct Changes {
+    rebuild: Rebuild,
+    watch: Watch,
+}
+
+/// What asks the host to stop, from the moment at which a build may have to be ended.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 
@@ -104,9 +155,12 @@ async fn offers(
     offers.collect::<Result<_, _>>().map_err(StartError::Problems)
 }
 
-async fn run(app: &App, listeners: Listeners) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+async fn run(
+    app: &App,
+    listeners: Listeners,
+    mut signals: Signals,
+    changes: Changes,
+) -> anyhow::Result<()> {
     let Listeners { ingress, admin, dapr } = listeners;
     greet(app, ingress.local_addr()?, admin.local_addr()?, dapr.local_addr()?);
     app.serve(ingress, app.ingress());
@@ -114,13 +168,13 @@ async fn run(app: &App, listeners: Listeners) -> anyhow::Result<()> {
     app.serve(dapr, app.embedded.router());
     app.start();
     tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = changes.rebuild.run(app, changes.watch) => {}
+        () = signals.stop() => {}
     }
     print::note("stopping: finishing what is in progress (Ctrl-C again to give up on it)");
     tokio::select! {
         () = app.stop() => print::note("stopped"),
-        _ = interrupt.recv() => print::note("given up; unfinished events come again at the next start"),
+        _ = signals.interrupt.recv() => print::note("given up; unfinished events come again at the next start"),
     }
     Ok(())
 }
@@ -134,9 +188,11 @@ fn greet(app: &App, ingress: SocketAddr, admin: SocketAddr, dapr: SocketAddr) {
          dapr     http://{dapr}   publish here, as to a sidecar\n  \
          ingress  http://{ingress}   what daprd would call\n  \
          admin    http://{admin}   /deliveries /components /metrics /health\n  \
-         data     {}\n\nTry, in another terminal:",
+         data     {}\n  \
+         sources  {}   a change is built and swapped in\n\nTry, in another terminal:",
         env!("CARGO_PKG_VERSION"),
         app.config.data.display(),
+        app.config.components.display(),
     ));
     if let Some(suggestion) = emit::suggestion(&components.contracts, dapr) {
         print::line(suggestion);

@@ -11,7 +11,7 @@ use super::capability::Refusals;
 use super::component::Loaded;
 use super::determinism::Randomness;
 use super::limits::{Effects, Memory, Output, Stop};
-use super::recording::Recorder;
+use super::recording::Transcript;
 use super::text::cut;
 use super::world::wharf::worker::types;
 use super::{Call, Failure, Invocation};
@@ -25,7 +25,7 @@ pub struct Run {
     pub output: Output,
     pub memory: Memory,
     pub randomness: Randomness,
-    pub recorder: Recorder,
+    pub transcript: Transcript,
     wasi: Option<WasiCtx>,
     table: ResourceTable,
 }
@@ -48,7 +48,7 @@ pub async fn invoke(loaded: &Arc<Loaded>, call: Call) -> Invocation {
     let run = store.into_data();
     let Refusals { denied, unavailable, waiting } = run.refusals;
     let unavailable = unavailable || waiting.goes_on() || matches!(ended, Err(Failure::Sandbox(_)));
-    let (reads, reads_complete) = run.recorder.into_reads();
+    let (reads, reads_complete) = run.transcript.into_reads();
     Invocation {
         outcome: outcome(ended, &denied, unavailable).map(|()| run.effects.into_list()),
         log: run.output.take(),
@@ -96,7 +96,7 @@ impl Run {
             memory: Memory::new(limits.memory),
             randomness: Randomness::new(call.seed),
             refusals: Refusals::default(),
-            recorder: Recorder::new(call.record),
+            transcript: Transcript::new(call.record),
             wasi: None,
             table: ResourceTable::new(),
             loaded,

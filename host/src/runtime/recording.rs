@@ -52,7 +52,7 @@ pub enum ReadAnswer {
 }
 
 /// Collects the reads of a run.
-pub struct Recorder {
+pub struct Transcript {
     on: bool,
     complete: bool,
     bytes: usize,
@@ -62,7 +62,7 @@ pub struct Recorder {
 /// The most bytes of reads that are kept of one run, both questions and answers.
 const MOST_BYTES: usize = 1 << 20;
 
-impl Recorder {
+impl Transcript {
     /// One that keeps nothing costs nothing.
     pub fn new(on: bool) -> Self {
         Self { on, complete: true, bytes: 0, reads: Vec::new() }
@@ -171,18 +171,18 @@ mod tests {
 
     #[test]
     fn reads_survive_json() {
-        let mut recorder = Recorder::new(true);
+        let mut transcript = Transcript::new(true);
         let params = vec![SqlValue::Bytes(vec![0, 255]), SqlValue::Null, SqlValue::Float(0.5)];
-        recorder.asked(|| ReadCall::Query { statement: "find".into(), params });
-        recorder.rows(&Ok(vec![vec![("n".into(), SqlValue::Integer(1))]]));
-        recorder.asked(|| state("a"));
-        recorder.value(&Ok(Some(Bytes::from_static(b"\0\xff"))));
-        recorder.asked(|| state("b"));
-        recorder.value(&Ok(None));
-        recorder.asked(|| state("c"));
-        recorder.value(&Err(ReadError::Unavailable("away".into())));
-        recorder.asked(|| state("d"));
-        let (reads, complete) = recorder.into_reads();
+        transcript.asked(|| ReadCall::Query { statement: "find".into(), params });
+        transcript.rows(&Ok(vec![vec![("n".into(), SqlValue::Integer(1))]]));
+        transcript.asked(|| state("a"));
+        transcript.value(&Ok(Some(Bytes::from_static(b"\0\xff"))));
+        transcript.asked(|| state("b"));
+        transcript.value(&Ok(None));
+        transcript.asked(|| state("c"));
+        transcript.value(&Err(ReadError::Unavailable("away".into())));
+        transcript.asked(|| state("d"));
+        let (reads, complete) = transcript.into_reads();
         assert!(complete);
         let json = serde_json::to_value(&reads).unwrap();
         assert_eq!(json[0]["call"]["params"][0], serde_json::json!({ "bytes": "AP8=" }));
@@ -193,33 +193,33 @@ mod tests {
 
     #[test]
     fn a_secret_leaves_nothing_but_its_name() {
-        let mut recorder = Recorder::new(true);
+        let mut transcript = Transcript::new(true);
         let store = StoreName::new("vault").unwrap();
-        recorder.asked(|| ReadCall::Secret { store, name: "key".into() });
-        recorder.secret(&Ok(Some(vec![("key".to_owned(), "hunter2".to_owned())])));
-        let json = serde_json::to_string(&recorder.into_reads().0).unwrap();
+        transcript.asked(|| ReadCall::Secret { store, name: "key".into() });
+        transcript.secret(&Ok(Some(vec![("key".to_owned(), "hunter2".to_owned())])));
+        let json = serde_json::to_string(&transcript.into_reads().0).unwrap();
         assert!(json.contains("\"key\"") && json.contains("withheld"), "{json}");
         assert!(!json.contains("hunter2"), "{json}");
     }
 
     #[test]
     fn what_has_no_room_is_left_out_and_said_so() {
-        let mut recorder = Recorder::new(true);
+        let mut transcript = Transcript::new(true);
         for (key, bytes) in [("a", 1000), ("b", MOST_BYTES), ("c", 1)] {
-            recorder.asked(|| state(key));
-            recorder.value(&value(bytes));
+            transcript.asked(|| state(key));
+            transcript.value(&value(bytes));
         }
-        let (reads, complete) = recorder.into_reads();
+        let (reads, complete) = transcript.into_reads();
         assert_eq!(reads.iter().map(|read| &read.call).collect::<Vec<_>>(), [&state("a")]);
         assert!(!complete);
     }
 
     #[test]
     fn one_that_keeps_nothing_says_whether_there_was_something() {
-        assert!(Recorder::new(false).into_reads().1);
-        let mut recorder = Recorder::new(false);
-        recorder.asked(|| panic!("nothing is made of what is not kept"));
-        recorder.value(&value(1));
-        assert_eq!(recorder.into_reads(), (vec![], false));
+        assert!(Transcript::new(false).into_reads().1);
+        let mut transcript = Transcript::new(false);
+        transcript.asked(|| panic!("nothing is made of what is not kept"));
+        transcript.value(&value(1));
+        assert_eq!(transcript.into_reads(), (vec![], false));
     }
 }

@@ -5,8 +5,9 @@ use chrono::{
     DateTime, Datelike as _, Duration, Month, NaiveDate, NaiveDateTime, Timelike as _, Utc,
 };
 use chrono_tz::Tz;
-use rrule::{Frequency, NWeekday, RRule, RRuleSet};
+use rrule::{Frequency, RRule, RRuleSet};
 
+use super::parts::{complete, possible};
 use super::rule::{End, Rule};
 use super::{Series, wall};
 
@@ -63,61 +64,8 @@ pub fn after(
     }
 }
 
-const NEVER: &str = "no date fits it; its parts exclude each other";
-
-/// What a rule leaves open is as in the first date (RFC 5545 §3.3.10).
-fn complete(mut rule: Rule, start: NaiveDateTime) -> Rule {
-    // Each is within its type: it comes from a date and a time.
-    let small = |number: u32| u8::try_from(number).unwrap_or_default();
-    let month_day = i8::try_from(start.day()).unwrap_or_default();
-    let no_day = rule.month_days.is_empty()
-        && rule.year_days.is_empty()
-        && rule.weeks.is_empty()
-        && rule.days.is_empty();
-    match rule.freq {
-        Frequency::Yearly if no_day => {
-            if rule.months.is_empty() {
-                rule.months = vec![small(start.month())];
-            }
-            rule.month_days = vec![month_day];
-        }
-        Frequency::Monthly if no_day => rule.month_days = vec![month_day],
-        Frequency::Weekly if no_day => rule.days = vec![NWeekday::Every(start.weekday())],
-        _ => {}
-    }
-    if rule.hours.is_empty() && rule.freq < Frequency::Hourly {
-        rule.hours = vec![small(start.hour())];
-    }
-    if rule.minutes.is_empty() && rule.freq < Frequency::Minutely {
-        rule.minutes = vec![small(start.minute())];
-    }
-    if rule.seconds.is_empty() && rule.freq < Frequency::Secondly {
-        rule.seconds = vec![small(start.second())];
-    }
-    rule
-}
-
-/// Finds the commonest contradiction at once: days that the months do not have.
-fn possible(rule: &Rule) -> Result<(), String> {
-    let longest = |month: u8| match month {
-        2 => 29,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    let has = |month: &u8| rule.month_days.iter().any(|day| day.abs() <= longest(*month));
-    if rule.months.is_empty() || rule.month_days.is_empty() || rule.months.iter().any(has) {
-        return Ok(());
-    }
-    Err(format!(
-        "BYMONTHDAY={} does not exist in BYMONTH={}; change one of them",
-        list(&rule.month_days),
-        list(&rule.months)
-    ))
-}
-
-fn list<T: ToString>(numbers: &[T]) -> String {
-    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-}
+/// Its parts exclude each other; or they are so intricate below a day that rrule gives up.
+const NEVER: &str = "no date was found that fits all its parts; change or leave out some of them";
 
 /// Begins at the period that holds `due`: a series of many years is not walked through again for
 /// every date.

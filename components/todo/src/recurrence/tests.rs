@@ -175,6 +175,8 @@ fn what_is_wrong_is_named_with_what_is_allowed() {
         ("FREQ=DAILY;BYHOUR=24", ["BYHOUR=24", "from 0 to 23"]),
         ("FREQ=DAILY;BYSETPOS=1", ["BYSETPOS needs", "BYDAY"]),
         ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30,31", ["BYMONTHDAY=30,31", "BYMONTH=2"]),
+        ("FREQ=MONTHLY;BYMONTHDAY=1;BYSETPOS=2", ["BYSETPOS=2", "at most 1"]),
+        ("FREQ=WEEKLY;BYDAY=MO,TU;BYSETPOS=3,-4", ["BYSETPOS=3,-4", "at most 2"]),
         ("FREQ=DAILY;BYHOUR=1,2,3,4,5;BYMINUTE=1,2,3,4,5", ["BYHOUR", "24 times a day"]),
     ] {
         let error = error(rule, "UTC");
@@ -197,7 +199,7 @@ fn what_can_never_come_ends_all_the_same() {
     for rule in [
         "FREQ=YEARLY;BYWEEKNO=1;BYMONTH=7",
         "FREQ=YEARLY;BYYEARDAY=1;BYMONTH=2",
-        "FREQ=MONTHLY;BYMONTHDAY=1;BYSETPOS=2",
+        "FREQ=MONTHLY;BYDAY=5MO;BYMONTHDAY=1",
         "FREQ=DAILY;INTERVAL=7;BYDAY=MO",
         "FREQ=MONTHLY;INTERVAL=12;BYMONTH=2",
         "FREQ=HOURLY;INTERVAL=24;BYHOUR=3",
@@ -205,7 +207,7 @@ fn what_can_never_come_ends_all_the_same() {
         "FREQ=MINUTELY;BYMONTH=2;BYYEARDAY=300",
         "FREQ=SECONDLY;BYMONTH=2;BYYEARDAY=300",
     ] {
-        assert!(error(rule, "UTC").contains("no date fits"), "{rule}");
+        assert!(error(rule, "UTC").contains("no date was found"), "{rule}");
     }
 }
 
@@ -303,6 +305,17 @@ proptest! {
             prop_assert_eq!(next, expected);
             due = next;
         }
+    }
+
+    #[test]
+    fn from_any_time_it_is_the_rules_own_next(
+        rule in rules(), first in instants(), later in 0..300_i64,
+    ) {
+        let due = first + Duration::days(later);
+        let expected = iterated(&rule, first).into_iter().find(|date| *date > due);
+        prop_assume!(expected.is_some());
+        let next = series(&rule, "UTC", Some(first)).after(due).unwrap();
+        prop_assert_eq!(next.map(|upcoming| upcoming.next), expected);
     }
 
     #[test]

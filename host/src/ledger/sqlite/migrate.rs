@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Executor as _, Row as _, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqlSafeStr as _};
 
 use super::Fault;
 use super::writer::Writer;
@@ -98,6 +98,8 @@ async fn fit(
     connection: &mut SqliteConnection,
     statements: &[Fitting],
 ) -> Result<(), MigrateError> {
+    // One that is cached would be taken for fitting, as it was prepared for the tables before.
+    connection.clear_cached_statements().await.map_err(LedgerError::from)?;
     for Fitting { name, sql } in statements {
         let sql = AssertSqlSafe(&**sql).into_sql_str();
         let prepared = connection.prepare(sql).await.map_err(Fault::from);

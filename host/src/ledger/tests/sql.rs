@@ -87,6 +87,9 @@ async fn a_migration_that_a_statement_does_not_fit_is_taken_back() {
     host.ledger.migrate(&[migration("1", "CREATE TABLE a (x)")]).await.unwrap();
     let wider = vec![migration("2", "ALTER TABLE a ADD COLUMN y")];
     let fitting = |sql: &str| vec![Fitting { name: "[sql.s] of audit".into(), sql: sql.into() }];
+    // It fits the tables before.
+    let before = host.ledger.migrate_fitting(Vec::new(), fitting("INSERT INTO a VALUES ($1)"));
+    assert_eq!(before.await, Ok(Vec::new()));
     let refused =
         host.ledger.migrate_fitting(wider.clone(), fitting("INSERT INTO a VALUES ($1)")).await;
     let error = refused.unwrap_err().to_string();

@@ -10,7 +10,7 @@ use crate::grant;
 use crate::manifest::Manifest;
 use crate::runtime::Reads;
 use crate::runtime::invoke::Run;
-use crate::runtime::recording::{ReadCall, Recorder};
+use crate::runtime::recording::{ReadCall, Transcript};
 use crate::runtime::world::wharf::worker::secrets::{self, SecretError};
 
 pub fn link(linker: &mut Linker<Run>) -> wasmtime::Result<()> {
@@ -18,7 +18,7 @@ pub fn link(linker: &mut Linker<Run>) -> wasmtime::Result<()> {
         manifest: &run.loaded.manifest,
         reads: &run.call.reads,
         refusals: &mut run.refusals,
-        recorder: &mut run.recorder,
+        transcript: &mut run.transcript,
     })
 }
 
@@ -32,7 +32,7 @@ struct View<'a> {
     manifest: &'a Manifest,
     reads: &'a Arc<dyn Reads>,
     refusals: &'a mut Refusals,
-    recorder: &'a mut Recorder,
+    transcript: &'a mut Transcript,
 }
 
 impl secrets::Host for View<'_> {
@@ -45,12 +45,12 @@ impl secrets::Host for View<'_> {
             Ok(store) => store,
             Err(why) => return Ok(Err(SecretError::Denied(self.refusals.denied(&why)))),
         };
-        self.recorder.asked(|| ReadCall::Secret { store: store.clone(), name: key.clone() });
+        self.transcript.asked(|| ReadCall::Secret { store: store.clone(), name: key.clone() });
         // The wait for Dapr is the read itself: until it answers, the store is away.
         let waiting = self.refusals.waiting.begin();
         let entries = self.reads.secret(store.clone(), key.clone(), waiting.clone()).await;
         waiting.taken_up();
-        self.recorder.secret(&entries);
+        self.transcript.secret(&entries);
         Ok(match entries {
             Ok(Some(entries)) => Ok(entries),
             Ok(None) => Err(SecretError::Missing(format!("store `{store}` has no secret `{key}`"))),
@@ -66,11 +66,11 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
-    use crate::effect::{SqlRow, SqlValue};
+    use crate::effect::{Secret, SqlRow, SqlValue};
     use crate::name::StoreName;
     use crate::runtime::{ReadAnswer, ReadError, Waiting};
 
-    type Entries = Result<Option<Vec<(String, String)>>, ReadError>;
+    type Entries = Result<Option<Secret>, ReadError>;
 
     /// A store that has one answer for every secret.
     struct Store(Entries);
@@ -100,23 +100,20 @@ mod tests {
     }
 
     /// Asks for a secret; gives the answer, the refusals, and what is recorded of it.
-    fn get(
-        answer: Entries,
-        key: &str,
-    ) -> (Result<Vec<(String, String)>, SecretError>, Refusals, Vec<ReadAnswer>) {
+    fn get(answer: Entries, key: &str) -> (Result<Secret, SecretError>, Refusals, Vec<ReadAnswer>) {
         let text = "name = \"a\"\nversion = \"1\"\n[[on]]\nevent = \"*\"\n\
                     [grants]\nsecrets = { vault = [\"key\"] }\n";
         let manifest = Manifest::parse(std::path::Path::new("component.toml"), text).unwrap();
-        let (mut refusals, mut recorder) = (Refusals::default(), Recorder::new(true));
+        let (mut refusals, mut transcript) = (Refusals::default(), Transcript::new(true));
         let reads: Arc<dyn Reads> = Arc::new(Store(answer));
         let mut view = View {
             manifest: &manifest,
             reads: &reads,
             refusals: &mut refusals,
-            recorder: &mut recorder,
+            transcript: &mut transcript,
         };
         let got = secrets::Host::get(&mut view, "vault".into(), key.into()).now_or_never();
-        let answers = recorder.into_reads().0.into_iter().map(|read| read.answer);
+        let answers = transcript.into_reads().0.into_iter().map(|read| read.answer);
         (got.unwrap().unwrap(), refusals, answers.collect())
     }
 

@@ -13,7 +13,7 @@ use crate::grant::{self, Permitted};
 use crate::manifest::{Manifest, StatementKind};
 use crate::runtime::invoke::Run;
 use crate::runtime::limits::Effects;
-use crate::runtime::recording::{ReadCall, Recorder};
+use crate::runtime::recording::{ReadCall, Transcript};
 use crate::runtime::world::wharf::worker::sql::{self, Row, SqlError, Value};
 use crate::runtime::{ReadError, Reads, text};
 
@@ -24,7 +24,7 @@ pub fn link(linker: &mut Linker<Run>) -> wasmtime::Result<()> {
         reads: &run.call.reads,
         effects: &mut run.effects,
         refusals: &mut run.refusals,
-        recorder: &mut run.recorder,
+        transcript: &mut run.transcript,
     })
 }
 
@@ -40,7 +40,7 @@ struct View<'a> {
     reads: &'a Arc<dyn Reads>,
     effects: &'a mut Effects,
     refusals: &'a mut Refusals,
-    recorder: &'a mut Recorder,
+    transcript: &'a mut Transcript,
 }
 
 impl sql::Host for View<'_> {
@@ -54,11 +54,11 @@ impl sql::Host for View<'_> {
             Ok(call) => call,
             Err(error) => return Ok(Err(error)),
         };
-        self.recorder.asked(|| ReadCall::Query { statement, params: params.clone() });
+        self.transcript.asked(|| ReadCall::Query { statement, params: params.clone() });
         let waiting = self.refusals.waiting.begin();
         let rows = self.reads.query(permitted.sql.clone(), params, waiting.clone()).await;
         waiting.taken_up();
-        self.recorder.rows(&rows);
+        self.transcript.rows(&rows);
         self.refusals.unavailable |= matches!(rows, Err(ReadError::Unavailable(_)));
         Ok(rows.map(|rows| rows.into_iter().map(row).collect()).map_err(|error| match error {
             ReadError::Unavailable(text) => SqlError::Unavailable(text),

@@ -13,7 +13,7 @@ use crate::name::StoreName;
 use crate::runtime::Reads;
 use crate::runtime::invoke::Run;
 use crate::runtime::limits::Effects;
-use crate::runtime::recording::{ReadCall, Recorder};
+use crate::runtime::recording::{ReadCall, Transcript};
 use crate::runtime::world::wharf::worker::state::{self, StateError};
 
 pub fn link(linker: &mut Linker<Run>) -> wasmtime::Result<()> {
@@ -22,7 +22,7 @@ pub fn link(linker: &mut Linker<Run>) -> wasmtime::Result<()> {
         reads: &run.call.reads,
         effects: &mut run.effects,
         refusals: &mut run.refusals,
-        recorder: &mut run.recorder,
+        transcript: &mut run.transcript,
     })
 }
 
@@ -37,7 +37,7 @@ struct View<'a> {
     reads: &'a Arc<dyn Reads>,
     effects: &'a mut Effects,
     refusals: &'a mut Refusals,
-    recorder: &'a mut Recorder,
+    transcript: &'a mut Transcript,
 }
 
 impl state::Host for View<'_> {
@@ -56,12 +56,12 @@ impl state::Host for View<'_> {
                 StateChange::Delete => None,
             }));
         }
-        self.recorder.asked(|| ReadCall::State { store: store.clone(), key: key.clone() });
+        self.transcript.asked(|| ReadCall::State { store: store.clone(), key: key.clone() });
         // The wait for Dapr is the read itself: until it answers, the store is away.
         let waiting = self.refusals.waiting.begin();
         let value = self.reads.state(store, key, waiting.clone()).await;
         waiting.taken_up();
-        self.recorder.value(&value);
+        self.transcript.value(&value);
         Ok(match value {
             Ok(value) => Ok(value.map(Vec::from)),
             Err(error) => Err(StateError::Unavailable(self.refusals.away(error))),
@@ -153,7 +153,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
-    use crate::effect::{SqlRow, SqlValue};
+    use crate::effect::{Secret, SqlRow, SqlValue};
     use crate::runtime::{ReadAnswer, ReadError, Waiting};
 
     /// A store that has one answer for every key.
@@ -185,7 +185,7 @@ mod tests {
             _: StoreName,
             _: String,
             _: Waiting,
-        ) -> BoxFuture<'_, Result<Option<Vec<(String, String)>>, ReadError>> {
+        ) -> BoxFuture<'_, Result<Option<Secret>, ReadError>> {
             Box::pin(futures::future::pending())
         }
     }
@@ -196,7 +196,7 @@ mod tests {
         reads: Arc<dyn Reads>,
         effects: Effects,
         refusals: Refusals,
-        recorder: Recorder,
+        transcript: Transcript,
     }
 
     fn store(answer: Result<Option<&'static str>, ReadError>) -> Fixture {
@@ -207,7 +207,7 @@ mod tests {
             reads: Arc::new(Store(answer.map(|value| value.map(Bytes::from)))),
             effects: Effects::new(&manifest.limits),
             refusals: Refusals::default(),
-            recorder: Recorder::new(true),
+            transcript: Transcript::new(true),
             manifest,
         }
     }
@@ -219,7 +219,7 @@ mod tests {
                 reads: &self.reads,
                 effects: &mut self.effects,
                 refusals: &mut self.refusals,
-                recorder: &mut self.recorder,
+                transcript: &mut self.transcript,
             }
         }
 
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(store.get("other", "k").map_err(drop), kept);
         store.delete("s", "k").unwrap();
         assert_eq!(store.get("s", "k").map_err(drop), Ok(None));
-        let (reads, _) = store.recorder.into_reads();
+        let (reads, _) = store.transcript.into_reads();
         assert_eq!(reads.len(), 3, "its own writes are no reads: {reads:?}");
         assert_eq!(reads[0].answer, ReadAnswer::Value(Bytes::from_static(b"kept")));
     }

@@ -1,0 +1,92 @@
+//! The parts of an RFC 5545 rule together: what is left open is filled in, and what cannot be is
+//! found before anyone looks for a date.
+
+use chrono::{Datelike as _, NaiveDateTime, Timelike as _};
+use rrule::{Frequency, NWeekday};
+
+use super::rule::Rule;
+
+/// What a rule leaves open is as in the first date (RFC 5545 §3.3.10).
+pub fn complete(mut rule: Rule, start: NaiveDateTime) -> Rule {
+    // Each is within its type: it comes from a date and a time.
+    let small = |number: u32| u8::try_from(number).unwrap_or_default();
+    let month_day = i8::try_from(start.day()).unwrap_or_default();
+    let no_day = rule.month_days.is_empty()
+        && rule.year_days.is_empty()
+        && rule.weeks.is_empty()
+        && rule.days.is_empty();
+    match rule.freq {
+        Frequency::Yearly if no_day => {
+            if rule.months.is_empty() {
+                rule.months = vec![small(start.month())];
+            }
+            rule.month_days = vec![month_day];
+        }
+        Frequency::Monthly if no_day => rule.month_days = vec![month_day],
+        Frequency::Weekly if no_day => rule.days = vec![NWeekday::Every(start.weekday())],
+        _ => {}
+    }
+    if rule.hours.is_empty() && rule.freq < Frequency::Hourly {
+        rule.hours = vec![small(start.hour())];
+    }
+    if rule.minutes.is_empty() && rule.freq < Frequency::Minutely {
+        rule.minutes = vec![small(start.minute())];
+    }
+    if rule.seconds.is_empty() && rule.freq < Frequency::Secondly {
+        rule.seconds = vec![small(start.second())];
+    }
+    rule
+}
+
+/// Finds the commonest contradictions at once; others are found by looking for a date in vain.
+pub fn possible(rule: &Rule) -> Result<(), String> {
+    let longest = |month: u8| match month {
+        2 => 29,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let has = |month: &u8| rule.month_days.iter().any(|day| day.abs() <= longest(*month));
+    if !rule.months.is_empty() && !rule.month_days.is_empty() && !rule.months.iter().any(has) {
+        return Err(format!(
+            "BYMONTHDAY={} does not exist in BYMONTH={}; change one of them",
+            list(&rule.month_days),
+            list(&rule.months)
+        ));
+    }
+    let most = most_in_a_period(rule);
+    let beyond =
+        |position: &i32| usize::try_from(position.unsigned_abs()).is_ok_and(|at| at > most);
+    if !rule.positions.is_empty() && rule.positions.iter().all(beyond) {
+        let positions = list(&rule.positions);
+        return Err(format!(
+            "BYSETPOS={positions} is beyond the dates of a period; it has at most {most}"
+        ));
+    }
+    Ok(())
+}
+
+/// No fewer than the dates that one period of a completed rule can have.
+fn most_in_a_period(rule: &Rule) -> usize {
+    let of = |list: usize, all: usize| if list == 0 { all } else { list.min(all) };
+    let days = match rule.freq {
+        Frequency::Yearly => 366,
+        // A weekday comes up to five times in a month.
+        Frequency::Monthly => of(rule.month_days.len(), 31).min(of(rule.days.len() * 5, 31)),
+        Frequency::Weekly => of(rule.days.len(), 7),
+        Frequency::Daily | Frequency::Hourly | Frequency::Minutely | Frequency::Secondly => 1,
+    };
+    let [hours, minutes, seconds] =
+        [&rule.hours, &rule.minutes, &rule.seconds].map(|times| times.len().max(1));
+    match rule.freq {
+        Frequency::Secondly => 1,
+        Frequency::Minutely => seconds,
+        Frequency::Hourly => minutes * seconds,
+        Frequency::Daily | Frequency::Weekly | Frequency::Monthly | Frequency::Yearly => {
+            days * hours * minutes * seconds
+        }
+    }
+}
+
+fn list<T: ToString>(numbers: &[T]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,176 @@
+//! `wharf dev` while sources change: what is built again, what is said of it, and what runs on.
+
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+use wharf_tests::built;
+
+use crate::program::{Place, Running, until};
+
+const TYPE: &str = "com.todo.task.created.v1";
+const TINY: &str = "components/tiny/component.toml";
+const SOURCE: &str = "components/tiny/src/lib.rs";
+
+/// A component that is built by copying `next.wasm`.
+fn manifest(name: &str) -> String {
+    format!(
+        "name = \"{name}\"\nversion = \"1\"\n[build]\ncommand = \"cp ../../next.wasm {name}.wasm\"\n\
+         output = \"{name}.wasm\"\n[[on]]\nevent = \"{TYPE}\"\n\
+         [grants]\npublish = [\"com.todo.echo.v1\"]\n"
+    )
+}
+
+/// A folder with one component, `tiny`.
+fn place() -> Place {
+    let place = Place::new();
+    fs::remove_dir_all(place.path("components/audit")).unwrap();
+    place.write(TINY, &manifest("tiny"));
+    place.write(SOURCE, "// first");
+    fs::copy(built::ECHO_PUBLISH, place.path("next.wasm")).unwrap();
+    place
+}
+
+async fn said(place: &Place, text: &str) {
+    until(&format!("`{text}` is said"), async || place.stderr().contains(text)).await;
+}
+
+async fn shown(running: &Running, name: &str) -> Value {
+    let all: Value = serde_json::from_str(&running.admin("/components").await).unwrap();
+    let found = all.as_array().unwrap().iter().find(|component| component["name"] == name);
+    found.cloned().unwrap_or(Value::Null)
+}
+
+#[tokio::test]
+async fn a_changed_source_is_built_and_swapped_in() {
+    let place = place();
+    let running = place.start_building().await;
+    let (process, before) = (running.process(), shown(&running, "tiny").await);
+    fs::copy(built::SURROUNDINGS, place.path("next.wasm")).unwrap();
+    place.write(SOURCE, "// second");
+    said(&place, "swapped to").await;
+    let after = shown(&running, "tiny").await;
+    assert_ne!(after["digest"], before["digest"]);
+    let short = |shown: &Value| shown["digest"].as_str().unwrap()[..8].to_owned();
+    said(&place, &format!("swapped to {}… (was {}…)", short(&after), short(&before))).await;
+    assert!(place.stderr().contains("tiny: rebuilt in "), "{}", place.stderr());
+    assert_eq!(running.process(), process);
+
+    // What the build writes beside its sources brings no further build.
+    let builds = place.stderr().matches("building tiny").count();
+    assert_eq!(builds, 2, "{}", place.stderr());
+    assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
+    assert_eq!(place.stderr().matches("building tiny").count(), builds, "{}", place.stderr());
+}
+
+#[tokio::test]
+async fn what_does_not_build_or_load_leaves_the_old_one_running_and_says_why() {
+    let place = place();
+    let running = place.start_building().await;
+    let digest = shown(&running, "tiny").await["digest"].clone();
+    let good = fs::read_to_string(place.path(TINY)).unwrap();
+    let copy = "cp ../../next.wasm tiny.wasm";
+    let runs_on = format!("{}… runs on", &digest.as_str().unwrap()[..8]);
+    for (from, to, says, what) in [
+        (copy, "echo no luck; false", "no luck", "does not build"),
+        ("version", "vorsion", "did you mean `version`?", "refused"),
+        (copy, "echo no wasm > tiny.wasm", "not a WebAssembly component", "refused"),
+        ("[grants]", "[sql.s]\nquery = \"SELECT * FROM t\"\n[grants]", "table `t`", "refused"),
+    ] {
+        let told = place.stderr().len();
+        place.write(TINY, &good.replace(from, to));
+        let last = format!("tiny: {what}, {runs_on}");
+        let is_told = async || place.stderr()[told..].contains(&last);
+        until(&format!("`{last}` is said of {to}"), is_told).await;
+        assert!(place.stderr()[told..].contains(says), "{}", &place.stderr()[told..]);
+        let now = shown(&running, "tiny").await;
+        assert_eq!((&now["digest"], &now["status"]), (&digest, &json!("running")), "{to}");
+        let reason = now["refused"]["reason"].as_str().unwrap();
+        assert!(reason.contains(says), "{reason}");
+    }
+    let admin = format!("http://{}", running.admin);
+    let listed = place.run(&["components", "--admin", &admin]).await;
+    assert_eq!(listed.code, Some(1), "{listed:?}");
+    assert!(listed.stdout.contains("NAME") && listed.stdout.contains("refused at "), "{listed:?}");
+    let one = place.run(&["components", "tiny", "--admin", &admin]).await;
+    assert!(one.stdout.contains("table `t`") && one.stdout.contains("releases"), "{one:?}");
+
+    place.write(TINY, &good);
+    said(&place, "the same as before").await;
+    let listed = place.run(&["components", "--json", "--admin", &admin]).await;
+    assert_eq!((listed.code, &listed.json()[0]["refused"]), (Some(0), &Value::Null));
+    assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
+}
+
+#[tokio::test]
+async fn folders_come_and_go() {
+    let place = place();
+    let running = place.start_building().await;
+    place.write("components/second/component.toml", &manifest("second"));
+    said(&place, "second: rebuilt in ").await;
+    until("it runs", async || shown(&running, "second").await["status"] == "running").await;
+
+    fs::rename(place.path("components/tiny"), place.path("elsewhere")).unwrap();
+    said(&place, "the next start is without it").await;
+    let gone = shown(&running, "tiny").await;
+    assert_eq!((&gone["status"], &gone["offered"]), (&json!("running"), &json!("gone")));
+    let admin = format!("http://{}", running.admin);
+    let listed = place.run(&["components", "--admin", &admin]).await;
+    assert_eq!(listed.code, Some(1), "{listed:?}");
+    assert!(listed.stdout.contains("its folder is gone"), "{listed:?}");
+
+    fs::rename(place.path("elsewhere"), place.path("components/tiny")).unwrap();
+    until("it is back", async || shown(&running, "tiny").await["offered"] == "running").await;
+    assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
+}
+
+#[tokio::test]
+async fn a_name_belongs_to_one_folder() {
+    let place = place();
+    let running = place.start_building().await;
+    place.write("components/other/component.toml", &manifest("tiny"));
+    said(&place, "component `tiny` is also offered by components/tiny").await;
+    assert_eq!(shown(&running, "tiny").await["status"], "running");
+    assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
+}
+
+#[tokio::test]
+async fn what_all_share_is_a_change_of_all_and_contracts_need_a_restart() {
+    let place = place().own_contracts();
+    let running = place.start_building().await;
+    place.write("components/shared/src/lib.rs", "// a crate");
+    until("all are built", async || place.stderr().matches("building tiny").count() == 2).await;
+    place.edit("contracts/cloudevents/contract.toml", "retry = ", "# slower\nretry = ");
+    said(&place, "the contracts changed; a restart applies them").await;
+    assert_eq!(running.signal("TERM").await.code(), Some(0), "{}", place.stderr());
+}
+
+#[tokio::test]
+async fn a_stop_ends_a_build_with_all_that_it_started() {
+    let place = place();
+    let running = place.start_building().await;
+    let slow = "sleep 1000 & echo $! > ../../sleeper; wait";
+    place.edit(TINY, "cp ../../next.wasm tiny.wasm", slow);
+    until("it is building", async || place.path("sleeper").metadata().is_ok_and(|f| f.len() > 0))
+        .await;
+    let sleeper = fs::read_to_string(place.path("sleeper")).unwrap();
+    assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
+    until("the build's processes are gone", async || !is_alive(sleeper.trim()).await).await;
+}
+
+/// A process that has ended and that nobody has waited for yet counts as gone.
+async fn is_alive(process: &str) -> bool {
+    let state = Command::new("ps").args(["-o", "stat=", "-p", process]).output().await.unwrap();
+    let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
+    !state.is_empty() && !state.starts_with('Z')
+}
+
+#[tokio::test]
+async fn no_host_to_ask() {
+    // Nothing listens on port 1.
+    let place = Place::new().with("WHARF_ADMIN__ADDRESS", "127.0.0.1:1");
+    let away = place.run(&["components"]).await;
+    away.failed_with(&["no host answers at http://127.0.0.1:1", "`wharf dev`", "--admin URL"]);
+}
