@@ -1,7 +1,7 @@
 //! Another version takes over while events flow; one that is not fit changes nothing.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -164,6 +164,11 @@ async fn what_began_ends_on_the_version_that_it_began_with() {
     host.stop().await;
 }
 
+/// Wasm, manifest, migrations, and what is said of them.
+type Case = (PathBuf, String, &'static [(&'static str, &'static str)], &'static str);
+
+const TWICE: &str = "CREATE TABLE notes (a TEXT);\nCREATE TABLE notes (a TEXT);";
+
 #[tokio::test]
 async fn what_is_not_fit_changes_nothing_and_says_why() {
     let (host, bench) = (setup(PUBLISH).start().await, Bench::new());
@@ -176,8 +181,7 @@ async fn what_is_not_fit_changes_nothing_and_says_why() {
     let echo = Path::new(built::ECHO_PUBLISH).to_owned();
     // A component in WebAssembly's own format that exports nothing.
     let empty = file("empty.wasm", b"\0asm\x0d\0\x01\0");
-    let twice = "CREATE TABLE notes (a TEXT);\nCREATE TABLE notes (a TEXT);";
-    let cases: [(_, String, &[(&str, &str)], &str); 7] = [
+    let cases: [Case; 7] = [
         (file("no.wasm", b"not wasm"), manifest(2, PUBLISH), &[], "not a WebAssembly component"),
         (empty, manifest(2, PUBLISH), &[], "does not fit the world"),
         (built::CAPABILITIES.into(), manifest(2, PUBLISH), &[], "grants nothing for"),
@@ -188,7 +192,7 @@ async fn what_is_not_fit_changes_nothing_and_says_why() {
             "the host's own",
         ),
         (echo.clone(), manifest(2, &with_table("$1")), &[], "[sql.note] does not fit the tables"),
-        (echo.clone(), manifest(2, &with_table("$1")), &[("1.sql", twice)], "already exists"),
+        (echo.clone(), manifest(2, &with_table("$1")), &[("1.sql", TWICE)], "already exists"),
         (
             echo,
             manifest(2, &with_table("$1, $2")),

@@ -1,7 +1,5 @@
 //! `wharf dev` while sources change: what is built again, what is said of it, and what runs on.
 
-#![expect(clippy::panic, reason = "a test fails by panicking")]
-
 use std::fs;
 
 use serde_json::{Value, json};
