@@ -130,7 +130,7 @@ pub fn statement(
 }
 
 /// Checks a migration: it may only add, and only to tables that are granted to be written; so must
-/// those be that it references.
+/// those be that it references. What it makes only where it is absent may be granted to be read.
 /// Gives its statements, one text each.
 pub fn migration(
     manifest: &Manifest,
@@ -144,8 +144,8 @@ pub fn migration(
     let tables: BTreeSet<_> = parsed.iter().flat_map(|addition| &addition.tables).collect();
     let ungranted: Vec<_> = tables
         .into_iter()
-        .filter(|table| manifest.grants.tables.get(*table) < Some(&Access::Write))
-        .map(|table| ungranted(manifest, table, Access::Write))
+        .filter(|(table, access)| manifest.grants.tables.get(*table) < Some(*access))
+        .map(|(table, access)| ungranted(manifest, table, *access))
         .map(|message| Problem::in_file(file, message))
         .collect();
     if ungranted.is_empty() {

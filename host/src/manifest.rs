@@ -208,6 +208,14 @@ pub enum SqlText {
 }
 
 impl SqlText {
+    /// The databases whose text is to be checked: SQLite, and any that the manifest names.
+    pub fn checked_for(&self) -> &'static [Database] {
+        match self {
+            Self::Each { postgres: Some(_), .. } => &[Database::Sqlite, Database::Postgres],
+            Self::Each { postgres: None, .. } | Self::Any(_) => &[Database::Sqlite],
+        }
+    }
+
     /// The text for a database; `None` when the manifest gives none for it.
     pub fn of(&self, database: Database) -> Option<&Arc<str>> {
         match (self, database) {

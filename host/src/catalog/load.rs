@@ -10,8 +10,9 @@ use sha2::{Digest as _, Sha256};
 use crate::catalog::{Catalog, prepare};
 use crate::clock::Timestamp;
 use crate::contract::Contracts;
+use crate::grant;
 use crate::ledger::{Ledger, Migration, Why};
-use crate::manifest::{HOST_TYPES, Manifest, Want};
+use crate::manifest::{Database, HOST_TYPES, Manifest, Want};
 use crate::problem::Problem;
 use crate::runtime::Sandbox;
 
@@ -90,10 +91,18 @@ fn manifest_and_text(folder: &Path) -> Result<(Manifest, String), Vec<Problem>> 
 
 /// What is wrong with a component's SQL and migrations, without its wasm and without a database.
 pub fn check(folder: &Path, manifest: &Manifest) -> Vec<Problem> {
-    match migrations(folder, manifest) {
+    let mut problems = match migrations(folder, manifest, Database::Sqlite) {
         Ok(scripts) => prepare::ungranted(manifest, &scripts),
         Err(problems) => problems,
+    };
+    match migrations(folder, manifest, Database::Postgres) {
+        Ok(scripts) => problems.extend(scripts.iter().flat_map(|Script { file, migration }| {
+            let granted = grant::migration(manifest, file, &migration.sql, Database::Postgres);
+            granted.err().unwrap_or_default()
+        })),
+        Err(found) => problems.extend(found),
     }
+    problems
 }
 
 /// Reads what a component's folder and its built wasm offer.
@@ -107,15 +116,19 @@ pub fn read(folder: &Path, wasm: &Path) -> Result<Offer, Vec<Problem>> {
             manifest.build.as_ref().map(|build| format!("build it with `{}`", build.command));
         vec![problem.help(help.unwrap_or_else(|| "put the built component there".to_owned()))]
     })?;
-    let migrations = migrations(folder, &manifest)?;
+    let migrations = migrations(folder, &manifest, Database::Sqlite)?;
     Ok(Offer::new(file, manifest, text, built, migrations))
 }
 
-/// The scripts of each migrations folder, for SQLite, in the order of their names.
-fn migrations(folder: &Path, manifest: &Manifest) -> Result<Vec<Script>, Vec<Problem>> {
+/// The scripts of each migrations folder, for one database, in the order of their names.
+fn migrations(
+    folder: &Path,
+    manifest: &Manifest,
+    database: Database,
+) -> Result<Vec<Script>, Vec<Problem>> {
     let mut all = Vec::new();
     for set in &manifest.migrations {
-        let scripts = folder.join(set).join("sqlite");
+        let scripts = folder.join(set).join(database.to_string());
         if !scripts.is_dir() {
             continue;
         }

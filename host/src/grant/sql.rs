@@ -28,7 +28,7 @@ pub struct Parsed {
 /// One statement of a migration, and the tables that it ties: the one that it adds or adds to, and
 /// those that it references, whose rows a reference holds fast.
 pub struct Addition {
-    pub tables: BTreeSet<String>,
+    pub tables: BTreeMap<String, Access>,
     pub sql: String,
 }
 

@@ -1,7 +1,7 @@
 //! What a migration may say: tables, indexes and columns that are plainly added. A part that is
 //! not known here is refused, for it might reach further.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use sqlparser::ast::{
@@ -10,32 +10,42 @@ use sqlparser::ast::{
 };
 
 use super::table_name;
+use crate::manifest::Access;
 
-/// The table that the statement adds or adds to, and those that it references.
-pub fn tables(statement: &Statement) -> Result<BTreeSet<String>, String> {
-    let named = match statement {
+/// The table that the statement adds or adds to, and those that it references, with the grant that
+/// each takes. Making what is not there, and only then, takes nothing from who owns it: shared
+/// migrations do so, and for that a grant to read is enough.
+pub fn tables(statement: &Statement) -> Result<BTreeMap<String, Access>, String> {
+    let (table, access, referenced) = match statement {
         Statement::CreateTable(create) if is_plain_table(create) => {
-            let mut named = vec![&create.name];
-            named.extend(create.columns.iter().flat_map(references));
+            let mut named: Vec<_> = create.columns.iter().flat_map(references).collect();
             named.extend(create.constraints.iter().filter_map(referenced));
-            named
+            (&create.name, if_absent(create.if_not_exists), named)
         }
         // An index is named among the tables.
         Statement::CreateIndex(index) if is_plain_index(index) => {
             index.name.iter().try_for_each(not_reserved)?;
-            vec![&index.table_name]
+            let access = if_absent(index.if_not_exists && !index.unique);
+            (&index.table_name, access, Vec::new())
         }
         Statement::AlterTable(alter) => match added(alter) {
             Some(columns) => {
-                let mut named = vec![&alter.name];
-                named.extend(columns.into_iter().flat_map(references));
-                named
+                let named = columns.into_iter().flat_map(references).collect();
+                (&alter.name, Access::Write, named)
             }
             None => return Err(refusal(statement)),
         },
         _ => return Err(refusal(statement)),
     };
-    named.into_iter().map(table_name).collect()
+    let mut tables = BTreeMap::from([(table_name(table)?, access)]);
+    for name in referenced {
+        tables.insert(table_name(name)?, Access::Write);
+    }
+    Ok(tables)
+}
+
+fn if_absent(only_then: bool) -> Access {
+    if only_then { Access::Read } else { Access::Write }
 }
 
 fn refusal(statement: &Statement) -> String {
