@@ -1,3 +1,5 @@
+//! When jobs tick, what is refused, and what failures lead to.
+
 use super::*;
 use crate::clock::{Clock as _, ManualClock};
 
