@@ -14,10 +14,10 @@ use crate::runtime::{Component, Sandbox};
 
 /// What a component's SQL reaches beyond its grants.
 pub fn ungranted(manifest: &Manifest, migrations: &[Script]) -> Vec<Problem> {
-    let statements = manifest.sql.iter().filter_map(|(name, statement)| {
+    let statements = manifest.sql.iter().map(|(name, statement)| {
         let check = |database| grant::statement(manifest, name, statement, database).err();
         let problems = statement.text.checked_for().iter().copied().filter_map(check);
-        Some(problems.flatten().collect::<Vec<_>>())
+        problems.flatten().collect::<Vec<_>>()
     });
     let scripts = migrations.iter().filter_map(|Script { file, migration }| {
         grant::migration(manifest, file, &migration.sql, Database::Sqlite).err()

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Embedded, StoreError};
+use super::{Embedded, MAX_BODY, StoreError};
 use crate::backend::BackendError;
 use crate::clock::rfc3339;
 use crate::effect::Call;
@@ -70,6 +72,11 @@ impl Embedded {
             metadata.extend(trace.state.map(|state| ("tracestate".to_owned(), state)));
         }
         let data = json_of(&data);
+        if data.len() > MAX_BODY {
+            let size = data.len();
+            let text = format!("{size} bytes of data for binding {binding} are too many");
+            return Err(BackendError::Refused(text));
+        }
         let call = Invocation { binding: binding.to_string(), operation, data, metadata };
         Ok(self.invoke_binding(call).await?.unwrap_or_default())
     }
@@ -169,9 +176,6 @@ async fn add_line(path: &Path, line: &str) -> std::io::Result<()> {
 /// Dapr's API takes data as JSON: what is none goes as a string, and bytes that are no text as
 /// base64.
 fn json_of(data: &[u8]) -> String {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-
     match std::str::from_utf8(data) {
         Ok(text) if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => text.to_owned(),
         Ok(text) => Value::from(text).to_string(),

@@ -70,7 +70,7 @@ pub enum JobFault {
     Store(#[from] StoreError),
 }
 
-/// What the scheduler puts before a name; with it, a name may have so many bytes.
+/// The most bytes of a name, with what the scheduler puts before it.
 const LONGEST_KEY: usize = 512;
 
 impl Embedded {
@@ -91,7 +91,10 @@ impl Embedded {
         let name = self.job_name(name)?;
         let plan = plan(&asked, self.0.clock.now()).map_err(JobFault::Invalid)?;
         if asked.data.is_none() {
-            tracing::warn!(%name, "a job without data never reaches an app over HTTP; give it data, null will do");
+            tracing::warn!(
+                %name,
+                "daprd cannot send a job without data to an app over HTTP; give it data: null"
+            );
         }
         let key = self.job_key(name.as_str());
         let asked =

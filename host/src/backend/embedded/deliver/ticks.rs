@@ -70,7 +70,8 @@ impl Ticking {
     pub async fn run(mut self, stop: CancellationToken) {
         while stop.run_until_cancelled(self.shared.clock.sleep_until(self.next)).await.is_some() {
             self.tick().await;
-            self.next = following(self.shared.clock.now(), self.period);
+            // A machine's clock may be set back, but a tick does not come twice.
+            self.next = following(self.next.max(self.shared.clock.now()), self.period);
             self.announce();
             self.shared.store.acknowledged.send_modify(|count| *count += 1);
         }

@@ -1,4 +1,4 @@
-//! When a job is due, next and again.
+//! When jobs tick, what is refused, and what failures lead to.
 
 use super::*;
 use crate::clock::{Clock as _, ManualClock};

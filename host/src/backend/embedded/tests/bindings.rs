@@ -212,6 +212,7 @@ async fn calls_that_make_no_sense_are_refused_in_daprds_words() {
         call_of("mail", "create", b"1"),
         call_of("notify-http", "create", b"1"),
         call_of("notify-file", "delete", b"1"),
+        Call { data: vec![b'x'; 4 << 20].into(), ..call_of("notify-file", "create", b"") },
     ] {
         let result = world.dapr.invoke(call).await;
         assert!(matches!(result, Err(BackendError::Refused(_))), "{result:?}");
