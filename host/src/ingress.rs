@@ -2,6 +2,7 @@
 //! for done and drop it.
 
 pub mod bindings;
+pub mod body;
 pub mod bulk;
 pub mod events;
 pub mod health;

@@ -8,7 +8,7 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | vocabulary: no I/O | [`name`], [`clock`], [`event`], [`delivery`], [`effect`], [`problem`], [`config`], [`manifest`] |
-//! | policy: pure | [`contract`], [`route`], [`grant`], [`retry`] |
+//! | policy: pure | [`contract`], [`route`], [`grant`], [`retry`], [`schedule`] |
 //! | ports | [`backend`] (what Dapr does for us), [`ledger`] (what must not be lost), [`telemetry`] |
 //! | sandbox | [`runtime`] |
 //! | snapshot | [`catalog`]: components, routes and contracts, immutable |

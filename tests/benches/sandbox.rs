@@ -42,6 +42,24 @@ pub fn run() {
         ));
         Line { name, wharf, native: Some(native), budget }.print();
     }
+    let recurring =
+        component(built::RECURRING, include_str!("../../components/recurring/component.toml"));
+    let budget = Budget::AtMost { p50: Duration::from_micros(50), p99: None };
+    for (name, rule, zone) in [
+        ("recurring: nothing recurs", "none", "UTC"),
+        ("recurring: weekly in a named zone", "weekly", "Europe/Berlin"),
+        ("recurring: an RRULE by weekdays", "FREQ=WEEKLY;BYDAY=MO,WE,FR", "Europe/Berlin"),
+        ("recurring: an RRULE by month days", "FREQ=MONTHLY;BYMONTHDAY=1,15", "Europe/Berlin"),
+    ] {
+        let event = Arc::new(completed(rule, zone));
+        let (wharf, native) = runtime.block_on(figures::in_turns(
+            CALLS / 5,
+            || Call { decoded: Arc::clone(&event), ..call() },
+            async |call| _ = black_box(invoke(&recurring, call).await),
+            async |call| _ = black_box(decided(&call)),
+        ));
+        Line { name, wharf, native: Some(native), budget: Some(budget) }.print();
+    }
     let sandboxed = throughput(async |call| _ = black_box(invoke(&audit, call).await));
     let native = throughput(async |call| _ = black_box(native(&call)));
     let budget = Some(Budget::AtLeast(110_000.0));
@@ -90,6 +108,31 @@ fn native(call: &Call) -> [record::Value; 14] {
         recorded_at: SystemTime::from(call.now),
     };
     record::row(event, arrival)
+}
+
+/// What `recurring` decides, without a sandbox.
+fn decided(call: &Call) -> usize {
+    let event = &call.decoded.event;
+    let event = todo::Event {
+        id: event.id.clone(),
+        source: event.source.clone(),
+        ty: event.ty.to_string(),
+        subject: event.subject.clone(),
+        time: event.time.clone(),
+        data: event.data.clone(),
+        contract: event.contract.to_string(),
+        attempt: call.attempt,
+    };
+    recurring::occurrence::decide(&event, call.now, &mut |_, _| Ok(Vec::new()))
+        .map_or(0, |acts| acts.len())
+}
+
+fn completed(rule: &str, zone: &str) -> Decoded {
+    let mut decoded = Decoded::clone(&call().decoded);
+    decoded.event.ty = EventType::new("com.todo.task.completed.v1").expect("a type");
+    let data = DATA.replace("\"weekly\",\"time_zone\"", &format!("\"{rule}\",\"time_zone\""));
+    decoded.event.data = data.replace("Europe/Berlin", zone);
+    decoded
 }
 
 const ECHO: &str = "name = \"echo\"\nversion = \"1\"\n[[on]]\nevent = \"*\"\n\

@@ -15,11 +15,11 @@ version = "0.1.0"
 [[on]]
 event = "com.things.made.v1"
 [[on]]
-event = "com.wharf.binding.*"
+event = "com.wharf.binding.succeeded.v1"
+[[on]]
+event = "com.wharf.binding.failed.v1"
 [[on]]
 job = "caps-*"
-[[on]]
-binding = "clock"
 [grants]
 publish = ["com.things.said.v1"]
 state = ["todo-statestore"]
@@ -31,7 +31,16 @@ memory = "32MiB"
 "#;
 
 async fn host() -> Host {
-    Setup::bare().things().guest("caps", built::CAPABILITIES, MANIFEST).start().await
+    with(MANIFEST).await
+}
+
+async fn with(manifest: &str) -> Host {
+    Setup::bare().things().guest("caps", built::CAPABILITIES, manifest).start().await
+}
+
+/// One that the contract's cron binding ticks.
+async fn ticked() -> Host {
+    with(&MANIFEST.replace("[grants]", "[[on]]\nbinding = \"clock\"\n[grants]")).await
 }
 
 /// Has the guest do it, and gives what it said last.
@@ -189,7 +198,7 @@ async fn a_firing_that_comes_twice_is_one() {
 
 #[tokio::test]
 async fn a_job_or_binding_that_nobody_knows_is_kept_by_dapr() {
-    let host = host().await;
+    let host = ticked().await;
     let (status, answer) = host.callback("/job/nobody", &[], "{}").await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     let said = answer.as_str().unwrap_or_default();
@@ -204,7 +213,7 @@ async fn a_job_or_binding_that_nobody_knows_is_kept_by_dapr() {
 
 #[tokio::test]
 async fn ticks_of_one_period_are_one_event() {
-    let host = host().await;
+    let host = ticked().await;
     for _ in 0..2 {
         assert_eq!(host.callback("/clock", &[], "").await.0, StatusCode::OK);
     }

@@ -12,7 +12,7 @@ const SCHEDULED: &str = "com.todo.reminder.scheduled.v1";
 const TASK: &str = "0d9f4a5e-6f0b-4c1d-9a53-2f4f3b0f7c10";
 const REMINDER: &str = "c2b7d1a0-58a4-4b7e-9f43-6d1f0e9a8b7c";
 
-fn cloud_event(number: u32, ty: &str, data: Value) -> Value {
+fn cloud_event(number: u32, ty: &str, data: impl Into<Value>) -> Value {
     json!({
         "specversion": "1.0",
         "id": id(number),
@@ -20,7 +20,7 @@ fn cloud_event(number: u32, ty: &str, data: Value) -> Value {
         "type": ty,
         "time": "2026-01-01T00:00:00Z",
         "datacontenttype": "application/json",
-        "data": data,
+        "data": data.into(),
     })
 }
 

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 /// Lowest first. A module may use any module of an earlier line, and its own children.
 const LAYERS: &[&[&str]] = &[
     &["name", "clock", "event", "delivery", "effect", "problem", "config", "manifest"],
-    &["contract", "route", "grant", "retry"],
+    &["contract", "route", "grant", "retry", "schedule"],
     &["telemetry", "backend", "ledger"],
     &["runtime"],
     &["catalog"],
-    &["work"],
+    &["work", "recorder"],
     &["dispatch", "due"],
     &["relay", "sweep"],
     &["ingress", "admin"],
@@ -40,16 +40,21 @@ type Exception = (&'static str, &'static str, &'static str);
 
 const UPWARD: &[Exception] = &[];
 
-const SIDEWAYS: &[Exception] = &[(
-    "ingress/events",
-    "ingress/bulk",
-    "daprd posts single events and bulks to one path; what arrives there is told apart by its body",
-)];
+const SIDEWAYS: &[Exception] = &[
+    (
+        "ingress/events",
+        "ingress/bulk",
+        "daprd posts single events and bulks to one path; what is there is told apart by its body",
+    ),
+    ("ingress/events", "ingress/bindings", "a binding may have any path that is no topic's"),
+];
 
 /// Leaves that the others of their folder have in common, and why.
 const SHARED: &[(&str, &str)] = &[
     ("admin/reply", "every endpoint's errors have one form"),
+    ("ingress/body", "every body is read within a time and a size"),
     ("ingress/reply", "every callback is answered in daprd's words"),
+    ("backend/embedded/store", "all of it is kept in one file"),
     ("backend/embedded/remarshal", "what goes in and what comes out is written as daprd would"),
 ];
 

@@ -475,6 +475,7 @@ description = "Any JSON"
 pubsub = "todo-pubsub"
 retry = ["1s", "2s", "4s"]
 dead_letter = "{topic}-dlq"
+job = [{ name = "caps-*" }]
 binding = [{ name = "clock", period = "5m" }]
 topic = [
     { name = "things", path = "/events/things", retention = "7d" },

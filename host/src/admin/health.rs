@@ -9,12 +9,14 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::admin::Admin;
+use crate::catalog::Catalog;
 use crate::ledger::Counts;
+use crate::name::ComponentId;
 
 /// `GET /health`: 200 with the ledger's counts, 503 when the ledger cannot be read.
 pub async fn health(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Value>) {
     let (code, status, ledger) = match admin.ledger.counts().await {
-        Ok(counts) => (StatusCode::OK, "healthy", ledger(&counts)),
+        Ok(counts) => (StatusCode::OK, "healthy", ledger(&counts, &admin.registry.snapshot())),
         Err(error) => {
             let error = json!({ "error": error.to_string() });
             (StatusCode::SERVICE_UNAVAILABLE, "unhealthy", error)
@@ -29,11 +31,15 @@ pub async fn health(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Value>
     (code, Json(body))
 }
 
-fn ledger(counts: &Counts) -> Value {
-    let components = counts
-        .components
-        .iter()
-        .map(|of| json!({ "component": of.component, "parked": of.parked, "dead": of.dead }));
+/// Deliveries of a component that does not run stay parked until it does.
+fn ledger(counts: &Counts, catalog: &Catalog) -> Value {
+    let runs = |id: &ComponentId| *id == ComponentId::none() || catalog.component(id).is_some();
+    let components = counts.components.iter().map(|of| {
+        json!({
+            "component": of.component, "parked": of.parked, "dead": of.dead,
+            "runs": runs(&of.component),
+        })
+    });
     json!({
         "components": components.collect::<Vec<_>>(),
         "outbox": {

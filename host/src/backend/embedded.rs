@@ -39,7 +39,10 @@ use jobs::{AskedJob, FailurePolicy, JobFault, after_failure, after_tick, asked};
 use pubsub::{MAX_BODY, Publishing, Trace, is_type, trace_id};
 use remarshal::{doubled, remarshal};
 use state::{IllegalKey, StateFault, StateRequest};
-use store::{JobId, NewMessage, PARTITIONS, Share, StateEntry, Store, StoredJob, Subscribed, Tick};
+use store::{
+    Condition, JobId, KeyWrite, NewJob, NewMessage, NewValue, PARTITIONS, Share, StateEntry, Store,
+    StoredJob, Subscribed, Tick,
+};
 
 pub use jobs::ScheduledJob;
 pub use store::{StoreError, StoredMessage};
@@ -168,6 +171,12 @@ impl Embedded {
     /// await the deliveries first.
     pub async fn close(&self) {
         self.0.store.close().await;
+    }
+}
+
+impl From<StoreError> for BackendError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
     }
 }
 

@@ -1,23 +1,16 @@
 //! Single deliveries: one event per callback, its metadata in headers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt as _;
-use sha2::{Digest as _, Sha256};
 
 use crate::event::{Arrival, Origin, TopicOrigin, Trace, WireEvent};
+use crate::ingress::body::{self, Read};
 use crate::ingress::reply::NotTaken;
-use crate::ingress::{BEGINNING, Ingress, bindings, bulk, hex};
+use crate::ingress::{Ingress, bindings, bulk};
 use crate::name::{Pubsub, Topic};
-
-/// How long a body may take to come.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Any path that is not one of the fixed ones: an event, a bulk, or a mistake.
 pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> Response {
@@ -36,19 +29,14 @@ pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> R
         };
     }
     let max = bulk::most_bytes(&ingress, &parts.headers, &path);
-    let body = match tokio::time::timeout(PATIENCE, read(body, max)).await {
-        Ok(Ok(Read::Whole(body))) => body,
-        Ok(Ok(Read::TooLarge { .. })) if !known => return unknown(&path).into_response(),
-        Ok(Ok(Read::TooLarge { beginning, hash })) => {
+    let body = match body::read(body, max).await {
+        Ok(Read::Whole(body)) => body,
+        Ok(Read::TooLarge { .. }) if !known => return unknown(&path).into_response(),
+        Ok(Read::TooLarge { beginning, hash }) => {
             let origin = origin(path, &parts.headers);
             return ingress.too_large(origin, beginning, &hash).await.into_response();
         }
-        Ok(Err(error)) => {
-            return NotTaken(format!("the body ended early: {error}")).into_response();
-        }
-        Err(_) => {
-            return NotTaken(format!("the body did not come within {PATIENCE:?}")).into_response();
-        }
+        Err(not_taken) => return not_taken.into_response(),
     };
     match bulk::envelope(&parts.headers, &body) {
         Some(envelope) if path == "/" => bulk::unrouted(&ingress, &envelope).into_response(),
@@ -78,35 +66,6 @@ pub async fn misdirected(method: Method, uri: Uri) -> Response {
 /// Not 405: daprd probes input bindings with OPTIONS, and would start one that is answered so.
 pub async fn unwanted() -> StatusCode {
     StatusCode::NOT_FOUND
-}
-
-/// A body as far as it was kept.
-pub enum Read {
-    Whole(Bytes),
-    /// Its beginning, and the hash of all of it.
-    TooLarge {
-        beginning: Bytes,
-        hash: String,
-    },
-}
-
-pub async fn read(mut body: Body, max: usize) -> Result<Read, axum::Error> {
-    let (mut kept, mut size, mut hasher) = (BytesMut::new(), 0, None);
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        size += data.len();
-        if size <= max {
-            kept.extend_from_slice(&data);
-            continue;
-        }
-        let hasher = hasher.get_or_insert_with(|| Sha256::new_with_prefix(&kept));
-        hasher.update(&data);
-        let room = BEGINNING.saturating_sub(kept.len());
-        kept.extend_from_slice(data.get(..room).unwrap_or(&data));
-        kept.truncate(BEGINNING);
-    }
-    let Some(hasher) = hasher else { return Ok(Read::Whole(kept.freeze())) };
-    Ok(Read::TooLarge { beginning: kept.freeze(), hash: hex(&hasher.finalize()) })
 }
 
 fn arrival(origin: TopicOrigin, headers: &HeaderMap) -> Arrival {

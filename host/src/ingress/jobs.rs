@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 
 use crate::dispatch::Entered;
 use crate::ingress::Ingress;
-use crate::ingress::events::{PATIENCE, Read, read};
+use crate::ingress::body::{self, Read};
 use crate::ingress::reply::NotTaken;
 use crate::name::JobName;
 
@@ -19,16 +19,14 @@ pub async fn fire(
     body: Body,
 ) -> Result<StatusCode, NotTaken> {
     let job = JobName::new(&name).map_err(|error| NotTaken(error.to_string()))?;
-    let body = match tokio::time::timeout(PATIENCE, read(body, ingress.max_body)).await {
-        Ok(Ok(Read::Whole(body))) => body,
-        Ok(Ok(Read::TooLarge { .. })) => {
+    let body = match body::read(body, ingress.max_body).await? {
+        Read::Whole(body) => body,
+        Read::TooLarge { .. } => {
             let max = ingress.max_body;
             return Err(NotTaken(format!(
                 "the data of job `{name}` is larger than {max} bytes; raise [ingress] max_body"
             )));
         }
-        Ok(Err(error)) => return Err(NotTaken(format!("the body ended early: {error}"))),
-        Err(_) => return Err(NotTaken(format!("the body did not come within {PATIENCE:?}"))),
     };
     match ingress.dispatch.fire(&job, &body).await {
         Entered::Taken => Ok(StatusCode::OK),

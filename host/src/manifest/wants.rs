@@ -99,6 +99,7 @@ mod tests {
         for (on, wanted) in [
             ("binding = \"cron\"", true),
             ("binding = \"cro\"", false),
+            ("binding = \"cron2\"", false),
             ("job = \"*\"", false),
             ("event = \"com.wharf.binding.ticked.v1\"", true),
         ] {

@@ -145,6 +145,9 @@ fn what_is_not_told_has_a_fallback() {
     assert_eq!(body["reminder_id"], "5");
     assert_eq!(body["text"], "Reminder");
     assert_eq!(body["remind_at"], "2026-03-01T11:00:00Z");
+    let due_only = r#"{"task_id": 5, "user_id": "u", "due_date": "2026-03-01T13:00:00Z"}"#;
+    let (body, _) = World::default().send(&due(due_only), "e1").unwrap();
+    assert_eq!(body["remind_at"], "2026-03-01T13:00:00Z");
 }
 
 #[test]

@@ -333,6 +333,13 @@ fn a_tick_finds_the_reminders_of_its_own_contract() {
 }
 
 #[test]
+fn where_jobs_fire_a_tick_does_nothing() {
+    let mut world = world("cloudevents");
+    world.scheduled(SOON);
+    assert!(world.tick(LATER).is_empty());
+}
+
+#[test]
 fn a_tick_finds_tasks_without_a_reminder_once() {
     let mut world = world("pascal");
     let columns = ["id", "user_id", "title", "due_date", "reminder_at"];

@@ -308,6 +308,17 @@ proptest! {
     }
 
     #[test]
+    fn from_any_time_it_is_the_rules_own_next(
+        rule in rules(), first in instants(), later in 0..300_i64,
+    ) {
+        let due = first + Duration::days(later);
+        let expected = iterated(&rule, first).into_iter().find(|date| *date > due);
+        prop_assume!(expected.is_some());
+        let next = series(&rule, "UTC", Some(first)).after(due).unwrap();
+        prop_assert_eq!(next.map(|upcoming| upcoming.next), expected);
+    }
+
+    #[test]
     fn a_count_gives_one_less(rule in rules(), zone in zones(), first in instants(), count in 1..20_usize) {
         let rule = format!("{rule};COUNT={count}");
         prop_assume!(series(&rule, zone, Some(first)).after(first).is_ok());

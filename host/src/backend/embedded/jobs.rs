@@ -11,8 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::instant::InstantError;
-use super::store::NewJob;
-use super::{Embedded, MAX_BODY, StoreError, StoredJob, Tick, remarshal};
+use super::{Embedded, MAX_BODY, NewJob, StoreError, StoredJob, Tick, remarshal};
 use crate::backend::BackendError;
 use crate::clock::{Timestamp, rfc3339};
 use crate::effect::OutgoingJob;
@@ -138,11 +137,11 @@ impl Embedded {
                 max_retries: None,
             },
         };
-        self.schedule_job(name.as_str(), asked, true).await.map_err(|fault| of_fault(&name, &fault))
+        self.schedule_job(name.as_str(), asked, true).await.map_err(|fault| fault.of(&name))
     }
 
     pub(super) async fn cancel_outgoing(&self, name: &JobName) -> Result<(), BackendError> {
-        self.cancel_job(name.as_str()).await.map_err(|fault| of_fault(name, &fault))
+        self.cancel_job(name.as_str()).await.map_err(|fault| fault.of(name))
     }
 
     /// A name as the scheduler takes it.
@@ -171,11 +170,13 @@ impl Embedded {
     }
 }
 
-fn of_fault(name: &JobName, fault: &JobFault) -> BackendError {
-    match fault {
-        JobFault::Store(error) => BackendError::Unavailable(error.to_string()),
-        JobFault::Name(_) | JobFault::Invalid(_) | JobFault::Exists(_) => {
-            BackendError::Refused(format!("job {name}: {fault}"))
+impl JobFault {
+    fn of(self, name: &JobName) -> BackendError {
+        match self {
+            Self::Store(error) => error.into(),
+            Self::Name(_) | Self::Invalid(_) | Self::Exists(_) => {
+                BackendError::Refused(format!("job {name}: {self}"))
+            }
         }
     }
 }

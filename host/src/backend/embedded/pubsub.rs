@@ -137,7 +137,7 @@ impl Embedded {
             return results;
         }
         if let Err(error) = self.0.store.append(messages).await {
-            let unavailable = BackendError::Unavailable(error.to_string());
+            let unavailable = BackendError::from(error);
             for result in results.iter_mut().filter(|result| result.is_ok()) {
                 *result = Err(unavailable.clone());
             }

@@ -8,8 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::store::{Condition, KeyWrite, NewValue};
-use super::{Embedded, MAX_BODY, StateEntry, StoreError};
+use super::{Condition, Embedded, KeyWrite, MAX_BODY, NewValue, StateEntry, StoreError};
 use crate::backend::BackendError;
 use crate::clock::Timestamp;
 use crate::effect::{StateChange, StateWrite};
@@ -89,8 +88,7 @@ impl Embedded {
         key: &str,
     ) -> Result<Option<Bytes>, BackendError> {
         let inner = self.backend_key(store, key)?;
-        let entry = self.entry(store, &inner).await.map_err(unavailable)?;
-        let Some(entry) = entry else { return Ok(None) };
+        let Some(entry) = self.entry(store, &inner).await? else { return Ok(None) };
         let text: Option<String> = serde_json::from_str(&entry.value).ok();
         match text.and_then(|text| STANDARD.decode(text).ok()) {
             Some(bytes) => Ok(Some(bytes.into())),
@@ -117,7 +115,7 @@ impl Embedded {
             request.value = Some(json);
         }
         self.change_state(&store, vec![request]).await.map_err(|fault| match fault {
-            StateFault::Store(error) => unavailable(error),
+            StateFault::Store(error) => error.into(),
             StateFault::Mismatch | StateFault::InvalidEtag(_) | StateFault::Request(_) => {
                 BackendError::Refused(format!("state store {store}: {fault}"))
             }
@@ -130,10 +128,6 @@ impl Embedded {
         }
         self.inner_key(key).map_err(|error| BackendError::Refused(error.to_string()))
     }
-}
-
-fn unavailable(error: StoreError) -> BackendError {
-    BackendError::Unavailable(error.to_string())
 }
 
 impl StateRequest {

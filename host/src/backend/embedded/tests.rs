@@ -2,17 +2,21 @@
 //! other.
 
 mod api;
+mod bindings;
 mod delivery;
+mod jobs;
+mod secrets;
+mod state;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -28,6 +32,7 @@ use crate::name::{Pubsub, StoreName, Topic};
 /// One request that the app got.
 #[derive(Debug, Clone)]
 struct Received {
+    method: Method,
     path: String,
     headers: HeaderMap,
     body: Value,
@@ -54,6 +59,8 @@ struct App {
     subscriptions: Value,
     answer: Arc<Answer>,
     healthy: Arc<AtomicBool>,
+    /// What it answers when it is asked whether it wants a binding.
+    probe: Arc<AtomicU16>,
     /// Everything but health probes.
     received: Arc<Mutex<Vec<Received>>>,
     events: watch::Sender<usize>,
@@ -68,6 +75,7 @@ impl App {
             subscriptions,
             answer: Arc::new(answer),
             healthy: Arc::new(AtomicBool::new(true)),
+            probe: Arc::new(AtomicU16::new(200)),
             received: Arc::default(),
             events: watch::Sender::new(0),
         }
@@ -75,7 +83,8 @@ impl App {
 
     fn events(&self) -> Vec<Received> {
         let received = self.received.lock().unwrap();
-        received.iter().filter(|one| !one.path.starts_with("/dapr/")).cloned().collect()
+        let events = received.iter().filter(|one| one.method == Method::POST);
+        events.cloned().collect()
     }
 
     /// The `data` of single events, in order of arrival.
@@ -101,11 +110,17 @@ async fn app(State(app): State<App>, request: Request) -> Response {
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let text = String::from_utf8_lossy(&body).into_owned();
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let received = Received { path: path.clone(), headers: parts.headers, body, text };
+    let method = parts.method;
+    let received =
+        Received { method: method.clone(), path: path.clone(), headers: parts.headers, body, text };
     app.received.lock().unwrap().push(received.clone());
     match path.as_str() {
         "/dapr/config" => StatusCode::NOT_FOUND.into_response(),
         "/dapr/subscribe" => app.subscriptions.to_string().into_response(),
+        _ if method == Method::OPTIONS => {
+            let status = app.probe.load(Ordering::SeqCst);
+            StatusCode::from_u16(status).unwrap().into_response()
+        }
         _ => {
             let mut nth = 0;
             app.events.send_modify(|events| {
@@ -128,7 +143,15 @@ struct World {
 
 impl World {
     async fn open(folder: &Path, clock: &ManualClock) -> Self {
-        let options = Options {
+        Self::open_with(folder, clock, |_| {}).await
+    }
+
+    async fn open_with(
+        folder: &Path,
+        clock: &ManualClock,
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
+        let mut options = Options {
             path: folder.join("dapr.db"),
             data: folder.to_owned(),
             pubsubs: vec![Pubsub::new("shop").unwrap()],
@@ -143,6 +166,7 @@ impl World {
             clock: Arc::new(clock.clone()),
             retention: Options::RETENTION,
         };
+        change(&mut options);
         Self {
             dapr: Embedded::open(options).await.unwrap(),
             clock: clock.clone(),
@@ -162,6 +186,48 @@ impl World {
         let router = Router::new().fallback(app).with_state(model.clone());
         self.dapr.start(router, &self.tasks, self.stop.clone());
         self.dapr.ready().await;
+    }
+
+    /// Calls the API with a line such as `GET /v1.0/metadata`; JSON goes in and comes out.
+    async fn call(&self, line: &str, body: impl Into<Body>) -> (u16, Value) {
+        let (status, _, body) = self.call_with(line, &[], body).await;
+        (status, body)
+    }
+
+    /// The same with headers, which also come back.
+    async fn call_with(
+        &self,
+        line: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> (u16, HeaderMap, Value) {
+        let (method, path) = line.split_once(' ').unwrap();
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.into()).unwrap();
+        let (parts, body) = self.dapr.router().oneshot(request).await.unwrap().into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        let value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        (parts.status.as_u16(), parts.headers, value)
+    }
+
+    /// Moves the clock and returns when nothing is due any more.
+    async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+        self.nothing_due().await;
+    }
+
+    async fn nothing_due(&self) {
+        let mut acknowledged = self.dapr.acknowledgements();
+        let settled = async {
+            while self.dapr.waiting().await.unwrap() > 0 {
+                acknowledged.changed().await.unwrap();
+            }
+        };
+        in_time(settled).await;
     }
 
     async fn publish(&self, query: &str, data: Value) {

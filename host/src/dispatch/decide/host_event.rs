@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use crate::clock::{Timestamp, rfc3339};
 use crate::effect::Call;
 use crate::event::Event;
+use crate::manifest::BINDING_TICKED;
 use crate::name::{BindingName, ContractName, EventType, derived_id};
 
-pub const JOB_FIRED: &str = "com.wharf.job.fired.v1";
-pub const BINDING_TICKED: &str = "com.wharf.binding.ticked.v1";
 pub const BINDING_SUCCEEDED: &str = "com.wharf.binding.succeeded.v1";
 pub const BINDING_FAILED: &str = "com.wharf.binding.failed.v1";
 

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use crate::clock::{Timestamp, rfc3339};
 use crate::contract::Contracts;
-use crate::dispatch::decide::host_event::{self, JOB_FIRED};
+use crate::dispatch::decide::host_event;
 use crate::effect::{OutgoingJob, Schedule};
 use crate::event::{Event, Trace};
+use crate::manifest::JOB_FIRED;
 use crate::name::{ComponentId, ContractName, JobName};
 use crate::schedule;
 

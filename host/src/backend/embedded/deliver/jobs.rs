@@ -25,17 +25,25 @@ pub async fn run(shared: Arc<Shared>, app: App, stop: CancellationToken) {
     let mut ids = HashSet::new();
     let mut under_way = FuturesUnordered::new();
     loop {
-        for job in firing.due(&ids).await {
-            ids.insert(job.id);
-            under_way.push(firing.fire(job));
-        }
+        // One instant for the whole round: what comes due after it is what is slept until.
+        let now = firing.shared.clock.now();
+        let next = match firing.due(&ids, now).await {
+            Ok(due) => {
+                for job in due {
+                    ids.insert(job.id);
+                    under_way.push(firing.fire(job));
+                }
+                firing.shared.store.next_attempt(now).await
+            }
+            Err(error) => Err(error),
+        };
         tokio::select! {
             () = firing.stop.cancelled() => break,
             Some(done) = under_way.next() => {
                 ids.remove(&done);
             }
             () = firing.shared.jobs_changed.notified() => {}
-            () = firing.next_due(ids.len() < PLACES) => {}
+            () = firing.sleep(next, now), if ids.len() < PLACES => {}
         }
     }
     while under_way.next().await.is_some() {}
@@ -49,27 +57,26 @@ struct Firing {
 
 impl Firing {
     /// What is due and not under way, as far as there are places.
-    async fn due(&self, under_way: &HashSet<JobId>) -> Vec<StoredJob> {
-        let now = self.shared.clock.now();
+    async fn due(
+        &self,
+        under_way: &HashSet<JobId>,
+        now: Timestamp,
+    ) -> Result<Vec<StoredJob>, StoreError> {
         let limit = u32::try_from(PLACES).unwrap_or(u32::MAX);
-        let due = self.shared.store.due_jobs(now, limit).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "the jobs that are due cannot be read");
-            Vec::new()
-        });
+        let due = self.shared.store.due_jobs(now, limit).await?;
         let free = PLACES.saturating_sub(under_way.len());
-        due.into_iter().filter(|job| !under_way.contains(&job.id)).take(free).collect()
+        Ok(due.into_iter().filter(|job| !under_way.contains(&job.id)).take(free).collect())
     }
 
-    /// Returns when there is something to begin; never without a place for it.
-    async fn next_due(&self, has_place: bool) {
-        if !has_place {
-            std::future::pending::<()>().await;
-        }
-        let now = self.shared.clock.now();
-        match self.shared.store.next_attempt(now).await {
+    /// Until the next job is due, or the database may be read again.
+    async fn sleep(&self, next: Result<Option<Timestamp>, StoreError>, now: Timestamp) {
+        match next {
             Ok(Some(at)) => self.shared.clock.sleep_until(at).await,
             Ok(None) => std::future::pending().await,
-            Err(_) => self.shared.clock.sleep_until(now + RETRY).await,
+            Err(error) => {
+                tracing::error!(%error, "the jobs cannot be read");
+                self.shared.clock.sleep_until(now + RETRY).await;
+            }
         }
     }
 

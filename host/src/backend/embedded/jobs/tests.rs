@@ -1,3 +1,5 @@
+//! When a job is due, next and again.
+
 use super::*;
 use crate::clock::{Clock as _, ManualClock};
 
