@@ -56,11 +56,12 @@ async fn a_changed_source_is_built_and_swapped_in() {
     assert!(place.stderr().contains("tiny: rebuilt in "), "{}", place.stderr());
     assert_eq!(running.process(), process);
 
-    // What the build writes beside its sources brings no further build.
-    let builds = place.stderr().matches("building tiny").count();
-    assert_eq!(builds, 2, "{}", place.stderr());
+    // What the build writes beside its sources brings no further build: `tiny` is looked at again
+    // before a new component whose name comes later.
+    place.write("components/zebra/component.toml", &manifest("zebra"));
+    said(&place, "zebra: rebuilt in ").await;
+    assert_eq!(place.stderr().matches("building tiny").count(), 2, "{}", place.stderr());
     assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
-    assert_eq!(place.stderr().matches("building tiny").count(), builds, "{}", place.stderr());
 }
 
 #[tokio::test]

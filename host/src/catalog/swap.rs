@@ -6,10 +6,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::load::Offer;
+use super::load::{self, Offer};
 use super::{Catalog, Registry, prepare, wider};
 use crate::clock::Clock;
+use crate::contract::Contracts;
 use crate::ledger::{Ledger, Why};
+use crate::manifest::Manifest;
 use crate::name::ComponentId;
 use crate::problem::Problem;
 use crate::runtime::{Component, Sandbox};
@@ -73,9 +75,10 @@ impl Swapper {
         if !problems.is_empty() {
             return Err(problems);
         }
+        let running: Vec<_> = catalog.components().map(|running| running.manifest()).collect();
+        warn_of_wants(&offer.manifest, &running, &catalog.contracts);
         let offer = Arc::new(offer);
         let component = prepare::compile(&offer, &self.sandbox).await?;
-        let running: Vec<_> = catalog.components().map(|running| running.manifest()).collect();
         let applied = prepare::adopt(&offer, &running, &self.ledger, self.clock.now(), why).await?;
         let grants = &offer.manifest.grants;
         let report = Report {
@@ -107,5 +110,15 @@ impl Swapper {
                 tracing::info!(component = %name, digest = from, "the old version is done");
             }
         });
+    }
+}
+
+/// What nobody publishes is most likely spelt wrongly; it is no reason to refuse.
+fn warn_of_wants(offered: &Manifest, running: &[&Manifest], contracts: &Contracts) {
+    let others = running.iter().copied().filter(|running| running.name != offered.name);
+    let all: Vec<_> = others.chain([offered]).collect();
+    let unknown = load::unknown_wants(&all, contracts);
+    for problem in unknown.iter().filter(|problem| problem.file == offered.file) {
+        tracing::warn!("{problem}");
     }
 }

@@ -67,11 +67,10 @@ fn table(components: &[&Value]) -> String {
 }
 
 fn row(component: &Value) -> [String; 7] {
-    let digest: String = text(component, "digest").chars().take(12).collect();
     [
         text(component, "name"),
         text(component, "version"),
-        digest,
+        digest(component),
         text(component, "status"),
         text(component, "in_flight"),
         text(component, "parked"),
@@ -86,42 +85,58 @@ fn note(component: &Value) -> Option<String> {
     }
     let refused = component.get("refused").filter(|refused| !refused.is_null())?;
     let reason = text(refused, "reason");
-    let first = reason.lines().next().unwrap_or_default();
+    let first = reason.lines().next().unwrap_or_default().trim_end_matches(':');
     let name = text(component, "name");
-    Some(format!("refused at {}: {first} (more: wharf components {name})", text(refused, "at")))
+    Some(format!("refused at {}: {first} (more: wharf components {name})", at(refused)))
 }
 
-/// Everything that the host says of one.
+/// Everything that the host says of one; what is empty is left out.
 fn described(component: &Value) -> String {
-    let mut rows = Vec::new();
     let fields = component.as_object().into_iter().flatten();
-    for (name, value) in
-        fields.filter(|(name, _)| !["refused", "releases"].contains(&name.as_str()))
-    {
-        let shown = match value {
-            Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
-            Value::Object(values) => {
-                let pairs = values.iter().map(|(key, value)| format!("{key} {}", plain(value)));
-                pairs.collect::<Vec<_>>().join(", ")
-            }
-            value => plain(value),
-        };
-        rows.push([name.clone(), shown]);
-    }
+    let fields = fields.filter(|(name, _)| !["refused", "releases"].contains(&name.as_str()));
+    let rows = fields.map(|(name, value)| [name.clone(), listed(value)]);
+    let rows: Vec<_> = rows.filter(|[_, value]| !value.is_empty()).collect();
     let mut lines = print::columns(&rows);
     if let Some(refused) = component.get("refused").filter(|refused| !refused.is_null()) {
         let reason = text(refused, "reason").replace('\n', "\n  ");
-        lines.push(format!("refused at {}\n  {reason}", text(refused, "at")));
+        lines.push(format!("refused at {}\n  {reason}", at(refused)));
     }
     let releases = component.get("releases").and_then(Value::as_array);
     lines.push("releases, newest first".to_owned());
     let releases = releases.into_iter().flatten().map(|release| {
-        let digest: String = text(release, "digest").chars().take(12).collect();
-        [text(release, "at"), digest, text(release, "version"), text(release, "why")]
+        [at(release), digest(release), text(release, "version"), text(release, "why")]
     });
     let releases = print::columns(&releases.collect::<Vec<_>>());
     lines.extend(releases.into_iter().map(|line| format!("  {line}")));
     lines.join("\n")
+}
+
+/// A list or a table on one line, such as `publish a, b; tables notes write`.
+fn listed(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Object(values) => {
+            let pairs = values.iter().map(|(key, value)| (key, listed(value)));
+            let pairs = pairs.filter(|(_, value)| !value.is_empty());
+            pairs.map(|(key, value)| format!("{key} {value}")).collect::<Vec<_>>().join("; ")
+        }
+        value => plain(value),
+    }
+}
+
+/// The beginning of a digest tells versions apart.
+fn digest(value: &Value) -> String {
+    text(value, "digest").chars().take(12).collect()
+}
+
+/// A time, to the second.
+fn at(value: &Value) -> String {
+    let time = text(value, "at");
+    match time.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => time,
+    }
 }
 
 /// A field for people; `-` when it has no value.
@@ -133,8 +148,6 @@ fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
-        Value::Array(values) if values.is_empty() => "-".to_owned(),
-        Value::Object(values) if values.is_empty() => "-".to_owned(),
         other => other.to_string(),
     }
 }
