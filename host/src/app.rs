@@ -98,6 +98,7 @@ impl App {
             sandbox,
             ledger: ledger.clone(),
             clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
             tasks: loops.clone(),
             stop: stop.clone(),
         };

@@ -15,6 +15,7 @@ use crate::manifest::Manifest;
 use crate::name::ComponentId;
 use crate::problem::Problem;
 use crate::runtime::{Component, Sandbox};
+use crate::telemetry::metrics::{self, Metrics};
 
 /// Swaps components of a registry.
 pub struct Swapper {
@@ -22,6 +23,7 @@ pub struct Swapper {
     pub sandbox: Sandbox,
     pub ledger: Ledger,
     pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
     /// Where the end of an old version is awaited, until the stop.
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
@@ -55,6 +57,13 @@ impl Swapper {
         let _turn = self.registry.turn.lock().await;
         let component = offer.manifest.name.clone();
         let swapped = self.checked(offer, why).await;
+        let result = match &swapped {
+            Ok(Swapped::Same) => "same",
+            Ok(Swapped::New(_)) => "swapped",
+            Err(_) => "refused",
+        };
+        let labels = [("component", component.as_str()), ("result", result)];
+        self.metrics.count(metrics::SWAPS, &labels, 1);
         match &swapped {
             Ok(_) => self.registry.accepted(&component),
             Err(problems) => {
@@ -98,6 +107,8 @@ impl Swapper {
     fn exchange(&self, catalog: &Catalog, after: Component, before: Option<Arc<Component>>) {
         let (name, to) = (after.id().clone(), after.digest().to_owned());
         self.registry.current.store(Arc::new(catalog.with(after)));
+        // One that is new may have parked deliveries from before.
+        self.ledger.parked_changed().notify_one();
         let Some(before) = before else {
             tracing::info!(component = %name, digest = to, "added");
             return;

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 pub const PUBLISHED: &str = "events_published_total";
 /// Seconds from handing an event to Dapr to its answer. Labels: topic.
 pub const PUBLISH_DURATION: &str = "event_publish_duration_seconds";
+/// Offers of a component. Labels: component, result (`swapped`, `refused`, or `same`: it runs already).
+pub const SWAPS: &str = "wharf_swaps_total";
 /// Effects handed to Dapr. Labels: kind (`publish`, `state`, `schedule`, `cancel`, `invoke`), result
 /// (`performed`, `unavailable` or `refused`).
 pub const EFFECTS: &str = "wharf_effects_total";
