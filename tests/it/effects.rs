@@ -133,6 +133,27 @@ async fn secrets_are_read_and_never_recorded() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_away_uses_up_no_attempt() {
+    let host = host().await;
+    host.write_data("secrets.json", "{ broken");
+    let secret = json!({ "do": "secret", "store": "todo-secrets", "key": "database-url" });
+    host.publish("things", &thing(1, "s", secret)).await;
+    host.settle().await;
+    for _ in 0..6 {
+        host.advance(Duration::from_secs(60)).await;
+    }
+    let (_, parked) = host.admin("/deliveries?status=parked").await;
+    assert_eq!(parked[0]["attempts"], 0, "{parked}");
+    let error = parked[0]["error"].as_str().unwrap_or_default();
+    assert!(error.contains("secrets.json"), "{error}");
+
+    host.write_data("secrets.json", r#"{"todo-secrets": {"database-url": "there"}}"#);
+    host.advance(Duration::from_secs(90)).await;
+    assert!(last(&host).await.to_string().contains("there"));
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn a_job_fires_once_and_brings_its_data_back() {
     let host = host().await;
     let due = rfc3339(host.clock.now() + Duration::from_secs(10));

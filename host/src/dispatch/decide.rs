@@ -17,6 +17,7 @@ use crate::delivery::{DeliveryHead, LogLine};
 use crate::effect::{Call, Effect, Invoke, Outgoing, OutgoingJob, Schedule};
 use crate::event::{Decoded, WireEvent};
 use crate::ledger::{Outcome, Submission};
+use crate::name::EventKey;
 use crate::runtime::{Component, Failure, Invocation};
 
 use dead_letter::Death;
@@ -26,8 +27,17 @@ pub use job::firing;
 use rows::Publisher;
 pub use rows::Rows;
 
-/// How long a delivery waits when something that it needs was away; it uses up no attempt.
-const AWAY: Duration = Duration::from_secs(5);
+/// A delivery that needs something that is away waits as long as it has waited already, within
+/// these bounds; it uses up no attempt.
+const AWAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Up to a quarter more than the wait, by the key, so that many do not come back at once.
+fn away(now: Timestamp, arrived: Timestamp, key: EventKey) -> Duration {
+    let (shortest, longest) = AWAY;
+    let [first, ..] = key.0;
+    let wait = (now - arrived).to_std().unwrap_or_default().clamp(shortest, longest);
+    wait + wait * u32::from(first) / (4 * 255)
+}
 
 /// One run of one component for one event, seen before or after it.
 pub struct Attempt<'a> {
@@ -53,7 +63,8 @@ impl Attempt<'_> {
                 Err(error) => self.dead(error, log),
             },
             Err(failure) if unavailable => {
-                let outcome = Outcome::Parked { due: self.now + AWAY, error: failure.to_string() };
+                let due = self.now + away(self.now, self.arrived, self.decoded.key);
+                let outcome = Outcome::Parked { due, error: failure.to_string() };
                 self.submit(self.failed, log, outcome)
             }
             Err(failure @ Failure::Reject(_)) => self.dead(failure.to_string(), log),
@@ -142,5 +153,26 @@ impl Attempt<'_> {
         let (contract, subject) = (event.contract.clone(), event.subject.clone());
         let trace = self.decoded.trace.clone();
         Call { id, binding, operation, data, metadata, contract, subject, trace }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_away_is_asked_ever_less_often() {
+        let arrived = Timestamp::UNIX_EPOCH;
+        let mut now = arrived;
+        let waits: Vec<_> = std::iter::repeat_with(|| {
+            let wait = away(now, arrived, EventKey([0; 16]));
+            now += wait;
+            wait.as_secs()
+        })
+        .take(10)
+        .collect();
+        assert_eq!(waits, [1, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
+        let spread = away(arrived, arrived, EventKey([255; 16]));
+        assert_eq!(spread, Duration::from_millis(1250));
     }
 }

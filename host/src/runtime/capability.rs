@@ -29,8 +29,8 @@ pub use stdio::wasi;
 pub struct Refusals {
     /// The texts of calls that were not granted.
     pub denied: Vec<String>,
-    /// Something was away.
-    pub unavailable: bool,
+    /// What the first read said that found the other side away.
+    pub away: Option<String>,
     pub waiting: Waiting,
 }
 
@@ -49,10 +49,9 @@ impl Refusals {
     /// What Dapr was asked for and did not give. A store that refuses can be mended without the
     /// event being lost, so that counts as away too.
     fn away(&mut self, error: ReadError) -> String {
-        self.unavailable = true;
-        match error {
-            ReadError::Unavailable(text) | ReadError::Failed(text) => text,
-        }
+        let (ReadError::Unavailable(text) | ReadError::Failed(text)) = error;
+        self.away.get_or_insert_with(|| text.clone());
+        text
     }
 }
 

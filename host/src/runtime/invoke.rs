@@ -46,11 +46,12 @@ pub async fn invoke(loaded: &Arc<Loaded>, call: Call) -> Invocation {
     drop(running);
     let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
     let run = store.into_data();
-    let Refusals { denied, unavailable, waiting } = run.refusals;
-    let unavailable = unavailable || waiting.goes_on() || matches!(ended, Err(Failure::Sandbox(_)));
+    let Refusals { denied, away, waiting } = run.refusals;
+    let unavailable =
+        away.is_some() || waiting.goes_on() || matches!(ended, Err(Failure::Sandbox(_)));
     let (reads, reads_complete) = run.transcript.into_reads();
     Invocation {
-        outcome: outcome(ended, &denied, unavailable).map(|()| run.effects.into_list()),
+        outcome: outcome(ended, denied.first(), away.as_ref()).map(|()| run.effects.into_list()),
         log: run.output.take(),
         denied,
         reads,
@@ -137,21 +138,17 @@ fn event(call: &Call) -> types::Event {
 /// commits nothing, and says which.
 fn outcome(
     ended: Result<(), Failure>,
-    denied: &[String],
-    unavailable: bool,
+    denied: Option<&String>,
+    away: Option<&String>,
 ) -> Result<(), Failure> {
-    let Some(denied) = denied.first() else {
-        return match ended {
-            Ok(()) if unavailable => Err(Failure::Retry(UNREAD.to_owned())),
-            ended => ended,
-        };
-    };
-    let named = |reason: String| match reason.contains(denied.as_str()) {
+    let Some(why) = denied.or(away) else { return ended };
+    let named = |reason: String| match reason.contains(why.as_str()) {
         true => reason,
-        false => format!("{reason} ({denied})"),
+        false => format!("{reason} ({why})"),
     };
     Err(match ended {
-        Ok(()) => Failure::Denied(denied.clone()),
+        Ok(()) if denied.is_some() => Failure::Denied(why.clone()),
+        Ok(()) => Failure::Retry(named(UNREAD.to_owned())),
         Err(Failure::Retry(reason)) => Failure::Retry(named(reason)),
         Err(Failure::Reject(reason)) => Failure::Reject(named(reason)),
         Err(Failure::Trap(reason)) => Failure::Trap(named(reason)),
@@ -260,21 +257,23 @@ mod tests {
 
     #[test]
     fn a_denied_call_is_named_once_and_never_commits() {
-        let denied = ["event type `x` is not granted".to_owned()];
-        assert_eq!(outcome(Ok(()), &[], false), Ok(()));
-        assert_eq!(outcome(Ok(()), &denied, false), Err(Failure::Denied(denied[0].clone())));
-        let said = outcome(Err(Failure::Retry("no luck".into())), &denied, false).unwrap_err();
+        let text = "event type `x` is not granted".to_owned();
+        let denied = Some(&text);
+        assert_eq!(outcome(Ok(()), None, None), Ok(()));
+        assert_eq!(outcome(Ok(()), denied, None), Err(Failure::Denied(text.clone())));
+        let said = outcome(Err(Failure::Retry("no luck".into())), denied, None).unwrap_err();
         assert_eq!(said.to_string(), "no luck (event type `x` is not granted)");
-        let twice = Failure::Reject(format!("failed: {}", denied[0]));
-        assert_eq!(outcome(Err(twice.clone()), &denied, false), Err(twice));
+        let twice = Failure::Reject(format!("failed: {text}"));
+        assert_eq!(outcome(Err(twice.clone()), denied, None), Err(twice));
     }
 
     #[test]
     fn ok_without_a_read_that_was_away_commits_nothing() {
-        let said = outcome(Ok(()), &[], true).unwrap_err();
-        assert!(said.to_string().contains("unavailable"), "{said}");
-        let own = Failure::Retry("the read: away".into());
-        assert_eq!(outcome(Err(own.clone()), &[], true), Err(own));
+        let away = "the store is away".to_owned();
+        let said = outcome(Ok(()), None, Some(&away)).unwrap_err();
+        assert!(said.to_string().contains("unavailable") && said.to_string().contains(&away));
+        let own = Failure::Retry("the read: the store is away".into());
+        assert_eq!(outcome(Err(own.clone()), None, Some(&away)), Err(own));
     }
 
     /// `(module (import "a" "b" (func)) (func call 0) (start 1))`

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrono::SubsecRound as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::Queued;
@@ -296,7 +297,8 @@ impl Outcome {
     fn verdict(&self) -> Verdict {
         match self {
             Self::Done { .. } => Verdict::Done,
-            Self::Parked { due, .. } => Verdict::Parked { due: *due },
+            // As the row will say it: it is compared with what comes back.
+            Self::Parked { due, .. } => Verdict::Parked { due: due.trunc_subsecs(6) },
             Self::Dead { .. } => Verdict::Dead,
         }
     }

@@ -59,9 +59,8 @@ impl sql::Host for View<'_> {
         let rows = self.reads.query(permitted.sql.clone(), params, waiting.clone()).await;
         waiting.taken_up();
         self.transcript.rows(&rows);
-        self.refusals.unavailable |= matches!(rows, Err(ReadError::Unavailable(_)));
         Ok(rows.map(|rows| rows.into_iter().map(row).collect()).map_err(|error| match error {
-            ReadError::Unavailable(text) => SqlError::Unavailable(text),
+            away @ ReadError::Unavailable(_) => SqlError::Unavailable(self.refusals.away(away)),
             ReadError::Failed(text) => SqlError::Failed(text),
         }))
     }
