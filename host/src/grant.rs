@@ -294,6 +294,19 @@ mod tests {
             ("execute = 'UPDATE w SET a = $1'\nmany = true", "`many`"),
             ("execute = 'INSERT INTO w (a) SELECT a FROM other'", "read access to table `other`"),
             ("execute = 'UPDATE w SET a = 1 FROM other'", "read access to table `other`"),
+            (
+                "query = \"SELECT $1::x('a)', ', (SELECT hex(payload) FROM wharf_outbox) --') FROM r\"",
+                "`::`",
+            ),
+            (
+                "execute = \"INSERT INTO w (a) SELECT $1::x('a)', '; DELETE FROM wharf_deliveries --')\"",
+                "`::`",
+            ),
+            ("query = \"SELECT a FROM r WHERE a IN $1('x')\"", "behind the parameter"),
+            ("query = 'SELECT /* /* */ a FROM r'", "do not nest"),
+            ("query = \"SELECT E'x' FROM r\"", ""),
+            ("query = \"SELECT $$a$$ FROM r\"", ""),
+            ("query = \"SELECT a -- \\r, b\\n FROM r\"", "carriage return"),
             ("query = 'SELEC'", "Expected"),
             ("execute = { postgres = 'DELETE FROM w' }", "no text for sqlite"),
         ] {

@@ -355,8 +355,9 @@ impl Ledger {
         migrations: Vec<Migration>,
         statements: Vec<Fitting>,
     ) -> Result<Vec<String>, MigrateError> {
-        let writer = Arc::clone(&self.writer);
+        let (writer, readers) = (Arc::clone(&self.writer), Arc::clone(&self.readers));
         self.uncancelled(async move {
+            let _paused = readers.pause().await?;
             let mut writer = writer.lock().await;
             migrate::migrate(&mut writer, &migrations, &statements).await
         })

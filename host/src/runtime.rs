@@ -19,9 +19,8 @@ mod world;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -82,22 +81,24 @@ pub trait Reads: Send + Sync {
     ) -> BoxFuture<'_, Result<Option<Secret>, ReadError>>;
 }
 
-/// Whether a read still waits to be taken up. A run that ends meanwhile found the other side away.
+/// Since when a read waits to be taken up, if it does. A run that ends while one has waited for
+/// long found the other side away; many that are answered are the handler's own affair.
 #[derive(Debug, Clone, Default)]
-pub struct Waiting(Arc<AtomicBool>);
+pub struct Waiting(Arc<Mutex<Option<Instant>>>);
 
 impl Waiting {
     pub fn taken_up(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn begin(&self) -> Self {
-        self.0.store(true, Ordering::Relaxed);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.clone()
     }
 
-    fn goes_on(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    fn for_so_long(&self) -> Option<Duration> {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed())
     }
 }
 

@@ -370,6 +370,18 @@ fn a_deadline_while_a_read_waits_finds_it_unavailable() {
     assert!(!answered.unavailable && answered.outcome.is_err(), "{answered:?}");
 }
 
+#[test]
+fn reads_without_end_that_are_all_answered_use_up_attempts() {
+    let many: Vec<_> = (0..200_000).map(|_| r#"{"do":"get","store":"redis","key":"k"}"#).collect();
+    let limits = "[grants]\nstate = [\"redis\"]\npublish = [\"com.things.said.v1\"]\n\
+        secrets = { vault = [\"mail\"] }\njobs = [\"caps-*\"]\nbindings = [\"mail\"]\n\
+        [limits]\ntime = \"50ms\"\nfuel = 1_000_000_000_000\nmemory = \"200MiB\"\n";
+    let reading = load(built::CAPABILITIES, limits);
+    let invocation = invoke(&reading, call(&format!("[{}]", many.join(","))));
+    assert_eq!(invocation.outcome, Err(Failure::Deadline(Duration::from_millis(50))));
+    assert!(!invocation.unavailable);
+}
+
 /// All its connections are taken.
 struct Never;
 

@@ -2,6 +2,7 @@
 
 mod addition;
 mod functions;
+mod plain;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -116,7 +117,10 @@ fn addition(statement: &Statement) -> Result<Addition, String> {
 
 fn parse(sql: &str, database: Database) -> Result<Vec<Statement>, String> {
     let dialect: &dyn Dialect = match database {
-        Database::Sqlite => &SQLiteDialect {},
+        Database::Sqlite => {
+            plain::check(sql)?;
+            &SQLiteDialect {}
+        }
         Database::Postgres => &PostgreSqlDialect {},
     };
     Parser::parse_sql(dialect, sql).map_err(|error| error.to_string())

@@ -47,8 +47,8 @@ pub async fn invoke(loaded: &Arc<Loaded>, call: Call) -> Invocation {
     let fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
     let run = store.into_data();
     let Refusals { denied, away, waiting } = run.refusals;
-    let unavailable =
-        away.is_some() || waiting.goes_on() || matches!(ended, Err(Failure::Sandbox(_)));
+    let is_away = waiting.for_so_long().is_some_and(|waited| waited >= limits.time / 2);
+    let unavailable = away.is_some() || is_away || matches!(ended, Err(Failure::Sandbox(_)));
     let (reads, reads_complete) = run.transcript.into_reads();
     Invocation {
         outcome: outcome(ended, denied.first(), away.as_ref()).map(|()| run.effects.into_list()),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use sqlparser::ast::{
-    AlterTable, AlterTableOperation, ColumnDef, ColumnOption, CreateIndex, CreateTable, ObjectName,
-    Statement, TableConstraint,
+    AlterTable, AlterTableOperation, ColumnDef, ColumnOption, CreateIndex, CreateTable, Expr,
+    IndexColumn, ObjectName, Statement, TableConstraint,
 };
 
 use super::table_name;
@@ -25,7 +25,7 @@ pub fn tables(statement: &Statement) -> Result<BTreeMap<String, Access>, String>
         // An index is named among the tables.
         Statement::CreateIndex(index) if is_plain_index(index) => {
             index.name.iter().try_for_each(not_reserved)?;
-            let access = if_absent(index.if_not_exists && !index.unique);
+            let access = if_absent(index.if_not_exists && is_harmless(index));
             (&index.table_name, access, Vec::new())
         }
         Statement::AlterTable(alter) => match added(alter) {
@@ -68,6 +68,14 @@ fn is_plain_table(create: &CreateTable) -> bool {
 
 fn is_plain_index(index: &CreateIndex) -> bool {
     index.with.is_empty() && index.index_options.is_empty() && index.alter_options.is_empty()
+}
+
+/// A unique one could refuse rows, and one over an expression could fail on them.
+fn is_harmless(index: &CreateIndex) -> bool {
+    let plain = |column: &IndexColumn| {
+        column.operator_class.is_none() && matches!(column.column.expr, Expr::Identifier(_))
+    };
+    !index.unique && index.predicate.is_none() && index.columns.iter().all(plain)
 }
 
 fn not_reserved(name: &ObjectName) -> Result<(), String> {

@@ -17,6 +17,8 @@ pub struct Readers {
     options: SqliteConnectOptions,
     timeout: Duration,
     permits: Arc<Semaphore>,
+    /// How many permits there are.
+    count: u32,
     idle: Mutex<Vec<Reader>>,
 }
 
@@ -42,6 +44,7 @@ impl Readers {
             options: super::reading(options),
             timeout: options.query_timeout,
             permits: Arc::new(Semaphore::new(usize::try_from(options.readers.max(1)).unwrap_or(1))),
+            count: options.readers.max(1),
             idle: Mutex::default(),
         }
     }
@@ -61,6 +64,17 @@ impl Readers {
         reader.deadline.set(self.timeout);
         *reader.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
         Ok(Borrowed { readers: self, reader: Some(reader) })
+    }
+
+    /// Waits until no query runs, and lets none begin for as long as the answer is held. The
+    /// connections that are there are closed: what they prepared was for the tables as they are.
+    pub async fn pause(&self) -> Result<OwnedSemaphorePermit, LedgerError> {
+        let busy = || LedgerError::Unavailable("its read connections are busy".into());
+        let all = Arc::clone(&self.permits).acquire_many_owned(self.count);
+        let all = tokio::time::timeout(self.timeout * 2, all);
+        let paused = all.await.map_err(|_| busy())?.map_err(|_| busy())?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(paused)
     }
 
     async fn connect(&self) -> Result<Reader, LedgerError> {

@@ -130,3 +130,23 @@ async fn releases_are_told_newest_first_and_ten_bundles_are_kept() {
     let other = ComponentId::new("recurring").unwrap();
     assert_eq!(host.ledger.bundle(&other, "d0").await.unwrap(), Some(vec![0]));
 }
+
+#[tokio::test]
+async fn a_query_sees_a_column_that_was_added_meanwhile() {
+    let host = Host::start().await.with_audit_log().await;
+    let insert = "INSERT INTO audit_log VALUES ('e1', 'n')";
+    let seed = |name: &str, sql: &str| Migration {
+        set: "audit".into(),
+        name: name.into(),
+        sql: sql.into(),
+    };
+    host.ledger.migrate(&[seed("2", insert)]).await.unwrap();
+    let columns = async || {
+        let rows = host.ledger.query("SELECT * FROM audit_log", &[], 9, || {}).await.unwrap();
+        rows.iter().map(Vec::len).collect::<Vec<_>>()
+    };
+    assert_eq!(columns().await, [2]);
+    let add = seed("3", "ALTER TABLE audit_log ADD COLUMN more TEXT");
+    host.ledger.migrate(&[add]).await.unwrap();
+    assert_eq!(columns().await, [3]);
+}

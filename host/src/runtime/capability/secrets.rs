@@ -147,7 +147,7 @@ mod tests {
         for error in [ReadError::Unavailable("away".into()), ReadError::Failed("away".into())] {
             let (got, refusals, _) = get(Err(error), "key");
             assert!(matches!(got, Err(SecretError::Unavailable(text)) if text == "away"));
-            assert!(refusals.away.is_some() && !refusals.waiting.goes_on());
+            assert!(refusals.away.is_some() && !refusals.waiting.for_so_long().is_some());
         }
     }
 }

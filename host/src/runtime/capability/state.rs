@@ -280,7 +280,9 @@ mod tests {
             assert!(
                 matches!(store.get("s", "k"), Err(StateError::Unavailable(text)) if text == "away")
             );
-            assert!(store.refusals.away.is_some() && !store.refusals.waiting.goes_on());
+            assert!(
+                store.refusals.away.is_some() && !store.refusals.waiting.for_so_long().is_some()
+            );
         }
     }
 
