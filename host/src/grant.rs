@@ -304,7 +304,6 @@ mod tests {
             ),
             ("query = \"SELECT a FROM r WHERE a IN $1('x')\"", "behind the parameter"),
             ("query = 'SELECT /* /* */ a FROM r'", "do not nest"),
-            ("query = \"SELECT E'x' FROM r\"", ""),
             ("query = \"SELECT $$a$$ FROM r\"", ""),
             ("query = \"SELECT a -- \\r, b\\n FROM r\"", "carriage return"),
             ("query = 'SELEC'", "Expected"),
