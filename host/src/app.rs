@@ -31,7 +31,7 @@ use crate::ingress::Ingress;
 use crate::ledger::{Ledger, LedgerOptions};
 use crate::problem::Problem;
 use crate::recorder::Recorder;
-use crate::relay::Relay;
+use crate::relay::{self, Relay};
 use crate::runtime::{Sandbox, SandboxConfig};
 use crate::sweep::{self, Sweep};
 use crate::telemetry::metrics::Metrics;
@@ -176,6 +176,7 @@ impl App {
             lease: self.config.relay.lease,
             batch: self.config.relay.batch,
             work: self.work.clone(),
+            places: Arc::new(Semaphore::new(relay::PLACES)),
         };
         let sweep = Sweep {
             dispatch: self.dispatch.clone(),

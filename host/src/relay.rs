@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::future::join_all;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{Backend, BackendError};
@@ -23,6 +23,9 @@ use crate::work::Work;
 /// The longest wait between two tries of one effect.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// Effects other than events that are performed side by side.
+pub const PLACES: usize = 256;
+
 /// What Dapr answered: the response of a call, else nothing.
 type Performed = Result<Bytes, BackendError>;
 
@@ -37,52 +40,63 @@ pub struct Relay {
     pub batch: u32,
     /// Work in progress: a stop waits for it.
     pub work: Work,
+    /// `PLACES` of them.
+    pub places: Arc<Semaphore>,
 }
 
 impl Relay {
     /// Performs what is due, waits for more, and ends when told.
     pub async fn run(self, stop: CancellationToken) {
         let changed = self.ledger.outbox_changed();
+        let relay = Arc::new(self);
         while !stop.is_cancelled() {
             let changed = changed.notified();
-            let wake = Wake { clock: self.clock.as_ref(), changed, stop: &stop };
-            wake.rest("relay", self.step().await).await;
+            let wake = Wake { clock: relay.clock.as_ref(), changed, stop: &stop };
+            wake.rest("relay", relay.step().await).await;
         }
     }
 
-    async fn step(&self) -> Result<Step, LedgerError> {
+    async fn step(self: &Arc<Self>) -> Result<Step, LedgerError> {
         match self.perform_due().await? {
             0 => Ok(Step::Idle(self.ledger.next_due(&[]).await?.outbox)),
             _ => Ok(Step::Worked),
         }
     }
 
-    /// Claims a batch, at most one effect of each lane, and performs it. Gives how many there were.
-    async fn perform_due(&self) -> Result<usize, LedgerError> {
+    /// Claims a batch, at most one effect of each lane. Events go out together; anything else may
+    /// take as long as its other side does, and is performed by itself, so that it holds up nobody.
+    /// Gives how many there were.
+    async fn perform_due(self: &Arc<Self>) -> Result<usize, LedgerError> {
         let _working = self.work.begin();
         let claimed = self.ledger.claim_outbox(self.clock.now(), self.lease, self.batch).await?;
         let count = claimed.len();
-        if count > 0 {
-            let finished = self.perform(claimed).await;
-            self.ledger.finish_outbox(finished).await?;
+        let (events, others): (Vec<_>, Vec<_>) =
+            claimed.into_iter().partition(|effect| matches!(effect.outgoing, Outgoing::Publish(_)));
+        for effect in others {
+            let place = Arc::clone(&self.places).acquire_owned().await;
+            let place = place.expect("nobody closes the places");
+            let relay = Arc::clone(self);
+            self.work.spawn(async move {
+                let result = relay.perform_one(&effect.outgoing).await;
+                if let Err(error) = relay.finish(vec![(effect, result)]).await {
+                    tracing::warn!(%error, "an effect is performed again: its end is not written");
+                }
+                drop(place);
+            });
+        }
+        if !events.is_empty() {
+            self.finish(self.publish(events).await).await?;
         }
         Ok(count)
     }
 
-    async fn perform(&self, claimed: Vec<ClaimedEffect>) -> Vec<FinishedEffect> {
-        let (events, others): (Vec<_>, Vec<_>) =
-            claimed.into_iter().partition(|effect| matches!(effect.outgoing, Outgoing::Publish(_)));
-        let others = others.into_iter().map(|effect| async {
-            let result = self.perform_one(&effect.outgoing).await;
-            (effect, result)
-        });
-        let (published, others) = tokio::join!(self.publish(events), join_all(others));
-        let mut finished = Vec::with_capacity(published.len() + others.len());
-        for (effect, result) in published.into_iter().chain(others) {
+    async fn finish(&self, performed: Vec<(ClaimedEffect, Performed)>) -> Result<(), LedgerError> {
+        let mut finished = Vec::with_capacity(performed.len());
+        for (effect, result) in performed {
             self.count(&effect, result.as_ref().map(|_| ()));
             finished.extend(self.finished(effect, result).await);
         }
-        finished
+        self.ledger.finish_outbox(finished).await
     }
 
     /// Events go out together.
@@ -95,9 +109,6 @@ impl Relay {
             | Outgoing::Invoke(_) => None,
         };
         let events: Vec<_> = effects.iter().filter_map(event).collect();
-        if events.is_empty() {
-            return Vec::new();
-        }
         let started = Instant::now();
         let results = self.backend.publish(events).await;
         let took = started.elapsed();
@@ -180,9 +191,8 @@ impl Relay {
         let (catalog, now) = (self.registry.snapshot(), self.clock.now());
         match host_event::result(call, outcome, now) {
             Ok(event) => {
-                let mut told = internal::deliveries(&catalog, &event, call.trace.as_ref(), now);
-                told.retain(|delivery| delivery.head.id.component == effect.delivery.component);
-                told
+                let component = &effect.delivery.component;
+                internal::delivery_to(&catalog, component, &event, call.trace.as_ref(), now)
             }
             Err(error) => {
                 tracing::error!(delivery = %effect.delivery, error, "a result cannot be told");

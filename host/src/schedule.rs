@@ -123,25 +123,44 @@ impl Schedule {
         self.next(instant, instant)
     }
 
-    /// The scheduled instant that is nearest to now: a firing may come a little early or late.
-    pub fn nearest(&self, now: Timestamp, first: Timestamp) -> Timestamp {
-        let before = match self {
-            Self::Every(_) if now < first => None,
-            Self::Every(period) => times(*period, steps(now, first, *period))
-                .and_then(|since| first.checked_add_signed(since)),
-            Self::Cron { cron, zone } => cron
-                .find_previous_occurrence(&now.with_timezone(zone), true)
-                .ok()
-                .map(|before| before.to_utc()),
+    /// The instant that a firing at `now` belongs to: the last one, since a firing may come late; or
+    /// the next one if that is due at once, since clocks differ. `first` is when an `@every` begins,
+    /// or when a cron job fires before its own instants.
+    pub fn instant_of(&self, now: Timestamp, first: Option<Timestamp>) -> Timestamp {
+        let last = self.last(now, first);
+        let next = match first {
+            Some(first) if now < first => Some(first),
+            _ => self.next(now, first.unwrap_or(now)),
         };
-        match (before, self.next(now, first)) {
-            (Some(before), Some(after)) if after - now < now - before => after,
-            (Some(before), _) => before,
-            (None, Some(after)) => after,
+        match (last, next) {
+            (Some(last), Some(next)) if next - now < EARLY.min((next - last) / 2) => next,
+            (Some(last), _) => last,
+            (None, Some(next)) => next,
             (None, None) => now,
         }
     }
+
+    fn last(&self, now: Timestamp, first: Option<Timestamp>) -> Option<Timestamp> {
+        if first.is_some_and(|first| now < first) {
+            return None;
+        }
+        match self {
+            Self::Every(period) => {
+                let first = first?;
+                first.checked_add_signed(times(*period, steps(now, first, *period))?)
+            }
+            Self::Cron { cron, zone } => {
+                let last = cron.find_previous_occurrence(&now.with_timezone(zone), true);
+                let last = last.ok().map(|last| last.to_utc());
+                // Behind its beginning, the beginning itself is the only instant.
+                last.max(first)
+            }
+        }
+    }
 }
+
+/// How much earlier than its instant a firing may come.
+const EARLY: chrono::TimeDelta = chrono::TimeDelta::seconds(2);
 
 /// Whole periods between the first instant and this one.
 fn steps(at: Timestamp, first: Timestamp, period: Duration) -> i128 {
@@ -208,18 +227,23 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_instant_is_found_from_both_sides() {
-        let first = at("2026-01-01T00:00:00Z");
-        for (schedule, now, expected) in [
-            ("@every 10s", "2026-01-01T00:00:19Z", "2026-01-01T00:00:20Z"),
-            ("@every 10s", "2026-01-01T00:00:21Z", "2026-01-01T00:00:20Z"),
-            ("@every 10s", "2025-12-31T23:59:58Z", "2026-01-01T00:00:00Z"),
-            ("0 0 * * * *", "2026-01-01T00:59:59Z", "2026-01-01T01:00:00Z"),
-            ("0 0 * * * *", "2026-01-01T01:00:00Z", "2026-01-01T01:00:00Z"),
-            ("0 0 * * * *", "2026-01-01T01:00:05Z", "2026-01-01T01:00:00Z"),
+    fn a_firing_belongs_to_the_last_instant_unless_the_next_is_near() {
+        for (schedule, first, now, expected) in [
+            ("@every 10s", "2026-01-01T00:00:00Z", "2026-01-01T00:00:17Z", "2026-01-01T00:00:10Z"),
+            ("@every 10s", "2026-01-01T00:00:00Z", "2026-01-01T00:00:19Z", "2026-01-01T00:00:20Z"),
+            ("@every 10s", "2026-01-01T00:00:00Z", "2025-12-31T23:59:58Z", "2026-01-01T00:00:00Z"),
+            ("@every 1s", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01.4Z", "2026-01-01T00:00:01Z"),
+            ("0 0 * * * *", "", "2026-01-01T00:59:59Z", "2026-01-01T01:00:00Z"),
+            ("0 0 * * * *", "", "2026-01-01T01:00:00Z", "2026-01-01T01:00:00Z"),
+            // Thirteen hours late, and eleven before the next.
+            ("0 0 8 * * *", "", "2026-01-01T21:00:00Z", "2026-01-01T08:00:00Z"),
+            ("0 * * * * *", "2026-01-01T00:00:40Z", "2026-01-01T00:00:41Z", "2026-01-01T00:00:40Z"),
+            ("0 * * * * *", "2026-01-01T00:00:40Z", "2026-01-01T00:01:00Z", "2026-01-01T00:01:00Z"),
+            ("0 * * * * *", "2026-01-01T00:00:40Z", "2026-01-01T00:00:39Z", "2026-01-01T00:00:40Z"),
         ] {
-            let nearest = parse(schedule).unwrap().nearest(at(now), first);
-            assert_eq!(nearest, at(expected), "{schedule} {now}");
+            let first = (!first.is_empty()).then(|| at(first));
+            let instant = parse(schedule).unwrap().instant_of(at(now), first);
+            assert_eq!(instant, at(expected), "{schedule} {now}");
         }
     }
 

@@ -13,12 +13,13 @@ use crate::delivery::{DeliveryId, DeliveryStatus};
 use crate::ledger::{ByHand, DeliveryDetail, DeliveryFilter, DeliverySummary, Recording};
 use crate::name::ComponentId;
 
-/// `?component=&status=&limit=`
+/// `?component=&status=&refused=&limit=`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     component: Option<String>,
     status: Option<String>,
+    refused: Option<bool>,
     limit: Option<u32>,
 }
 
@@ -34,6 +35,7 @@ pub async fn list(
     let filter = DeliveryFilter {
         component: component.map_err(|error| bad(error.to_string()))?,
         status: status.map_err(bad)?,
+        refused: filter.refused.unwrap_or_default(),
         limit: filter.limit.unwrap_or(50).min(1000),
     };
     let deliveries = admin.ledger.deliveries(&filter).await?;
@@ -58,7 +60,7 @@ pub async fn retry(
         ByHand::Changed => of_id(&admin, &id).await,
         ByHand::Unknown => Err(unknown(&id)),
         ByHand::Refused(status) => Err(AdminError::Conflict(match status {
-            DeliveryStatus::Done => format!("`{id}` is done, and so are its effects"),
+            DeliveryStatus::Done => format!("`{id}` is done, and Dapr refused none of its effects"),
             DeliveryStatus::Parked => format!("`{id}` is parked: it is tried again by itself"),
             DeliveryStatus::Dead | DeliveryStatus::Discarded => {
                 format!("`{id}` is {}: its event is not kept any more", status.as_str())

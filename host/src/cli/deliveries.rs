@@ -18,11 +18,12 @@ use crate::name::ComponentId;
 #[command(after_help = "Examples:
   wharf deliveries
   wharf deliveries --status dead --component notification
+  wharf deliveries --refused
   wharf deliveries audit/0123456789abcdef0123456789abcdef
   wharf deliveries --json --limit 1000")]
 pub struct Deliveries {
     /// One delivery, to see its error, log, reads and effects
-    #[arg(value_name = "COMPONENT/KEY", conflicts_with_all = ["component", "status", "limit"])]
+    #[arg(value_name = "COMPONENT/KEY", conflicts_with_all = ["component", "status", "refused", "limit"])]
     delivery: Option<DeliveryId>,
     /// Only those of this component; `-` has what could not be read
     #[arg(long, value_name = "NAME")]
@@ -30,6 +31,9 @@ pub struct Deliveries {
     /// Only those that are done, parked, dead or discarded
     #[arg(long, value_name = "STATUS")]
     status: Option<DeliveryStatus>,
+    /// Only those that have an effect which Dapr refused for good
+    #[arg(long)]
+    refused: bool,
     /// How many, 1000 at most
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: u32,
@@ -42,10 +46,12 @@ pub struct Deliveries {
 
 /// Try dead deliveries again, or what Dapr refused of done ones
 ///
-/// Attempts are counted anew. Effects keep their ids, and what is committed is not done twice.
+/// Attempts are counted anew. Effects keep their ids, and what is committed is not done twice. A
+/// state write or a job that was refused is performed now, after whatever came later.
 #[derive(Args)]
 #[command(after_help = "Examples:
   wharf deliveries --status dead
+  wharf deliveries --refused
   wharf retry audit/0123456789abcdef0123456789abcdef")]
 pub struct Retry {
     #[command(flatten)]
@@ -89,6 +95,9 @@ impl Deliveries {
         }
         if let Some(status) = self.status {
             path += &format!("&status={}", status.as_str());
+        }
+        if self.refused {
+            path += "&refused=true";
         }
         let found = client.get(&path).await?;
         if self.json {

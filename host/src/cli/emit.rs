@@ -70,7 +70,7 @@ impl Emit {
         if let Some(reason) = refusal(&contracts, &example) {
             print::note(format!(
                 "this event breaks its contract and will be dead: {reason}\n\
-                 see it with curl 'http://127.0.0.1:8081/deliveries?status=dead'"
+                 see it with `wharf deliveries --status dead`"
             ));
         }
         client.publish(pubsub, topic, example.content_type, example.value.to_string()).await?;
@@ -150,7 +150,12 @@ fn value_of(text: &str) -> Result<Value, String> {
             let (sign, duration) = rest.split_at(1);
             let duration = schedule::go_duration(duration)
                 .ok_or_else(|| format!("`{text}` is no time; write it like now+2s or now-1h30m"))?;
-            Some(if sign == "+" { now + duration } else { now - duration })
+            let duration = chrono::TimeDelta::from_std(duration).ok();
+            let then = duration.and_then(|duration| match sign {
+                "+" => now.checked_add_signed(duration),
+                _ => now.checked_sub_signed(duration),
+            });
+            Some(then.ok_or_else(|| format!("`{text}` is further off than any calendar"))?)
         }
         Some(_) | None => None,
     };

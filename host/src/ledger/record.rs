@@ -69,6 +69,8 @@ pub enum ByHand {
 pub struct DeliveryFilter {
     pub component: Option<ComponentId>,
     pub status: Option<DeliveryStatus>,
+    /// Only those that have an effect which Dapr refused for good.
+    pub refused: bool,
     pub limit: u32,
 }
 

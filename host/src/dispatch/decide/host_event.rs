@@ -15,13 +15,13 @@ pub const BINDING_FAILED: &str = "com.wharf.binding.failed.v1";
 /// More of a response than this is not told.
 const RESPONSE: usize = 64 << 10;
 
-/// One event of the host. `identity` is what its key is made of.
+/// One event of the host. `identity` is what its key is made of, `data` is JSON text.
 pub fn of(
     ty: &str,
     identity: &[&[u8]],
     (contract, subject): (&ContractName, Option<&str>),
     now: Timestamp,
-    data: &Value,
+    data: String,
 ) -> Result<Event, String> {
     Ok(Event {
         id: derived_id(identity).to_string(),
@@ -29,7 +29,7 @@ pub fn of(
         ty: EventType::new(ty).map_err(|error| error.to_string())?,
         subject: subject.map(str::to_owned),
         time: rfc3339(now),
-        data: data.to_string(),
+        data,
         contract: contract.clone(),
     })
 }
@@ -45,7 +45,7 @@ pub fn tick(
     let time = rfc3339(nearest(now, period));
     let data = json!({ "binding": binding, "time": time });
     let identity = [b"tick".as_slice(), binding.as_str().as_bytes(), time.as_bytes()];
-    of(BINDING_TICKED, &identity, (contract, None), now, &data)
+    of(BINDING_TICKED, &identity, (contract, None), now, data.to_string())
 }
 
 /// The multiple of the period, counted from 1970, that is nearest; to the second without a period.
@@ -73,7 +73,7 @@ pub fn result(call: &Call, outcome: Result<&[u8], &str>, now: Timestamp) -> Resu
         fields.insert(name.to_owned(), value);
     }
     let place = (&call.contract, call.subject.as_deref());
-    of(ty, &[b"binding", call.id.as_bytes()], place, now, &data)
+    of(ty, &[b"binding", call.id.as_bytes()], place, now, data.to_string())
 }
 
 /// JSON as such, other text as text.

@@ -2,8 +2,8 @@
 //! to know, beside the guest's data, so that no table has to remember it.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use crate::clock::{Timestamp, rfc3339};
 use crate::contract::Contracts;
@@ -79,16 +79,12 @@ pub fn firing(
 fn ours(name: &JobName, carried: &Carried<'_>, now: Timestamp) -> Result<Event, String> {
     let Carried { wharf: Origin { effect, cause, schedule, first }, data } = carried;
     let instant = match schedule {
-        Some(schedule) => {
-            let schedule = schedule::parse(schedule)?;
-            rfc3339(schedule.nearest(now, first.unwrap_or(now)))
-        }
+        Some(schedule) => rfc3339(schedule::parse(schedule)?.instant_of(now, *first)),
         None => String::new(),
     };
-    let data = json!({ "name": name, "data": data });
     let identity = [b"job".as_slice(), effect.as_bytes(), instant.as_bytes()];
     let place = (&cause.contract, cause.subject.as_deref());
-    host_event::of(JOB_FIRED, &identity, place, now, &data)
+    host_event::of(JOB_FIRED, &identity, place, now, fired(name, data)?)
 }
 
 /// A job that someone else scheduled. Its firings are told apart by their seconds, which is weak:
@@ -99,10 +95,82 @@ fn foreign(
     body: &[u8],
     now: Timestamp,
 ) -> Result<Event, String> {
-    let data = serde_json::from_slice(body)
-        .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(body).into_owned()));
+    let text = || Value::from(String::from_utf8_lossy(body)).to_string();
+    let data =
+        serde_json::from_slice::<Value>(body).map_or_else(|_| text(), |data| data.to_string());
+    let data = RawValue::from_string(data).map_err(|error| error.to_string())?;
     let second = now.timestamp().to_le_bytes();
     let identity = [b"foreign job".as_slice(), name.as_str().as_bytes(), &second];
-    let data = json!({ "name": name, "data": data });
-    host_event::of(JOB_FIRED, &identity, (contract, None), now, &data)
+    host_event::of(JOB_FIRED, &identity, (contract, None), now, fired(name, &data)?)
+}
+
+/// The guest's data as it stands: it may be JSON that no value holds, such as `1e999`.
+fn fired(name: &JobName, data: &RawValue) -> Result<String, String> {
+    #[derive(Serialize)]
+    struct Fired<'a> {
+        name: &'a JobName,
+        data: &'a RawValue,
+    }
+    serde_json::to_string(&Fired { name, data }).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn scheduled(schedule: Option<&str>, due: Option<&str>, data: &str) -> OutgoingJob {
+        let cause = Cause {
+            component: ComponentId::new("a").unwrap(),
+            contract: ContractName::new("c").unwrap(),
+            subject: Some("s".into()),
+            trace: None,
+        };
+        let job = Schedule {
+            id: "effect-1".into(),
+            name: JobName::new("j").unwrap(),
+            due: due.map(at),
+            schedule: schedule.map(str::to_owned),
+            repeats: None,
+            data: data.into(),
+        };
+        cause.job(job, at("2026-01-01T00:00:00Z")).unwrap()
+    }
+
+    fn fire(job: &OutgoingJob, now: &str) -> Event {
+        let fired = firing(&Contracts::default(), &job.name, job.data.as_bytes(), at(now));
+        fired.unwrap().unwrap().0
+    }
+
+    #[test]
+    fn a_one_shot_job_is_one_event_whenever_it_fires() {
+        let job = scheduled(None, Some("2026-01-01T00:00:10Z"), "{\"a\":1}");
+        let first = fire(&job, "2026-01-01T00:00:10Z");
+        assert_eq!(first.id, fire(&job, "2026-01-01T03:00:00Z").id);
+        assert_eq!(first.data, r#"{"name":"j","data":{"a":1}}"#);
+        assert_eq!((first.subject.as_deref(), first.contract.as_str()), (Some("s"), "c"));
+    }
+
+    #[test]
+    fn each_instant_of_a_repeating_job_is_an_event_of_its_own() {
+        let job = scheduled(Some("@every 1m"), None, "1");
+        assert_eq!(job.due, Some(at("2026-01-01T00:01:00Z")), "so that its instants are known");
+        let id = |now| fire(&job, now).id;
+        assert_eq!(id("2026-01-01T00:01:00Z"), id("2026-01-01T00:01:40Z"), "late, or sent again");
+        assert_eq!(id("2026-01-01T00:00:59Z"), id("2026-01-01T00:01:00Z"), "a little early");
+        assert_ne!(id("2026-01-01T00:01:00Z"), id("2026-01-01T00:02:00Z"));
+
+        let mixed = scheduled(Some("0 * * * * *"), Some("2026-01-01T00:00:40Z"), "1");
+        let id = |now| fire(&mixed, now).id;
+        assert_ne!(id("2026-01-01T00:00:40Z"), id("2026-01-01T00:01:00Z"), "the first is its own");
+    }
+
+    #[test]
+    fn data_that_no_value_holds_is_passed_on() {
+        let job = scheduled(None, Some("2026-01-01T00:00:10Z"), "1e999");
+        assert_eq!(fire(&job, "2026-01-01T00:00:10Z").data, r#"{"name":"j","data":1e999}"#);
+    }
 }

@@ -9,7 +9,7 @@ use crate::ledger::record::{ByHand, EffectStatus};
 use crate::ledger::state_machine::{Delivery, Waiting};
 
 /// Within the caller's transaction. A dead delivery's row stays as it is, so that it can run again.
-/// Of one that is done, the effects that Dapr refused are performed again, with the same ids.
+/// Of any other, the effects that Dapr refused are performed again, with the same ids.
 pub async fn retry(
     connection: &mut SqliteConnection,
     id: &DeliveryId,
@@ -17,22 +17,20 @@ pub async fn retry(
 ) -> Result<ByHand, Fault> {
     let of_delivery = change(connection, id, |delivery| delivery.retry(now)).await?;
     match of_delivery {
-        ByHand::Refused(DeliveryStatus::Done) if retry_effects(connection, id, now).await? > 0 => {
-            Ok(ByHand::Changed)
-        }
-        ByHand::Changed | ByHand::Unknown | ByHand::Refused(_) => Ok(of_delivery),
+        // What told of its death is told again, if it dies again.
+        ByHand::Changed => discard_effects(connection, id).await.map(|_| of_delivery),
+        ByHand::Refused(_) if retry_effects(connection, id, now).await? > 0 => Ok(ByHand::Changed),
+        ByHand::Unknown | ByHand::Refused(_) => Ok(of_delivery),
     }
 }
 
-/// Within the caller's transaction. The event goes, the row stays to know a repeat by. Of one that
-/// is done, the effects go that Dapr refused.
+/// Within the caller's transaction. The event goes, the row stays to know a repeat by. The effects
+/// go that Dapr refused.
 pub async fn discard(connection: &mut SqliteConnection, id: &DeliveryId) -> Result<ByHand, Fault> {
     let of_delivery = change(connection, id, Delivery::discard).await?;
-    match of_delivery {
-        ByHand::Refused(DeliveryStatus::Done) if discard_effects(connection, id).await? > 0 => {
-            Ok(ByHand::Changed)
-        }
-        ByHand::Changed | ByHand::Unknown | ByHand::Refused(_) => Ok(of_delivery),
+    match (of_delivery, discard_effects(connection, id).await?) {
+        (ByHand::Refused(_), 1..) => Ok(ByHand::Changed),
+        (ByHand::Changed | ByHand::Unknown | ByHand::Refused(_), _) => Ok(of_delivery),
     }
 }
 

@@ -45,6 +45,14 @@ pub async fn deliveries(
     filter: &DeliveryFilter,
 ) -> Result<Vec<DeliverySummary>, LedgerError> {
     let sql = match filter.status {
+        // The fewest: from the outbox.
+        _ if filter.refused => concat!(
+            summaries!(),
+            " WHERE (component, key) IN (SELECT component, key FROM wharf_outbox \
+                  INDEXED BY wharf_outbox_dead WHERE status = 'dead') \
+             AND (?1 IS NULL OR component = ?1) AND (?2 IS NULL OR status = ?2) \
+             ORDER BY sequence DESC LIMIT ?3"
+        ),
         // The newest of all: from the end of the table.
         None | Some(DeliveryStatus::Done) => concat!(
             summaries!(),
