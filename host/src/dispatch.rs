@@ -291,9 +291,9 @@ impl Dispatch {
                 Err(finished) => return finished,
             };
             let call = run.call(self);
-            let invocation = run.component.invoke(permit, call.clone()).await;
+            let mut invocation = run.component.invoke(permit, call.clone()).await;
             self.parts.reporter.invoked(run.component.id(), &invocation);
-            self.parts.recorder.take(&run.component, &call, &invocation);
+            let record = self.parts.recorder.take(&run.component, &call, &mut invocation);
             let attempt = run.attempt(self);
             let log = invocation.log.clone();
             let finished = self.commit(attempt.submission(invocation)).await;
@@ -309,8 +309,16 @@ impl Dispatch {
                 Ok(Committed::StatementFailed { statement, error }) => {
                     format!("statement `{statement}` failed: {error}")
                 }
-                Ok(_) | Err(_) => return finished,
+                Ok(_) | Err(_) => {
+                    if let Some(record) = record.filter(|_| finished.counts()) {
+                        self.parts.recorder.keep(record, finished.why.clone());
+                    }
+                    return finished;
+                }
             };
+            if let Some(record) = record {
+                self.parts.recorder.keep(record, Some(error.clone()));
+            }
             return self.commit(attempt.failed(error, log)).await;
         }
     }

@@ -22,6 +22,20 @@ pub enum Effect {
     Invoke(Invoke),
 }
 
+impl Effect {
+    /// About how many bytes it holds.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Publish(publish) => publish.data.len(),
+            Self::Execute(execute) => execute.params.iter().map(SqlValue::size).sum(),
+            Self::State(StateWrite { change: StateChange::Set { value, .. }, .. }) => value.len(),
+            Self::State(_) | Self::Cancel(_) => 0,
+            Self::Schedule(job) => job.data.len(),
+            Self::Invoke(invoke) => invoke.data.len(),
+        }
+    }
+}
+
 /// An event to publish, canonical; the contract of the causing event encodes it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Publish {

@@ -2,6 +2,8 @@
 //! change tried on what really happened. Kept in memory, written in batches outside of the commit:
 //! a crash may lose the last second of recordings, and nothing else.
 
+mod hide;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +11,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{DeliveryId, LogLine};
@@ -17,7 +18,7 @@ use crate::effect::Effect;
 use crate::event::{Arrival, Event};
 use crate::ledger::{Ledger, LedgerError, Recording};
 use crate::name::ComponentId;
-use crate::runtime::{Call, Component, Invocation, Read};
+use crate::runtime::{Call, Component, Invocation, Read, Secrets};
 
 /// Successes that are kept of each component: a sample.
 pub const SUCCESSES: u32 = 200;
@@ -28,38 +29,55 @@ pub const FAILURES: u32 = 10_000;
 /// How often what waits is written.
 const RHYTHM: Duration = Duration::from_secs(1);
 
-/// A larger event is recorded without its bytes as received.
+/// Bytes that wait of each component, successes and failures apart. What comes beyond is let go.
+const WAITING: usize = 8 << 20;
+
+/// A larger run is not taken down when it succeeds.
 const LARGE: usize = 256 << 10;
 
-/// More of a run than this is not recorded.
+/// More of a run than this is not kept at all.
 const LARGEST: usize = 4 << 20;
+
+/// As many bytes go into one transaction, about: others wait for it.
+const AT_ONCE: usize = 1 << 20;
 
 /// What waits to be written. Between two writes a component's successes beyond the sample are let
 /// go, so that recording costs a busy component next to nothing.
 pub struct Recorder {
     ledger: Ledger,
-    waiting: Mutex<HashMap<(ComponentId, bool), Vec<Run>>>,
+    waiting: Mutex<Waiting>,
 }
 
-/// A run, before it is put into words.
-struct Run {
+#[derive(Default)]
+struct Waiting {
+    /// In the order in which they ended.
+    runs: Vec<Run>,
+    /// Of each component's successes and failures: how many, and about how many bytes.
+    room: HashMap<(ComponentId, bool), (u32, usize)>,
+}
+
+/// A run, before it is known what becomes of it.
+pub struct Run {
     id: DeliveryId,
     digest: String,
     call: Call,
     redact: Vec<String>,
+    secrets: Secrets,
     fuel: u64,
     duration: Duration,
     log: Vec<LogLine>,
     reads: Vec<Read>,
     reads_complete: bool,
-    outcome: Result<Vec<Effect>, String>,
+    /// None when they are too many or too large to be kept.
+    effects: Option<Vec<Effect>>,
+    error: Option<String>,
 }
 
 /// A recording's body: all that running it again needs, and what came of it.
 #[derive(Serialize)]
 struct Body<'a> {
     event: &'a Event,
-    /// Base64; left out when it is large or something is redacted.
+    /// Base64; left out when it is large or something is hidden.
     #[serde(skip_serializing_if = "Option::is_none")]
     wire: Option<String>,
     arrival: &'a Arrival,
@@ -79,44 +97,67 @@ impl Recorder {
         Self { ledger, waiting: Mutex::default() }
     }
 
-    /// Takes a run down, if it is wanted.
-    pub fn take(&self, component: &Component, call: &Call, invocation: &Invocation) {
+    /// Takes a run down before its commit; `None` where the manifest does not want it recorded.
+    pub fn take(
+        &self,
+        component: &Component,
+        call: &Call,
+        invocation: &mut Invocation,
+    ) -> Option<Run> {
         let rules = &component.manifest().recording;
-        let failed = invocation.outcome.is_err();
-        let most = usize::try_from(if failed { FAILURES } else { SUCCESSES }).unwrap_or(usize::MAX);
-        if !rules.enabled {
-            return;
-        }
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let runs = waiting.entry((component.id().clone(), failed)).or_default();
-        if runs.len() >= most {
-            return;
-        }
-        runs.push(Run {
-            id: DeliveryId { component: component.id().clone(), key: call.decoded.key },
+        let key = (component.id().clone(), false);
+        let has_room = rules.enabled && self.lock().has_room(&key, 0);
+        let effects =
+            invocation.outcome.as_ref().ok().filter(|effects| {
+                has_room && effects.iter().map(Effect::size).sum::<usize>() <= LARGE
+            });
+        rules.enabled.then(|| Run {
+            id: DeliveryId { component: key.0, key: call.decoded.key },
             digest: component.digest().to_owned(),
             call: call.clone(),
             redact: rules.redact.clone(),
             fuel: invocation.fuel,
             duration: invocation.duration,
             log: invocation.log.clone(),
-            reads: invocation.reads.clone(),
+            effects: effects.cloned(),
+            reads: std::mem::take(&mut invocation.reads),
             reads_complete: invocation.reads_complete,
-            outcome: invocation.outcome.clone().map_err(|failure| failure.to_string()),
-        });
+            secrets: std::mem::take(&mut invocation.secrets),
+            error: None,
+        })
+    }
+
+    /// Keeps a run, now that it is known what became of it; `error` is why it committed nothing.
+    pub fn keep(&self, run: Run, error: Option<String>) {
+        if error.is_none() && (run.effects.is_none() || run.call.wire.bytes.len() > LARGE) {
+            return;
+        }
+        let run = Run { error, ..run };
+        let key = (run.id.component.clone(), run.error.is_some());
+        let mut waiting = self.lock();
+        if waiting.has_room(&key, run.size()) {
+            let (count, bytes) = waiting.room.entry(key).or_default();
+            (*count, *bytes) = (*count + 1, *bytes + run.size());
+            waiting.runs.push(run);
+        }
     }
 
     /// Writes what waits, now.
     pub async fn flush(&self) -> Result<(), LedgerError> {
-        let waiting = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *waiting)
-        };
-        let recordings: Vec<_> = waiting.into_values().flatten().filter_map(recording).collect();
-        if recordings.is_empty() {
-            return Ok(());
+        let waiting = std::mem::take(&mut *self.lock());
+        let (mut together, mut bytes) = (Vec::new(), 0);
+        for recording in waiting.runs.into_iter().filter_map(recording) {
+            bytes += recording.body.len();
+            together.push(recording);
+            if bytes >= AT_ONCE {
+                bytes = 0;
+                self.ledger.record(std::mem::take(&mut together), (SUCCESSES, FAILURES)).await?;
+            }
         }
-        self.ledger.record(recordings, (SUCCESSES, FAILURES)).await
+        match together.is_empty() {
+            true => Ok(()),
+            false => self.ledger.record(together, (SUCCESSES, FAILURES)).await,
+        }
     }
 
     /// Writes in its rhythm, and a last time at the end.
@@ -135,32 +176,53 @@ impl Recorder {
             }
         }
     }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn has_room(&self, key: &(ComponentId, bool), more: usize) -> bool {
+        let (count, bytes) = self.room.get(key).copied().unwrap_or_default();
+        count < if key.1 { FAILURES } else { SUCCESSES } && bytes + more <= WAITING
+    }
+}
+
+impl Run {
+    fn size(&self) -> usize {
+        let effects = self.effects.iter().flatten().map(Effect::size);
+        let log = self.log.iter().map(|line| line.text.len());
+        effects.chain(log).sum::<usize>() + self.call.wire.bytes.len()
+    }
 }
 
 /// `None` for what is too large.
 fn recording(run: Run) -> Option<Recording> {
     let (call, decoded) = (&run.call, &run.call.decoded);
-    let small = call.wire.bytes.len() <= LARGE && run.redact.is_empty();
+    let open = run.redact.is_empty() && run.secrets.0.is_empty();
+    let small = call.wire.bytes.len() <= LARGE;
     let body = Body {
         event: &decoded.event,
-        wire: small.then(|| STANDARD.encode(&call.wire.bytes)),
+        wire: (open && small).then(|| STANDARD.encode(&call.wire.bytes)),
         arrival: &call.wire.arrival,
         now: crate::clock::rfc3339(call.now),
         seed: STANDARD.encode(call.seed),
         reads: &run.reads,
         reads_complete: run.reads_complete,
-        effects: run.outcome.as_deref().ok(),
-        error: run.outcome.as_ref().err().map(String::as_str),
+        effects: run.effects.as_deref(),
+        error: run.error.as_deref(),
         log: &run.log,
     };
-    let body = if run.redact.is_empty() {
+    let body = if open {
         serde_json::to_string(&body)
     } else {
-        serde_json::to_value(&body).map(|body| redacted(body, &run.redact).to_string())
+        serde_json::to_value(&body)
+            .map(|body| hide::hidden(body, &run.redact, &run.secrets.0).to_string())
     };
     match body {
         Ok(body) if body.len() <= LARGEST => Some(Recording {
-            failed: run.outcome.is_err(),
+            failed: run.error.is_some(),
             attempt: call.attempt,
             at: call.now,
             fuel: run.fuel,
@@ -178,74 +240,5 @@ fn recording(run: Run) -> Option<Recording> {
             tracing::error!(delivery = %run.id, %error, "a run cannot be recorded");
             None
         }
-    }
-}
-
-/// What stands in place of a redacted value.
-const REDACTED: &str = "redacted";
-
-/// Takes out the values at these places of the event, and the same text wherever else it stands:
-/// in what was read, decided, or logged.
-fn redacted(mut body: Value, places: &[String]) -> Value {
-    let mut secrets = Vec::new();
-    for place in places {
-        let found = body.get_mut("event").and_then(|event| event.pointer_mut(place));
-        if let Some(value) = found {
-            let value = std::mem::replace(value, Value::from(REDACTED));
-            texts(&value, &mut secrets);
-        }
-    }
-    secrets.retain(|secret| !secret.is_empty());
-    // The longest first: one may be part of another.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    if !secrets.is_empty() {
-        hide(&mut body, &secrets);
-    }
-    body
-}
-
-fn texts(value: &Value, into: &mut Vec<String>) {
-    match value {
-        Value::String(text) => into.push(text.clone()),
-        Value::Array(values) => values.iter().for_each(|value| texts(value, into)),
-        Value::Object(fields) => fields.values().for_each(|value| texts(value, into)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// Effects hold JSON as text, so parts of texts are looked at too.
-fn hide(value: &mut Value, secrets: &[String]) {
-    match value {
-        Value::String(text) => {
-            for secret in secrets {
-                if text.contains(secret.as_str()) {
-                    *text = text.replace(secret.as_str(), REDACTED);
-                }
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(|value| hide(value, secrets)),
-        Value::Object(fields) => fields.values_mut().for_each(|value| hide(value, secrets)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_is_redacted_is_nowhere_in_the_body() {
-        let body = json!({
-            "event": { "data": { "email": "ann@example.org", "task": { "title": "call Bob" } } },
-            "reads": [{ "rows": [["ann@example.org"]] }],
-            "effects": [{ "data": "{\"to\":\"ann@example.org\",\"text\":\"please call Bob\"}" }],
-            "log": [{ "text": "mail to ann@example.org" }],
-        });
-        let places = ["/data/email".to_owned(), "/data/task".to_owned(), "/data/gone".to_owned()];
-        let body = redacted(body, &places).to_string();
-        assert!(!body.contains("ann@") && !body.contains("call Bob"), "{body}");
-        assert!(body.contains("please redacted"), "{body}");
     }
 }

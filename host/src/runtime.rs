@@ -34,7 +34,7 @@ use crate::problem::Problem;
 
 pub use component::{Component, Permit};
 pub use engine::{Import, Inspection, Sandbox, SandboxConfig};
-pub use recording::{Read, ReadAnswer, ReadCall};
+pub use recording::{Read, ReadAnswer, ReadCall, Secrets};
 
 /// One event for a component, and everything from outside that its run depends on.
 #[derive(Clone)]
@@ -126,6 +126,8 @@ pub struct Invocation {
     pub reads: Vec<Read>,
     /// Every read that went out is in `reads`.
     pub reads_complete: bool,
+    /// To be taken out of whatever is kept of the run.
+    pub secrets: Secrets,
     /// A read found the other side away, or the sandbox had no room: a failure uses up no attempt.
     pub unavailable: bool,
     /// Fuel burnt: the same in every run of the same event and reads.

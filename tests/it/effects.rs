@@ -120,8 +120,9 @@ async fn secrets_are_read_and_never_recorded() {
     let came = said(&host, 2, secret("not-there")).await.to_string();
     assert!(came.contains("Missing") && came.contains("not-there"), "{came}");
     let shown = host.shown("caps").await;
+    let runs: Vec<_> = shown.iter().map(|delivery| delivery["run"].to_string()).collect();
+    assert!(runs.iter().all(|run| !run.contains("hunter2")), "{runs:?}");
     let reads: Vec<_> = shown.iter().map(|delivery| delivery["run"]["reads"].to_string()).collect();
-    assert!(reads.iter().all(|read| !read.contains("hunter2")), "{reads:?}");
     assert!(reads.iter().any(|read| read.contains("database-url")), "{reads:?}");
 
     host.publish("things", &thing(3, "s", secret("ungranted"))).await;
@@ -175,6 +176,71 @@ async fn a_job_fires_once_and_brings_its_data_back() {
     host.advance(Duration::from_secs(3600)).await;
     assert_eq!(host.messages("echoes").await.len(), before);
     assert_eq!(host.rows("SELECT count(*) FROM wharf_deliveries").await, shown);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_firing_of_ours_that_dapr_sends_again_is_the_same() {
+    let host = host().await;
+    let body = json!({ "wharf": { "effect": "e-1", "component": "caps", "contract": "things" },
+        "data": { "n": 1 } });
+    for _ in 0..3 {
+        let (status, _) = host.callback("/job/caps-1", &[], body.to_string()).await;
+        assert_eq!(status, StatusCode::OK);
+        host.advance(Duration::from_secs(60)).await;
+    }
+    assert_eq!(host.messages("echoes").await.len(), 1);
+    let odd = body.to_string().replace("{\"n\":1}", "1e999").replace("e-1", "e-2");
+    assert_eq!(host.callback("/job/caps-1", &[], odd).await.0, StatusCode::OK);
+    host.settle().await;
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_repeat_and_a_failed_commit_are_recorded_as_what_they_are() {
+    let manifest = MANIFEST.replace("[limits]", "[recording]\nredact = [\"/data/key\"]\n[limits]");
+    let host = with(&manifest).await;
+    let dead = json!({ "do": "reject", "reason": "no" });
+    host.publish("things", &thing(1, "s", dead)).await;
+    host.settle().await;
+    // The same event again, which the handler would take this time.
+    let get = json!({ "do": "get", "store": "todo-statestore", "key": "hidden-key" });
+    host.publish("things", &thing(1, "s", get.clone())).await;
+    host.settle().await;
+    let shown = host.shown("caps").await;
+    assert_eq!(
+        (&shown[0]["run"]["failed"], &shown[0]["run"]["error"]),
+        (&json!(true), &json!("rejected: no"))
+    );
+
+    // What the event may not tell is told nowhere.
+    host.publish("things", &thing(2, "s", get)).await;
+    host.settle().await;
+    let shown = host.shown("caps").await;
+    assert!(!shown[0]["run"].to_string().contains("hidden-key"), "{}", shown[0]["run"]);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn what_dapr_refused_is_listed_and_performed_again() {
+    let host = Setup::bare()
+        .things()
+        .guest("caps", built::CAPABILITIES, &MANIFEST.replace("todo-statestore", "nowhere"))
+        .start()
+        .await;
+    let set = json!({ "do": "set", "store": "nowhere", "key": "k", "value": "v" });
+    said(&host, 1, set).await;
+    let (_, refused) = host.admin("/deliveries?refused=true").await;
+    assert_eq!(refused.as_array().map(Vec::len), Some(1), "{refused}");
+    let id = refused[0]["delivery"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(refused[0]["status"], "done");
+    assert_eq!(host.admin_post(&format!("/deliveries/{id}/retry")).await.0, StatusCode::OK);
+    host.settle().await;
+    let (_, again) = host.admin(&format!("/deliveries/{id}")).await;
+    assert_eq!(again["outbox"][0]["status"], "dead", "it is refused again");
+    assert_eq!(host.admin_post(&format!("/deliveries/{id}/discard")).await.0, StatusCode::OK);
+    let (_, refused) = host.admin("/deliveries?refused=true").await;
+    assert_eq!(refused, json!([]));
     host.stop().await;
 }
 

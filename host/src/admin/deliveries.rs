@@ -96,7 +96,9 @@ fn unknown(id: &DeliveryId) -> AdminError {
 }
 
 async fn of_id(admin: &Admin, id: &DeliveryId) -> Result<Json<Value>, AdminError> {
-    admin.recorder.flush().await?;
+    if let Err(error) = admin.recorder.flush().await {
+        tracing::warn!(%error, "recordings are lost");
+    }
     let detail = admin.ledger.delivery(id).await?.ok_or_else(|| unknown(id))?;
     let recording = admin.ledger.recording(id).await?;
     Ok(Json(shown(&detail, recording.as_ref())))

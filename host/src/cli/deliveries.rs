@@ -23,7 +23,7 @@ use crate::name::ComponentId;
   wharf deliveries --json --limit 1000")]
 pub struct Deliveries {
     /// One delivery, to see its error, log, reads and effects
-    #[arg(value_name = "COMPONENT/KEY", conflicts_with_all = ["component", "status", "refused", "limit"])]
+    #[arg(value_name = "COMPONENT/KEY", allow_hyphen_values = true, conflicts_with_all = ["component", "status", "refused", "limit"])]
     delivery: Option<DeliveryId>,
     /// Only those of this component; `-` has what could not be read
     #[arg(long, value_name = "NAME")]
@@ -73,7 +73,7 @@ pub struct Discard {
 #[derive(Args)]
 struct Which {
     /// Deliveries as `wharf deliveries` shows them
-    #[arg(value_name = "COMPONENT/KEY", required = true)]
+    #[arg(value_name = "COMPONENT/KEY", allow_hyphen_values = true, required = true)]
     deliveries: Vec<DeliveryId>,
     /// Print what each is now, as JSON
     #[arg(long)]
@@ -146,13 +146,17 @@ impl Which {
     }
 }
 
+fn head(delivery: &Value) {
+    let at = text(delivery, "/received_at");
+    let seconds = at.get(..19).unwrap_or(at);
+    let (status, attempts) = (text(delivery, "/status"), number(delivery, "/attempts"));
+    let (id, ty) = (text(delivery, "/delivery"), text(delivery, "/event/type"));
+    print::line(format_args!("{seconds}  {status:<9} {attempts:>2}  {id}  {ty}"));
+}
+
 fn list(deliveries: &[Value]) {
     for delivery in deliveries {
-        let at = text(delivery, "/received_at");
-        let seconds = at.get(..19).unwrap_or(at);
-        let (status, attempts) = (text(delivery, "/status"), number(delivery, "/attempts"));
-        let (id, ty) = (text(delivery, "/delivery"), text(delivery, "/event/type"));
-        print::line(format_args!("{seconds}  {status:<9} {attempts:>2}  {id}  {ty}"));
+        head(delivery);
         let error = text(delivery, "/error");
         if !error.is_empty() {
             print::line(format_args!("    {}", first_line(error)));
@@ -165,8 +169,11 @@ fn show(delivery: &Value, json: bool) -> anyhow::Result<()> {
     if json {
         return print::json(delivery);
     }
-    list(std::slice::from_ref(delivery));
+    head(delivery);
     let mut said = String::new();
+    for line in text(delivery, "/error").lines() {
+        writeln!(said, "    {line}")?;
+    }
     for (name, place) in [
         ("event", "/event/id"),
         ("subject", "/event/subject"),
@@ -209,5 +216,9 @@ fn number(value: &Value, place: &str) -> u64 {
 }
 
 fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().take(160).collect()
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(160) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or(line)),
+        None => line.to_owned(),
+    }
 }

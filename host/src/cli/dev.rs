@@ -65,8 +65,8 @@ struct Listeners {
 impl Dev {
     /// Runs until Ctrl-C or SIGTERM.
     pub async fn run(self) -> Result<(), StartError> {
-        // On a developer's machine a line may say what was wrong with an event.
-        telemetry::init("info,wharf::dispatch::report=debug");
+        // On a developer's machine a line may say what was wrong with an event, and what guests say.
+        telemetry::init("info,notify=error,wharf::dispatch::report=debug,wharf::guest=debug");
         let mut config =
             Config::load(self.config.as_deref()).map_err(|error| anyhow!("{error}"))?;
         if let Some(data) = self.data {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::contract::{Unreadable, UnreadableKind};
-use crate::delivery::DeliveryHead;
+use crate::delivery::{DeliveryHead, LogLine};
 use crate::dispatch::answer::Answer;
 use crate::dispatch::decide::Attempt;
 use crate::event::Decoded;
@@ -20,6 +20,21 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// Whether the run is the delivery's own: not a repeat, not thrown away, not to come again.
+    pub fn counts(&self) -> bool {
+        match self.committed {
+            Ok(Committed::Done | Committed::Parked { behind: false } | Committed::Dead) => true,
+            Ok(
+                Committed::Parked { behind: true }
+                | Committed::Repeat(_)
+                | Committed::Superseded
+                | Committed::StatementFailed { .. }
+                | Committed::Unexpected { .. },
+            )
+            | Err(_) => false,
+        }
+    }
+
     /// Success for whatever is durable, or thrown away because another run is.
     pub fn answer(&self) -> Answer {
         match self.committed {
@@ -119,6 +134,11 @@ impl Reporter {
 
     /// The sandbox is through with one run.
     pub fn invoked(&self, component: &ComponentId, invocation: &Invocation) {
+        // What a guest writes may quote its event, so only a developer sees it here.
+        for line in &invocation.log {
+            let LogLine { level, text } = line;
+            tracing::debug!(target: "wharf::guest", %component, %level, "{text}");
+        }
         let labels = [("component", component.as_str())];
         self.metrics.time(metrics::SANDBOX_DURATION, &labels, invocation.duration);
         self.metrics.count(metrics::FUEL, &labels, invocation.fuel);

@@ -49,13 +49,14 @@ pub async fn invoke(loaded: &Arc<Loaded>, call: Call) -> Invocation {
     let Refusals { denied, away, waiting } = run.refusals;
     let is_away = waiting.for_so_long().is_some_and(|waited| waited >= limits.time / 2);
     let unavailable = away.is_some() || is_away || matches!(ended, Err(Failure::Sandbox(_)));
-    let (reads, reads_complete) = run.transcript.into_reads();
+    let (reads, reads_complete, secrets) = run.transcript.into_reads();
     Invocation {
         outcome: outcome(ended, denied.first(), away.as_ref()).map(|()| run.effects.into_list()),
         log: run.output.take(),
         denied,
         reads,
         reads_complete,
+        secrets,
         unavailable,
         fuel,
         memory: run.memory.held(),

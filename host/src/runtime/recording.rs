@@ -1,11 +1,13 @@
 //! What a run read, kept so that it can be run again: the same event and the same reads give the
 //! same effects. Bounded, since a handler may read as much as it likes; secrets are never kept.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::ReadError;
-use crate::effect::{SqlRow, SqlValue, base64_text};
+use crate::effect::{Secret, SqlRow, SqlValue, base64_text};
 use crate::name::StoreName;
 
 /// A read that went out, keyed by what was asked.
@@ -51,12 +53,24 @@ pub enum ReadAnswer {
     Unanswered,
 }
 
+/// The values of secrets that a run read: held as long as the run is looked at, so that they can be
+/// taken out of what it decided. Never written, and never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secrets(pub Vec<String>);
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} secrets", self.0.len())
+    }
+}
+
 /// Collects the reads of a run.
 pub struct Transcript {
     on: bool,
     complete: bool,
     bytes: usize,
     reads: Vec<Read>,
+    secrets: Secrets,
 }
 
 /// The most bytes of reads that are kept of one run, both questions and answers.
@@ -65,12 +79,12 @@ const MOST_BYTES: usize = 1 << 20;
 impl Transcript {
     /// One that keeps nothing costs nothing.
     pub fn new(on: bool) -> Self {
-        Self { on, complete: true, bytes: 0, reads: Vec::new() }
+        Self { on, complete: true, bytes: 0, reads: Vec::new(), secrets: Secrets::default() }
     }
 
-    /// The reads, and whether these are all that were made.
-    pub fn into_reads(self) -> (Vec<Read>, bool) {
-        (self.reads, self.complete)
+    /// The reads, whether these are all that were made, and the secrets among them.
+    pub fn into_reads(self) -> (Vec<Read>, bool, Secrets) {
+        (self.reads, self.complete, self.secrets)
     }
 
     /// Notes a read that goes out; its answer is noted next.
@@ -102,7 +116,10 @@ impl Transcript {
         });
     }
 
-    pub fn secret<T>(&mut self, answer: &Result<T, ReadError>) {
+    pub fn secret(&mut self, answer: &Result<Option<Secret>, ReadError>) {
+        if let Ok(Some(entries)) = answer {
+            self.secrets.0.extend(entries.iter().map(|(_, value)| value.clone()));
+        }
         self.answered(0, || match answer {
             Ok(_) => ReadAnswer::Withheld,
             Err(error) => error.into(),
@@ -182,7 +199,7 @@ mod tests {
         transcript.asked(|| state("c"));
         transcript.value(&Err(ReadError::Unavailable("away".into())));
         transcript.asked(|| state("d"));
-        let (reads, complete) = transcript.into_reads();
+        let (reads, complete, _) = transcript.into_reads();
         assert!(complete);
         let json = serde_json::to_value(&reads).unwrap();
         assert_eq!(json[0]["call"]["params"][0], serde_json::json!({ "bytes": "AP8=" }));
@@ -209,7 +226,7 @@ mod tests {
             transcript.asked(|| state(key));
             transcript.value(&value(bytes));
         }
-        let (reads, complete) = transcript.into_reads();
+        let (reads, complete, _) = transcript.into_reads();
         assert_eq!(reads.iter().map(|read| &read.call).collect::<Vec<_>>(), [&state("a")]);
         assert!(!complete);
     }
@@ -220,6 +237,6 @@ mod tests {
         let mut transcript = Transcript::new(false);
         transcript.asked(|| panic!("nothing is made of what is not kept"));
         transcript.value(&value(1));
-        assert_eq!(transcript.into_reads(), (vec![], false));
+        assert_eq!(transcript.into_reads(), (vec![], false, Secrets::default()));
     }
 }

@@ -95,6 +95,7 @@ async fn write(
 ) -> Result<(), Fault> {
     sqlx::query(
         "UPDATE wharf_deliveries SET status = ?3, claim = ?4, attempts = ?5, next_attempt_at = ?6, \
+             error = CASE WHEN ?3 = 'parked' THEN NULL ELSE error END, \
              wire = CASE WHEN ?3 = 'discarded' THEN NULL ELSE wire END, \
              arrival = CASE WHEN ?3 = 'discarded' THEN NULL ELSE arrival END \
          WHERE component = ?1 AND key = ?2",

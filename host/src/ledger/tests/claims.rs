@@ -96,7 +96,7 @@ async fn retry_and_discard_say_what_they_cannot_do() {
     let counts = ledger.counts().await.unwrap().components;
     assert_eq!(counts, [ComponentCounts { component: audit(), parked: 1, dead: 1 }]);
     for status in DeliveryStatus::ALL {
-        let filter = DeliveryFilter { component: None, status: Some(status), limit: 9 };
+        let filter = DeliveryFilter { status: Some(status), limit: 9, ..DeliveryFilter::default() };
         let listed = ledger.deliveries(&filter).await.unwrap();
         assert!(listed.iter().all(|row| row.status == status));
         assert_eq!(listed.len(), usize::from(status != DeliveryStatus::Discarded), "{status:?}");

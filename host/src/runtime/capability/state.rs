@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(store.get("other", "k").map_err(drop), kept);
         store.delete("s", "k").unwrap();
         assert_eq!(store.get("s", "k").map_err(drop), Ok(None));
-        let (reads, _) = store.transcript.into_reads();
+        let (reads, _, _) = store.transcript.into_reads();
         assert_eq!(reads.len(), 3, "its own writes are no reads: {reads:?}");
         assert_eq!(reads[0].answer, ReadAnswer::Value(Bytes::from_static(b"kept")));
     }
