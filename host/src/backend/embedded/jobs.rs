@@ -8,6 +8,7 @@ mod instant;
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use self::instant::InstantError;
@@ -262,10 +263,17 @@ pub fn after_failure(
         FailurePolicy::Constant { interval, max_retries }
             if max_retries.is_none_or(|most| attempts <= most) =>
         {
-            Some(Tick { attempt_at: now + interval.unwrap_or_default(), attempts, ..tick })
+            let attempt_at = later(now, interval.unwrap_or_default());
+            Some(Tick { attempt_at, attempts, ..tick })
         }
         FailurePolicy::Constant { .. } | FailurePolicy::Drop => after_tick(asked, expires, tick),
     }
+}
+
+/// At the latest the last instant that there is.
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
+    now.checked_add_signed(wait).unwrap_or(Timestamp::MAX_UTC)
 }
 
 #[cfg(test)]

@@ -14,8 +14,14 @@ pub enum InstantError {
     Repeats,
 }
 
-/// An instant; one that is given as a duration counts from `now`.
+/// An instant; one that is given as a duration counts from `now`. Only of the years that RFC 3339
+/// can write: at the ends of the calendar an instant has no local time in every zone.
 pub fn parse(text: &str, now: Timestamp) -> Result<Timestamp, InstantError> {
+    let instant = parse_any(text, now)?;
+    (0..=9999).contains(&instant.year()).then_some(instant).ok_or(InstantError::Unknown)
+}
+
+fn parse_any(text: &str, now: Timestamp) -> Result<Timestamp, InstantError> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Ok(instant.to_utc());
     }
@@ -123,7 +129,14 @@ mod tests {
             assert_eq!(parse(text, now), Err(InstantError::Unknown), "{text}");
         }
         assert_eq!(parse("R3/PT1M", now), Err(InstantError::Repeats));
-        for text in ["P9999999999Y", "99999999999999999h", "P9223372036854775807W"] {
+        for text in [
+            "P9999999999Y",
+            "99999999999999999h",
+            "P9223372036854775807W",
+            "P8000Y",
+            "-17800000h",
+            "9999-12-31T23:59:59-23:59",
+        ] {
             assert_eq!(parse(text, now), Err(InstantError::Unknown), "{text}");
         }
     }

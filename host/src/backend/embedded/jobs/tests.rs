@@ -92,3 +92,32 @@ fn a_failed_attempt_follows_the_policy() {
         assert_eq!(after_failure(&asked, None, failed, at(12)), expected, "{asked:?} {failed:?}");
     }
 }
+
+/// Each of these was once arithmetic beyond the calendar, which ended the loop of all jobs.
+#[test]
+fn nothing_that_is_asked_for_lies_beyond_the_calendar() {
+    let oldest = format!("-{}s", (now() - Timestamp::MIN_UTC).num_seconds());
+    let newest = format!("{}s", (Timestamp::MAX_UTC - now()).num_seconds());
+    for due in [&oldest, &newest] {
+        assert!(plan(&job("", due, "", None), now()).is_err(), "{due}");
+    }
+    for due in [&oldest, &newest, "-17300000h", "69900000h", "0000-01-01T00:00:00Z", "P7900Y"] {
+        for schedule in [
+            "@every 1s",
+            "@every 5000000000000h",
+            "CRON_TZ=Asia/Tokyo 0 0 8 * * *",
+            "CRON_TZ=America/New_York 0 30 2 29 2 *",
+        ] {
+            let asked = job(schedule, due, "", None);
+            let Ok(Plan { first: Some(tick), expires }) = plan(&asked, now()) else { continue };
+            let next = after_tick(&asked, expires, tick).unwrap_or(tick);
+            after_failure(&asked, expires, next, now());
+        }
+    }
+    let interval = Some(Duration::from_secs(9_000_000_000_000));
+    let policy = FailurePolicy::Constant { interval, max_retries: None };
+    let asked = AskedJob { policy, ..job("", "5s", "", None) };
+    let tick = Tick { due: now(), attempt_at: now(), ticks: 0, attempts: 0 };
+    let again = after_failure(&asked, None, tick, now()).unwrap();
+    assert_eq!(again.attempt_at, Timestamp::MAX_UTC);
+}

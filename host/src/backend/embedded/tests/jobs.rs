@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{App, World, in_time};
+use crate::backend::embedded::{AskedJob, FailurePolicy};
 use crate::backend::{Backend as _, BackendError};
 use crate::clock::{Clock as _, ManualClock};
 use crate::effect::OutgoingJob;
@@ -203,8 +204,7 @@ async fn a_slow_job_holds_no_other_and_a_stop_waits_for_it() {
         }
     });
     let world = World::open(folder.path(), &ManualClock::default()).await;
-    world.dapr.start(router, &world.tasks, world.stop.clone());
-    world.dapr.ready().await;
+    world.deliver_to(router).await;
     schedule(&world, "slow", json!({ "dueTime": "0s", "data": 1 })).await;
     in_time(is_in.recv()).await.unwrap();
     assert_eq!(world.dapr.waiting().await.unwrap(), 1);
@@ -376,4 +376,34 @@ async fn the_host_schedules_for_ever() {
     world.dapr.close().await;
     let late = world.dapr.schedule(job(None)).await;
     assert!(matches!(late, Err(BackendError::Unavailable(_))), "{late:?}");
+}
+
+/// One that was stored before the limit was known must not hold the others either.
+#[tokio::test]
+async fn a_job_with_an_endless_interval_holds_no_other() {
+    let folder = TempDir::new().unwrap();
+    let status = |path: &str| if path == "/job/far" { 500 } else { 200 };
+    let app = App::new(json!([]), move |_, one| (status(&one.path), String::new()));
+    let world = World::with_app(&folder, &app).await;
+    let far = |seconds: &str| {
+        let policy = json!({ "constant": { "interval": seconds } });
+        json!({ "dueTime": "0s", "data": 1, "failurePolicy": policy }).to_string()
+    };
+    let (status, body) = world.call("POST /v1.0/jobs/far", far("9000000000000s")).await;
+    assert_eq!((status, &body["errorCode"]), (400, &json!("ERR_MALFORMED_REQUEST")));
+    assert!(body["message"].as_str().unwrap().contains("at most 315576000000"), "{body}");
+    let (status, _) = world.call("POST /v1.0/jobs/far", far("315576000000s")).await;
+    assert_eq!(status, 204);
+    let policy = FailurePolicy::Constant {
+        interval: Some(Duration::from_secs(9_000_000_000_000)),
+        max_retries: None,
+    };
+    let data = Some("1".to_owned());
+    let stored = AskedJob { due_time: Some("0s".into()), data, policy, ..AskedJob::default() };
+    world.dapr.schedule_job("far", stored, true).await.unwrap();
+    world.nothing_due().await;
+    schedule(&world, "near", json!({ "dueTime": "1s", "data": 1 })).await;
+    world.advance(SECOND).await;
+    assert_eq!(app.events().last().unwrap().path, "/job/near");
+    world.stop().await;
 }

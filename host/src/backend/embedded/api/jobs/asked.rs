@@ -94,6 +94,9 @@ fn written_policy(policy: &FailurePolicy) -> Value {
     }
 }
 
+/// The most seconds of a protobuf duration: ten thousand years.
+const MOST_SECONDS: u64 = 315_576_000_000;
+
 /// A protobuf duration: `3s`, `0.5s`.
 fn seconds(text: &str) -> Result<Duration, String> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -103,7 +106,11 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let parts = (digits(whole) && digits(fraction) && nanos.len() == 9).then_some(());
     parts
         .and_then(|()| Some(Duration::new(whole.parse().ok()?, nanos.parse().ok()?)))
-        .ok_or_else(|| invalid("interval", "seconds such as \"3s\" or \"0.5s\""))
+        .filter(|duration| duration.as_secs() <= MOST_SECONDS)
+        .ok_or_else(|| {
+            let wanted = format!("seconds such as \"3s\" or \"0.5s\", at most {MOST_SECONDS}");
+            invalid("interval", &wanted)
+        })
 }
 
 /// With three, six or nine digits behind the point, or none.
@@ -206,6 +213,8 @@ mod tests {
             r#"{"failurePolicy": {"constant": {"interval": "s"}}}"#,
             r#"{"failurePolicy": {"constant": {"interval": "-3s"}}}"#,
             r#"{"failurePolicy": {"constant": {"interval": "1.0000000001s"}}}"#,
+            r#"{"failurePolicy": {"constant": {"interval": "315576000001s"}}}"#,
+            r#"{"failurePolicy": {"constant": {"interval": "99999999999999999999s"}}}"#,
         ] {
             assert!(read_text(text).is_err(), "{text}");
         }
