@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod load;
 mod prepare;
 pub mod swap;
+pub mod unknown;
 mod wider;
 
 use std::collections::BTreeMap;

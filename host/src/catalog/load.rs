@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::catalog::{Catalog, prepare};
+use crate::catalog::{Catalog, prepare, unknown};
 use crate::clock::Timestamp;
 use crate::contract::Contracts;
 use crate::grant;
 use crate::ledger::{Ledger, Migration, Why};
-use crate::manifest::{Database, HOST_TYPES, Manifest, Want};
+use crate::manifest::{Database, Manifest};
 use crate::problem::Problem;
 use crate::runtime::Sandbox;
 
@@ -173,7 +173,7 @@ pub async fn load(
         return Err(problems);
     }
     let manifests: Vec<_> = offers.iter().map(|offer| &offer.manifest).collect();
-    for problem in unknown_wants(&manifests, &contracts) {
+    for problem in unknown::names(&manifests, &contracts) {
         tracing::warn!("{problem}");
     }
     let offers: Vec<_> = offers.into_iter().map(Arc::new).collect();
@@ -205,41 +205,6 @@ fn refused(offers: &[Offer]) -> Vec<Problem> {
         problems.extend(prepare::ungranted(manifest, migrations));
     }
     problems
-}
-
-/// Wants that no active contract has and none of the components may publish: most likely spelt
-/// wrongly.
-pub fn unknown_wants(manifests: &[&Manifest], contracts: &Contracts) -> Vec<Problem> {
-    let types = || contracts.iter().flat_map(|contract| &contract.events);
-    let published = |want: &str| {
-        manifests.iter().any(|m| m.grants.publish.iter().any(|ty| ty.as_str() == want))
-    };
-    let is_known = |want: &str| {
-        want.ends_with('*')
-            || want.starts_with(HOST_TYPES)
-            || contracts.knows(want)
-            || published(want)
-    };
-    let wants = manifests.iter().flat_map(|manifest| {
-        manifest.on.iter().filter_map(move |want| match want {
-            Want::Event(pattern) => Some((manifest, pattern.as_str())),
-            Want::Job(_) | Want::Binding(_) => None,
-        })
-    });
-    wants
-        .filter(|(_, want)| !is_known(want))
-        .map(|(manifest, want)| {
-            let message = format!("no active contract has the event type `{want}` that it wants");
-            let problem = Problem::in_file(&manifest.file, message);
-            let distance = |ty: &str| strsim::damerau_levenshtein(want, ty);
-            match types().map(|entry| entry.ty.as_str()).min_by_key(|ty| distance(ty)) {
-                Some(nearest) if distance(nearest) <= 5 => {
-                    problem.help(format!("did you mean `{nearest}`?"))
-                }
-                _ => problem,
-            }
-        })
-        .collect()
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Vec<Problem> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::load::{self, Offer};
-use super::{Catalog, Registry, prepare, wider};
+use super::load::Offer;
+use super::{Catalog, Registry, prepare, unknown, wider};
 use crate::clock::Clock;
 use crate::contract::Contracts;
 use crate::ledger::{Ledger, Why};
@@ -85,7 +85,7 @@ impl Swapper {
             return Err(problems);
         }
         let running: Vec<_> = catalog.components().map(|running| running.manifest()).collect();
-        warn_of_wants(&offer.manifest, &running, &catalog.contracts);
+        warn_of_names(&offer.manifest, &running, &catalog.contracts);
         let offer = Arc::new(offer);
         let component = prepare::compile(&offer, &self.sandbox).await?;
         let applied = prepare::adopt(&offer, &running, &self.ledger, self.clock.now(), why).await?;
@@ -125,10 +125,10 @@ impl Swapper {
 }
 
 /// What nobody publishes is most likely spelt wrongly; it is no reason to refuse.
-fn warn_of_wants(offered: &Manifest, running: &[&Manifest], contracts: &Contracts) {
+fn warn_of_names(offered: &Manifest, running: &[&Manifest], contracts: &Contracts) {
     let others = running.iter().copied().filter(|running| running.name != offered.name);
     let all: Vec<_> = others.chain([offered]).collect();
-    let unknown = load::unknown_wants(&all, contracts);
+    let unknown = unknown::names(&all, contracts);
     for problem in unknown.iter().filter(|problem| problem.file == offered.file) {
         tracing::warn!("{problem}");
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::catalog::load;
+use crate::catalog::{load, unknown};
 use crate::cli::{Finding, build, print};
 use crate::contract::{self, Contracts};
 use crate::manifest::Manifest;
@@ -40,7 +40,7 @@ impl Check {
         for folder in &folders {
             problems.extend(check(folder, &sandbox).await);
         }
-        problems.extend(unknown_wants(&folders));
+        problems.extend(unknown_names(&folders));
         let checked = folders.len();
         if self.json {
             print::json(&json!({ "checked": checked, "problems": problems }))?;
@@ -73,7 +73,7 @@ fn folders(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
 }
 
 /// Only where contracts are checked too: without them, nothing is known of event types.
-fn unknown_wants(folders: &[PathBuf]) -> Vec<Problem> {
+fn unknown_names(folders: &[PathBuf]) -> Vec<Problem> {
     let (components, contracts): (Vec<_>, Vec<_>) =
         folders.iter().cloned().partition(|folder| is_component(folder));
     let Ok(contracts) = Contracts::load(&contracts) else { return Vec::new() };
@@ -82,7 +82,7 @@ fn unknown_wants(folders: &[PathBuf]) -> Vec<Problem> {
     }
     let manifests: Vec<_> =
         components.iter().filter_map(|folder| load::read_manifest(folder).ok()).collect();
-    load::unknown_wants(&manifests.iter().collect::<Vec<_>>(), &contracts)
+    unknown::names(&manifests.iter().collect::<Vec<_>>(), &contracts)
 }
 
 fn is_component(folder: &Path) -> bool {
