@@ -5,11 +5,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use wharf::catalog::load::{self, Offer};
 use wharf::catalog::swap::{Report, Swapped};
-use wharf::ledger::Why;
+use wharf::clock::{Clock as _, ManualClock};
+use wharf::contract::Contracts;
+use wharf::ledger::{Ledger, LedgerOptions, Why};
 use wharf::name::ComponentId;
 use wharf::problem::Problem;
+use wharf::runtime::{Sandbox, SandboxConfig};
 use wharf_tests::built;
 use wharf_tests::host::{Host, Setup, THING, thing};
 
@@ -191,13 +196,18 @@ async fn what_is_not_fit_changes_nothing_and_says_why() {
             &[],
             "the host's own",
         ),
-        (echo.clone(), manifest(2, &with_table("$1")), &[], "[sql.note] does not fit the tables"),
+        (
+            echo.clone(),
+            manifest(2, &with_table("$1")),
+            &[],
+            "[sql.note] of `echo` does not fit the tables",
+        ),
         (echo.clone(), manifest(2, &with_table("$1")), &[("1.sql", TWICE)], "already exists"),
         (
             echo,
             manifest(2, &with_table("$1, $2")),
             &[("1.sql", "CREATE TABLE notes (a TEXT)")],
-            "[sql.note] does not fit the tables",
+            "[sql.note] of `echo` does not fit the tables",
         ),
     ];
     for (number, (wasm, manifest, migrations, says)) in cases.into_iter().enumerate() {
@@ -248,6 +258,78 @@ async fn a_migration_must_leave_the_running_version_its_statements() {
         host.rows("SELECT * FROM pragma_table_info('notes') WHERE name = 'b'").await.is_empty()
     );
     host.stop().await;
+}
+
+/// A component of a start: its folder and name, the rest of its manifest, and its migrations.
+type Start<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
+/// Gives what is said when the start is refused; and whether the table and a release are there.
+async fn start(offers: &[Start<'_>]) -> (Result<(), String>, [bool; 2]) {
+    let folder = TempDir::new().unwrap();
+    let read = |(name, rest, migrations): &Start<'_>| {
+        let folder = folder.path().join(name);
+        fs::create_dir_all(folder.join("migrations/sqlite")).unwrap();
+        let manifest = manifest(1, rest).replace("echo\"", &format!("{name}\""));
+        fs::write(folder.join("component.toml"), manifest).unwrap();
+        for (name, sql) in *migrations {
+            fs::write(folder.join("migrations/sqlite").join(name), sql).unwrap();
+        }
+        load::read(&folder, Path::new(built::ECHO_PUBLISH)).unwrap()
+    };
+    let offers: Vec<_> = offers.iter().map(read).collect();
+    let names: Vec<_> = offers.iter().map(|offer| offer.manifest.name.clone()).collect();
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let options = LedgerOptions::at(folder.path().join("ledger.db"));
+    let ledger = Ledger::open(options, &tasks, stop.clone()).await.unwrap();
+    let cache = Some(Path::new(built::AUDIT).with_file_name("compiled"));
+    let sandbox = Sandbox::new(SandboxConfig { cache, ..SandboxConfig::default() }).unwrap();
+    let at = ManualClock::default().now();
+    let loaded = load::load(Contracts::default(), offers, &sandbox, &ledger, at).await;
+    let said = loaded.map(|_| ()).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    });
+    let has_table = ledger.prepare("SELECT * FROM notes").await.is_ok();
+    let mut has_release = false;
+    for name in &names {
+        has_release |= !ledger.releases(name, 1).await.unwrap().is_empty();
+    }
+    stop.cancel();
+    (said, [has_table, has_release])
+}
+
+const NOTES: (&str, &str) = ("1.sql", "CREATE TABLE notes (a TEXT)");
+const WIDER: (&str, &str) = ("2.sql", "ALTER TABLE notes ADD COLUMN b TEXT");
+
+#[tokio::test]
+async fn a_start_takes_what_fits_together_whatever_its_folders_are_called() {
+    let reads = "[grants]\npublish = [\"com.todo.echo.v1\"]\ntables = { notes = \"read\" }\n\
+                 [sql.read]\nquery = \"SELECT a FROM notes\"\n";
+    let makes = with_table("$1");
+    for [reader, maker] in [["aaa", "bbb"], ["bbb", "aaa"]] {
+        let mut offers = [(reader, reads, &[][..]), (maker, &makes, &[NOTES][..])];
+        offers.sort_by_key(|(name, _, _)| *name);
+        assert_eq!(start(&offers).await, (Ok(()), [true, true]), "{reader} reads");
+    }
+}
+
+#[tokio::test]
+async fn a_start_refuses_what_a_swap_would_and_changes_nothing_then() {
+    let (one, two) = (with_table("$1"), with_table("$1, $2"));
+    for [narrow, wide] in [["aaa", "bbb"], ["bbb", "aaa"]] {
+        let mut offers = [(narrow, &*one, &[][..]), (wide, &*two, &[NOTES, WIDER][..])];
+        offers.sort_by_key(|(name, _, _)| *name);
+        let (said, left) = start(&offers).await;
+        let said = said.unwrap_err();
+        let statement = format!("{narrow}/component.toml: [sql.note] of `{narrow}` does not fit");
+        assert!(said.contains(&statement), "{said}");
+        assert_eq!(left, [false, false], "tables, releases");
+    }
+    let broken = [("aaa", &*one, &[NOTES][..]), ("bbb", &*one, &[("1.sql", TWICE)][..])];
+    let (said, left) = start(&broken).await;
+    let said = said.unwrap_err();
+    assert!(said.contains("bbb/component.toml: migration `bbb/1.sql` failed"), "{said}");
+    assert_eq!(left, [false, false], "tables, releases");
 }
 
 #[tokio::test]

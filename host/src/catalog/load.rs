@@ -156,8 +156,8 @@ fn migration(folder: &Path, set: &Path, file: &Path) -> Result<Script, Vec<Probl
 }
 
 /// Compiles the offers, applies their migrations, remembers them as running, and puts everything
-/// together. Nothing is applied unless everything is granted and compiles: what a migration did
-/// cannot be taken back.
+/// together. Nothing is applied unless everything is granted and compiles, and every statement fits
+/// the tables that come of it: what a migration did cannot be taken back.
 pub async fn load(
     contracts: Contracts,
     offers: Vec<Offer>,
@@ -184,11 +184,9 @@ pub async fn load(
     if !problems.is_empty() {
         return Err(problems);
     }
-    for offer in &offers {
-        let adopted = prepare::adopt(offer, &[], ledger, at, Why::Start).await;
-        problems.extend(adopted.err().into_iter().flatten());
-    }
-    if problems.is_empty() { Ok(Catalog::new(contracts, components)) } else { Err(problems) }
+    let together: Vec<_> = offers.iter().map(|offer| &**offer).collect();
+    prepare::adopt_together(&together, &[], ledger, at, Why::Start).await?;
+    Ok(Catalog::new(contracts, components))
 }
 
 /// What is wrong with the offers before anything is done with them.

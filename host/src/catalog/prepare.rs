@@ -7,7 +7,7 @@ use super::bundle;
 use super::load::{Offer, Script};
 use crate::clock::Timestamp;
 use crate::grant;
-use crate::ledger::{Fitting, Ledger, NewRelease, Why};
+use crate::ledger::{Fitting, Ledger, MigrateError, Migration, NewRelease, Why};
 use crate::manifest::{Database, Manifest};
 use crate::problem::Problem;
 use crate::runtime::{Component, Sandbox};
@@ -48,37 +48,73 @@ pub async fn adopt(
     at: Timestamp,
     why: Why,
 ) -> Result<Vec<String>, Vec<Problem>> {
-    let fault = |message: String| vec![Problem::in_file(&offer.file, message)];
-    let manifest = &offer.manifest;
-    let bundle = bundle::pack(offer).map_err(|error| fault(format!("{error:#}")))?;
-    let of_running = running.iter().flat_map(|running| {
-        let named = format!(" of the running `{}`", running.name);
-        fitting(running, &named)
-    });
-    let statements = fitting(manifest, "").into_iter().chain(of_running).collect();
-    let migrations = offer.migrations.iter().map(|script| script.migration.clone()).collect();
+    adopt_together(&[offer], running, ledger, at, why).await
+}
+
+/// The same for offers that come together: all of their migrations are applied, in this order, or
+/// none. What one of them adds to the tables may be what another one reads.
+pub async fn adopt_together(
+    offers: &[&Offer],
+    running: &[&Manifest],
+    ledger: &Ledger,
+    at: Timestamp,
+    why: Why,
+) -> Result<Vec<String>, Vec<Problem>> {
+    let releases = offers.iter().map(|offer| release(offer, at, why));
+    let releases = releases.collect::<Result<Vec<_>, _>>()?;
+    let scripts = offers.iter().flat_map(|offer| &offer.migrations);
+    let migrations = scripts.map(|script| script.migration.clone()).collect();
+    let of_offers = offers.iter().flat_map(|offer| fitting(&offer.manifest, ""));
+    let of_running = running.iter().flat_map(|running| fitting(running, "the running "));
+    let statements = of_offers.chain(of_running).collect();
     let applied = ledger.migrate_fitting(migrations, statements).await;
-    let applied = applied.map_err(|error| fault(error.to_string()))?;
+    let applied = applied.map_err(|error| {
+        let file = blamed(offers, &error).map(|offer| offer.file.clone()).unwrap_or_default();
+        vec![Problem::in_file(file, error.to_string())]
+    })?;
     if !applied.is_empty() {
-        tracing::info!(component = %manifest.name, ?applied, "migrations applied");
+        tracing::info!(?applied, "migrations applied");
     }
-    let release = NewRelease {
-        component: manifest.name.clone(),
-        digest: offer.digest.clone(),
-        version: manifest.version.clone(),
-        bundle,
-        at,
-        why,
-    };
-    ledger.record_release(release).await.map_err(|error| fault(error.to_string()))?;
+    for (offer, release) in offers.iter().zip(releases) {
+        let recorded = ledger.record_release(release).await;
+        recorded.map_err(|error| vec![Problem::in_file(&offer.file, error.to_string())])?;
+    }
     Ok(applied)
 }
 
+fn release(offer: &Offer, at: Timestamp, why: Why) -> Result<NewRelease, Vec<Problem>> {
+    let bundle = bundle::pack(offer)
+        .map_err(|error| vec![Problem::in_file(&offer.file, format!("{error:#}"))])?;
+    Ok(NewRelease {
+        component: offer.manifest.name.clone(),
+        digest: offer.digest.clone(),
+        version: offer.manifest.version.clone(),
+        bundle,
+        at,
+        why,
+    })
+}
+
 /// A manifest's statements. What is not granted was refused before.
-fn fitting(manifest: &Manifest, whose: &str) -> Vec<Fitting> {
-    let permitted = manifest.sql.iter().filter_map(|(name, statement)| {
+fn fitting(manifest: &Manifest, state: &str) -> impl Iterator<Item = Fitting> {
+    manifest.sql.iter().filter_map(move |(name, statement)| {
         let permitted = grant::statement(manifest, name, statement, Database::Sqlite).ok()?;
-        Some(Fitting { name: format!("[sql.{name}]{whose}"), sql: permitted.sql })
-    });
-    permitted.collect()
+        let name = format!("[sql.{name}] of {state}`{}`", manifest.name);
+        Some(Fitting { name, sql: permitted.sql })
+    })
+}
+
+/// Whose file tells where the error comes from: the first one's when it is none's alone.
+fn blamed<'a>(offers: &[&'a Offer], error: &MigrateError) -> Option<&'a Offer> {
+    let is_at_fault = |offer: &&&Offer| match error {
+        MigrateError::Statement { statement, .. } => {
+            fitting(&offer.manifest, "").any(|fitting| fitting.name == *statement)
+        }
+        MigrateError::Changed { set, name } | MigrateError::Failed { set, name, .. } => {
+            let is_it = |m: &Migration| (&m.set, &m.name) == (set, name);
+            offer.migrations.iter().any(|script| is_it(&script.migration))
+        }
+        MigrateError::Ledger(_) => false,
+    };
+    offers.iter().find(is_at_fault).or(offers.first()).copied()
 }
