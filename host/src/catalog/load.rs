@@ -25,7 +25,7 @@ pub struct Offer {
     pub text: String,
     pub wasm: Vec<u8>,
     pub migrations: Vec<Script>,
-    /// SHA-256 of wasm, manifest and migrations, hexadecimal.
+    /// SHA-256 of wasm, manifest and migrations with their names, hexadecimal.
     pub digest: String,
 }
 
@@ -39,7 +39,10 @@ impl Offer {
         migrations: Vec<Script>,
     ) -> Self {
         let mut hasher = Sha256::new();
-        let scripts = migrations.iter().map(|script| script.migration.sql.as_bytes());
+        // A script under another name is another migration.
+        let scripts = migrations.iter().flat_map(|Script { migration, .. }| {
+            [&migration.set, &migration.name, &migration.sql].map(|part| part.as_bytes())
+        });
         for part in [wasm.as_slice(), text.as_bytes()].into_iter().chain(scripts) {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
@@ -293,6 +296,28 @@ mod tests {
         let (problems, applied) = self::problems(vec![sound()]).await;
         assert!(problems.concat().contains("not a WebAssembly component"), "{problems:?}");
         assert!(!applied);
+    }
+
+    #[test]
+    fn every_part_counts_in_the_digest() {
+        let digest = |wasm: &[u8], query: &str, set: &str, name: &str, sql: &str| {
+            let Offer { file, manifest, text, .. } = offer("a", "a", query);
+            let migration = Migration { set: set.into(), name: name.into(), sql: sql.into() };
+            let script = Script { file: PathBuf::from("1.sql"), migration };
+            Offer::new(file, manifest, text, wasm.to_vec(), vec![script]).digest
+        };
+        let digests = [
+            digest(b"w", "SELECT 1", "s", "n", "sql"),
+            digest(b"x", "SELECT 1", "s", "n", "sql"),
+            digest(b"w", "SELECT 2", "s", "n", "sql"),
+            digest(b"w", "SELECT 1", "t", "n", "sql"),
+            digest(b"w", "SELECT 1", "s", "m", "sql"),
+            digest(b"w", "SELECT 1", "s", "n", "other"),
+            digest(b"w", "SELECT 1", "sn", "", "sql"),
+        ];
+        let different: std::collections::BTreeSet<_> = digests.iter().collect();
+        assert_eq!(different.len(), digests.len(), "{digests:?}");
+        assert_eq!(digests[0], digest(b"w", "SELECT 1", "s", "n", "sql"));
     }
 
     #[tokio::test]
