@@ -159,6 +159,20 @@ async fn a_stop_ends_a_build_with_all_that_it_started() {
     until("the build's processes are gone", async || !is_alive(sleeper.trim()).await).await;
 }
 
+#[tokio::test]
+async fn a_build_is_over_when_its_command_is() {
+    let place = place();
+    let running = place.start_building().await;
+    let leaves = "sleep 1000 & echo $! > ../../sleeper; cp ../../next.wasm tiny.wasm";
+    place.edit(TINY, "cp ../../next.wasm tiny.wasm", leaves);
+    said(&place, "tiny: rebuilt in ").await;
+    let sleeper = fs::read_to_string(place.path("sleeper")).unwrap();
+    assert!(is_alive(sleeper.trim()).await, "it holds the output open");
+    let ended = Command::new("kill").arg(sleeper.trim()).status().await.unwrap();
+    assert!(ended.success());
+    assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
+}
+
 /// A process that has ended and that nobody has waited for yet counts as gone.
 async fn is_alive(process: &str) -> bool {
     let state = Command::new("ps").args(["-o", "stat=", "-p", process]).output().await.unwrap();

@@ -3,7 +3,8 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -11,12 +12,16 @@ use indicatif::ProgressBar;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use crate::cli::print;
 use crate::manifest::{Build, Manifest};
 
 /// What plain `cargo build` makes components for.
 const TARGET: &str = "wasm32-wasip2";
+
+/// How long the rest of a build's output may take to be read after its end.
+const REST: Duration = Duration::from_secs(1);
 
 /// Builds every component, or only looks for what was built before.
 pub async fn components(
@@ -80,15 +85,11 @@ async fn run(folder: &Path, manifest: &Manifest, recipe: &Build) -> anyhow::Resu
     let mut child = shell.spawn().with_context(|| format!("`{command}` cannot be run"))?;
     let group = Group::led_by(&child);
     let mut written = Vec::new();
-    if let Some(output) = child.stdout.take() {
-        let mut lines = BufReader::new(output).split(b'\n');
-        while let Some(line) = lines.next_segment().await? {
-            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            bar.set_message(format!("building {name}: {}", line.trim_start()));
-            written.push(line);
-        }
-    }
-    let status = child.wait().await?;
+    let status = followed(&mut child, |line| {
+        bar.set_message(format!("building {name}: {}", line.trim_start()));
+        written.push(line);
+    })
+    .await?;
     group.ended();
     bar.finish_and_clear();
     if status.success() {
@@ -98,7 +99,33 @@ async fn run(folder: &Path, manifest: &Manifest, recipe: &Build) -> anyhow::Resu
     bail!("component `{name}` does not build with `{command}`:\n{}", written.join("\n").trim_end())
 }
 
-/// A build's processes: they end with the build, also when it is given up.
+/// Waits for its end, and gives each line that it writes. What it leaves running may hold its output
+/// open for as long as it likes.
+async fn followed(child: &mut Child, mut line: impl FnMut(String)) -> anyhow::Result<ExitStatus> {
+    let output = child.stdout.take();
+    let mut reading = pin!(async {
+        let Some(output) = output else { return Ok(()) };
+        let mut lines = BufReader::new(output).split(b'\n');
+        while let Some(next) = lines.next_segment().await? {
+            line(String::from_utf8_lossy(&next).trim_end().to_owned());
+        }
+        std::io::Result::Ok(())
+    });
+    tokio::select! {
+        read = &mut reading => {
+            read?;
+            Ok(child.wait().await?)
+        }
+        status = child.wait() => {
+            if let Ok(read) = timeout(REST, reading).await {
+                read?;
+            }
+            Ok(status?)
+        }
+    }
+}
+
+/// A build's processes: they end with a build that is given up.
 struct Group(Option<Pid>);
 
 impl Group {
