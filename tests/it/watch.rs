@@ -146,6 +146,65 @@ async fn what_all_share_is_a_change_of_all_and_contracts_need_a_restart() {
     assert_eq!(running.signal("TERM").await.code(), Some(0), "{}", place.stderr());
 }
 
+/// Makes a change, and waits until `tiny` is built because of it.
+async fn rebuilt(place: &Place, change: impl FnOnce(&Place)) {
+    let told = place.stderr().len();
+    change(place);
+    let is_built = async || place.stderr()[told..].contains("built tiny");
+    until("tiny is built again", is_built).await;
+}
+
+#[tokio::test]
+async fn cargos_configuration_counts() {
+    let place = place();
+    place.write(".cargo/config.toml", "# first");
+    let running = place.start_building().await;
+    rebuilt(&place, |place| place.write(".cargo/config.toml", "# second")).await;
+    rebuilt(&place, |place| fs::remove_dir_all(place.path(".cargo")).unwrap()).await;
+    rebuilt(&place, |place| place.write(".cargo/config.toml", "# third")).await;
+    rebuilt(&place, |place| place.write(".cargo/config.toml", "# fourth")).await;
+    assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
+}
+
+#[tokio::test]
+async fn folders_that_are_made_again_are_watched_again() {
+    let place = place().own_contracts();
+    let running = place.start_building().await;
+    for (folder, told) in
+        [("components", "the next start is without it"), ("contracts", "the contracts changed")]
+    {
+        fs::rename(place.path(folder), place.path("elsewhere")).unwrap();
+        said(&place, told).await;
+        fs::rename(place.path("elsewhere"), place.path(folder)).unwrap();
+    }
+    until("it is back", async || shown(&running, "tiny").await["offered"] == "running").await;
+    rebuilt(&place, |place| place.write(SOURCE, "// second")).await;
+    rebuilt(&place, |place| place.write("wit/world.wit", "// first")).await;
+    rebuilt(&place, |place| place.write("wit/world.wit", "// second")).await;
+    assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
+}
+
+#[tokio::test]
+async fn another_components_migrations_and_crates_count_where_they_are_shared() {
+    let place = place();
+    let table = |text: String| text.replace("[grants]", "[grants]\ntables = { notes = \"write\" }");
+    let sets = "migrations = [\"../other/migrations\"]\n";
+    place.write(TINY, &format!("{sets}{}", table(manifest("tiny"))));
+    place.write(
+        "components/tiny/Cargo.toml",
+        "[dependencies]\nfar = { path = \"../../far/away\" }\n",
+    );
+    place.write("far/away/src/lib.rs", "// first");
+    place.write("components/other/component.toml", &table(manifest("other")));
+    place.write("components/other/migrations/sqlite/1.sql", "CREATE TABLE notes (a TEXT)");
+    let running = place.start_building().await;
+    let second = "ALTER TABLE notes ADD COLUMN b TEXT";
+    rebuilt(&place, |place| place.write("components/other/migrations/sqlite/2.sql", second)).await;
+    rebuilt(&place, |place| place.write("far/away/src/lib.rs", "// second")).await;
+    rebuilt(&place, |place| place.write("far/away/src/lib.rs", "// third")).await;
+    assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
+}
+
 #[tokio::test]
 async fn a_stop_ends_a_build_with_all_that_it_started() {
     let place = place();

@@ -1,6 +1,7 @@
 //! `wharf dev`: builds the components and runs everything on this machine, with no broker and no
 //! sidecar; then watches their sources, and swaps in what changed.
 
+mod elsewhere;
 mod inputs;
 mod rebuild;
 mod watch;

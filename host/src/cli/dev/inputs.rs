@@ -11,14 +11,28 @@ use sha2::{Digest as _, Sha256};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Print([u8; 32]);
 
-/// Files beside `components/` that the builds of a workspace depend on.
-const WORKSPACE: [&str; 5] =
-    ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", ".cargo/config.toml", "wit"];
+/// Cargo's configuration, beside `components/`.
+pub const CARGO: &str = ".cargo/config.toml";
 
-/// Everything in a folder, except for what a build makes: `output`, target folders and hidden files.
-pub fn folder(folder: &Path, output: Option<&Path>) -> Print {
-    let made = output.map(|output| folder.join(output));
-    print(&[folder.to_owned()], &|path| made.as_deref() == Some(path))
+/// Files beside `components/` that the builds of a workspace depend on.
+const WORKSPACE: [&str; 5] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", CARGO, "wit"];
+
+/// Everything in a folder, except for what is hidden or in a target folder.
+pub fn folder(folder: &Path) -> Print {
+    print(&[folder.to_owned()], &|_| false)
+}
+
+/// The same of a component's folder, without the `output` of its build, and of the folders elsewhere
+/// that it is made from, without what builds make there.
+pub fn component(folder: &Path, output: Option<&Path>, elsewhere: &[PathBuf]) -> Print {
+    let output = output.map(|output| folder.join(output));
+    let mut paths = vec![folder.to_owned()];
+    paths.extend_from_slice(elsewhere);
+    print(&paths, &|path| {
+        let is_own = path.starts_with(folder);
+        let is_wasm = || path.extension().is_some_and(|extension| extension == "wasm");
+        if is_own { output.as_deref() == Some(path) } else { is_wasm() }
+    })
 }
 
 /// What all components share: crates and files below `components/` that belong to none of them, and
@@ -105,13 +119,19 @@ mod tests {
         write(&components, "audit/src/lib.rs", "");
         write(&components, "todo/Cargo.toml", "");
         let output = Path::new("audit.wasm");
-        let prints = || (folder(&components.join("audit"), Some(output)), shared(&components));
+        write(&components, "other/component.toml", "");
+        let elsewhere = [components.join("other/migrations")];
+        let audit = components.join("audit");
+        let prints = || (component(&audit, Some(output), &elsewhere), shared(&components));
         for (file, own, all) in [
             ("components/audit/src/lib.rs", true, false),
             ("components/audit/new.txt", true, false),
             ("components/audit/target/x", false, false),
             ("components/audit/.lib.rs.swp", false, false),
             ("components/audit/audit.wasm", false, false),
+            ("components/other/migrations/1.sql", true, false),
+            ("components/other/migrations/made.wasm", false, false),
+            ("components/other/src/lib.rs", false, false),
             ("components/todo/src/lib.rs", false, true),
             ("components/README", false, true),
             ("wit/world.wit", false, true),
@@ -132,8 +152,8 @@ mod tests {
     fn what_is_there_no_more_counts_too() {
         let place = TempDir::new().unwrap();
         write(place.path(), "src/lib.rs", "");
-        let before = folder(place.path(), None);
+        let before = folder(place.path());
         fs::remove_file(place.path().join("src/lib.rs")).unwrap();
-        assert_ne!(folder(place.path(), None), before);
+        assert_ne!(folder(place.path()), before);
     }
 }

@@ -1,10 +1,11 @@
 //! Builds what changed and offers it to the running host, one component after the other. Whatever
 //! goes wrong, the version that runs runs on, and why is said here and in `GET /components`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::elsewhere;
 use super::inputs::{self, Print};
 use super::watch::Watch;
 use crate::app::App;
@@ -34,6 +35,7 @@ struct Known {
     /// None where the manifest never told.
     name: Option<ComponentId>,
     own: Print,
+    elsewhere: Vec<PathBuf>,
     shared: Print,
     gone: bool,
 }
@@ -48,9 +50,12 @@ impl Rebuild {
     /// As the files are now, right before they are built.
     pub fn new(config: &Config, found: &[(PathBuf, Manifest)], build: bool) -> Self {
         let shared = inputs::shared(&config.components);
+        let workspace = inputs::workspace(&config.components);
         let known = found.iter().map(|(folder, manifest)| {
-            let own = own_print(folder, Some(manifest), build);
-            let known = Known { name: Some(manifest.name.clone()), own, shared, gone: false };
+            let elsewhere = elsewhere::folders(folder, manifest, &workspace);
+            let own = own_print(folder, Some(manifest), build, &elsewhere);
+            let name = Some(manifest.name.clone());
+            let known = Known { name, own, elsewhere, shared, gone: false };
             (folder.clone(), known)
         });
         Self {
@@ -58,21 +63,33 @@ impl Rebuild {
             contracts: config.contracts.clone(),
             build,
             known: known.collect(),
-            contracts_print: inputs::folder(&config.contracts, None),
+            contracts_print: inputs::folder(&config.contracts),
         }
     }
 
     /// Never returns. Dropped, it ends a build that is under way.
     pub async fn run(mut self, app: &App, mut watch: Watch) {
         loop {
+            let watched = self.elsewhere();
+            if let Err(error) = watch.renew(&watched) {
+                print::note(format!("not every change is noticed, as not all is watched: {error}"));
+            }
             // What changes during a pass is noticed, and brings one more.
             self.pass(app).await;
-            watch.changed().await;
+            if self.elsewhere() == watched {
+                watch.changed().await;
+            }
         }
     }
 
+    /// All folders that components are made from besides their own.
+    fn elsewhere(&self) -> Vec<PathBuf> {
+        let all: BTreeSet<_> = self.known.values().flat_map(|known| &known.elsewhere).collect();
+        all.into_iter().cloned().collect()
+    }
+
     async fn pass(&mut self, app: &App) {
-        let contracts = inputs::folder(&self.contracts, None);
+        let contracts = inputs::folder(&self.contracts);
         if contracts != self.contracts_print {
             self.contracts_print = contracts;
             print::note("the contracts changed; a restart applies them");
@@ -107,7 +124,12 @@ impl Rebuild {
     /// Builds and offers a component, if what it is built from changed.
     async fn look(&mut self, app: &App, folder: &Path, shared: Print) {
         let manifest = load::read_manifest(folder);
-        let own = own_print(folder, manifest.as_ref().ok(), self.build);
+        let workspace = inputs::workspace(&self.components);
+        let elsewhere = manifest.as_ref().map_or_else(
+            |_| Vec::new(),
+            |manifest| elsewhere::folders(folder, manifest, &workspace),
+        );
+        let own = own_print(folder, manifest.as_ref().ok(), self.build, &elsewhere);
         let before = self.known.get(folder);
         if before.is_some_and(|known| !known.gone && known.own == own && known.shared == shared) {
             return;
@@ -119,7 +141,7 @@ impl Rebuild {
             (Err(_), None) => None,
         };
         let earlier = before.and_then(|known| known.name.clone()).filter(|_| manifest.is_ok());
-        let known = Known { name: name.clone(), own, shared, gone: false };
+        let known = Known { name: name.clone(), own, elsewhere, shared, gone: false };
         self.known.insert(folder.to_owned(), known);
         if let Some(earlier) = earlier.filter(|earlier| name.as_ref() != Some(earlier)) {
             app.registry.gone(&earlier);
@@ -181,9 +203,14 @@ impl Rebuild {
 }
 
 /// What the build makes counts only where nothing is built.
-fn own_print(folder: &Path, manifest: Option<&Manifest>, build: bool) -> Print {
+fn own_print(
+    folder: &Path,
+    manifest: Option<&Manifest>,
+    build: bool,
+    elsewhere: &[PathBuf],
+) -> Print {
     let recipe = manifest.and_then(|manifest| manifest.build.as_ref()).filter(|_| build);
-    inputs::folder(folder, recipe.map(|recipe| recipe.output.as_path()))
+    inputs::component(folder, recipe.map(|recipe| recipe.output.as_path()), elsewhere)
 }
 
 fn refused(app: &App, folder: &Path, name: Option<ComponentId>, fault: Fault) {
