@@ -260,11 +260,13 @@ async fn a_migration_must_leave_the_running_version_its_statements() {
     host.stop().await;
 }
 
-/// A start's components, each with a folder, a manifest's rest and migrations; gives what is said
-/// when it is refused, and what it leaves in the ledger.
-async fn start(offers: &[(&str, &str, &[(&str, &str)])]) -> (Result<(), String>, [bool; 2]) {
+/// A component of a start: its folder and name, the rest of its manifest, and its migrations.
+type Start<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
+/// Gives what is said when the start is refused; and whether the table and a release are there.
+async fn start(offers: &[Start<'_>]) -> (Result<(), String>, [bool; 2]) {
     let folder = TempDir::new().unwrap();
-    let read = |(name, rest, migrations): &(&str, &str, &[(&str, &str)])| {
+    let read = |(name, rest, migrations): &Start<'_>| {
         let folder = folder.path().join(name);
         fs::create_dir_all(folder.join("migrations/sqlite")).unwrap();
         let manifest = manifest(1, rest).replace("echo\"", &format!("{name}\""));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use wharf_tests::built;
 
-use crate::program::{Place, Running, until};
+use crate::program::{Place, Running, copy, until};
 
 const TYPE: &str = "com.todo.task.created.v1";
 const TINY: &str = "components/tiny/component.toml";
@@ -126,12 +126,48 @@ async fn folders_come_and_go() {
 }
 
 #[tokio::test]
-async fn a_name_belongs_to_one_folder() {
+async fn a_name_belongs_to_one_folder_until_that_gives_it_up() {
     let place = place();
     let running = place.start_building().await;
-    place.write("components/other/component.toml", &manifest("tiny"));
+    copy(&place.path("components/tiny"), &place.path("components/tiny2"));
     said(&place, "component `tiny` is also offered by components/tiny").await;
-    assert_eq!(shown(&running, "tiny").await["status"], "running");
+    said(&place, "tiny2: refused").await;
+    let second = shown(&running, "tiny2").await;
+    assert_eq!((&second["status"], &second["offered"]), (&json!("not running"), &json!("refused")));
+    let first = shown(&running, "tiny").await;
+    assert_eq!((&first["offered"], &first["refused"]), (&json!("running"), &Value::Null));
+    rebuilt(&place, |place| place.write(SOURCE, "// second")).await;
+    said(&place, "tiny: rebuilt in ").await;
+    assert_eq!(place.stderr().matches("tiny2: refused").count(), 1, "{}", place.stderr());
+
+    let told = place.stderr().len();
+    fs::remove_dir_all(place.path("components/tiny")).unwrap();
+    let takes_over = async || place.stderr()[told..].contains("tiny: rebuilt in ");
+    until("the other folder has the name", takes_over).await;
+    assert_eq!(shown(&running, "tiny").await["offered"], "running");
+    assert_eq!(shown(&running, "tiny2").await, Value::Null);
+    assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
+}
+
+#[tokio::test]
+async fn what_was_refused_is_offered_again_when_another_brings_what_it_needs() {
+    let place = place();
+    let running = place.start_building().await;
+    let sql = "[sql.read]\nquery = \"SELECT a FROM notes\"\n[grants]\n";
+    let with = |name: &str, grants: &str| {
+        manifest(name).replace("[grants]\n", &format!("{grants}tables = {{ notes = \"write\" }}\n"))
+    };
+    place.write("components/aaa/component.toml", &with("aaa", sql));
+    said(&place, "aaa: refused").await;
+    assert_eq!(shown(&running, "aaa").await["status"], "not running");
+    place.write("components/bbb/migrations/sqlite/1.sql", "CREATE TABLE notes (a TEXT)");
+    place.write("components/bbb/component.toml", &with("bbb", "[grants]\n"));
+    said(&place, "aaa: read again, runs as ").await;
+    let stderr = place.stderr();
+    for (said, times) in [("aaa: refused", 1), ("building aaa", 1), ("bbb: rebuilt in ", 1)] {
+        assert_eq!(stderr.matches(said).count(), times, "{said}: {stderr}");
+    }
+    assert_eq!(shown(&running, "aaa").await["status"], "running");
     assert_eq!(running.signal("INT").await.code(), Some(0), "{}", place.stderr());
 }
 

@@ -4,6 +4,7 @@
 mod elsewhere;
 mod inputs;
 mod rebuild;
+mod tell;
 mod watch;
 
 use rebuild::Rebuild;

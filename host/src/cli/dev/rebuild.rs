@@ -3,23 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::elsewhere;
 use super::inputs::{self, Print};
 use super::watch::Watch;
+use super::{elsewhere, tell};
 use crate::app::App;
 use crate::catalog::load;
-use crate::catalog::swap::{Report, Swapped};
+use crate::catalog::swap::Swapped;
 use crate::cli::{build, print};
 use crate::config::Config;
 use crate::ledger::Why;
 use crate::manifest::Manifest;
 use crate::name::ComponentId;
 use crate::problem::Problem;
-
-/// How much of a compiler's output is kept as a reason, in bytes: its end.
-const REASON: usize = 16 << 10;
 
 /// What was built from what.
 pub struct Rebuild {
@@ -30,14 +27,35 @@ pub struct Rebuild {
     contracts_print: Print,
 }
 
-/// A component's folder as it was when it was last built.
+/// A component's folder as it was when it was last looked at.
 struct Known {
-    /// None where the manifest never told.
+    /// None where the manifest never told, or another folder has the name.
     name: Option<ComponentId>,
+    files: Files,
+    gone: bool,
+    /// Where its build put it, once these files were built.
+    wasm: Option<PathBuf>,
+    /// Why it was refused, where that may change with what is not its own: tables, names, the ledger.
+    refused: Option<String>,
+    /// What its refusal is listed under, where it is not its name.
+    listed: Option<ComponentId>,
+}
+
+/// What a component is built from.
+#[derive(PartialEq, Eq)]
+struct Files {
     own: Print,
     elsewhere: Vec<PathBuf>,
     shared: Print,
-    gone: bool,
+}
+
+/// Why a component is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Own,
+    Shared,
+    /// It was refused, and its files are as they were.
+    None,
 }
 
 /// Why a component cannot be offered.
@@ -49,22 +67,20 @@ enum Fault {
 impl Rebuild {
     /// As the files are now, right before they are built.
     pub fn new(config: &Config, found: &[(PathBuf, Manifest)], build: bool) -> Self {
-        let shared = inputs::shared(&config.components);
-        let workspace = inputs::workspace(&config.components);
-        let known = found.iter().map(|(folder, manifest)| {
-            let elsewhere = elsewhere::folders(folder, manifest, &workspace);
-            let own = own_print(folder, Some(manifest), build, &elsewhere);
-            let name = Some(manifest.name.clone());
-            let known = Known { name, own, elsewhere, shared, gone: false };
-            (folder.clone(), known)
-        });
-        Self {
+        let mut rebuild = Self {
             components: config.components.clone(),
             contracts: config.contracts.clone(),
             build,
-            known: known.collect(),
+            known: BTreeMap::new(),
             contracts_print: inputs::folder(&config.contracts),
+        };
+        let shared = inputs::shared(&config.components);
+        for (folder, manifest) in found {
+            let files = rebuild.files(folder, Some(manifest), shared);
+            let name = Some(manifest.name.clone());
+            rebuild.known.insert(folder.clone(), Known::new(name, files));
         }
+        rebuild
     }
 
     /// Never returns. Dropped, it ends a build that is under way.
@@ -84,7 +100,8 @@ impl Rebuild {
 
     /// All folders that components are made from besides their own.
     fn elsewhere(&self) -> Vec<PathBuf> {
-        let all: BTreeSet<_> = self.known.values().flat_map(|known| &known.elsewhere).collect();
+        let all: BTreeSet<_> =
+            self.known.values().flat_map(|known| &known.files.elsewhere).collect();
         all.into_iter().cloned().collect()
     }
 
@@ -94,25 +111,36 @@ impl Rebuild {
             self.contracts_print = contracts;
             print::note("the contracts changed; a restart applies them");
         }
+        // What one brings may be what another one was refused for.
+        while self.look_at_all(app).await && self.known.values().any(|k| k.refused.is_some()) {}
+    }
+
+    /// Says whether something was swapped, or a name became free.
+    async fn look_at_all(&mut self, app: &App) -> bool {
         let folders = load::component_folders(&self.components).unwrap_or_default();
         self.miss(app, &folders);
         let shared = inputs::shared(&self.components);
+        let mut is_news = false;
         for folder in folders {
-            self.look(app, &folder, shared).await;
+            is_news |= self.look(app, &folder, shared).await;
         }
+        is_news
     }
 
     /// Says of components whose folder is there no more that they are gone.
     fn miss(&mut self, app: &App, folders: &[PathBuf]) {
-        for (folder, known) in &mut self.known {
-            let Some(name) = known.name.as_ref().filter(|_| !known.gone) else { continue };
-            if folders.contains(folder) {
-                continue;
-            }
+        let missed =
+            |(folder, known): &(&PathBuf, &mut Known)| !known.gone && !folders.contains(folder);
+        for (folder, known) in self.known.iter_mut().filter(missed) {
             known.gone = true;
+            known.refused = None;
+            if let Some(listed) = known.listed.take() {
+                app.registry.accepted(&listed);
+            }
+            let Some(name) = &known.name else { continue };
             app.registry.gone(name);
             let folder = folder.display();
-            print::note(match running(app, name) {
+            print::note(match tell::running(app, name) {
                 Some(digest) => format!(
                     "{name}: {folder} is gone; {digest} runs on, and the next start is without it"
                 ),
@@ -121,59 +149,82 @@ impl Rebuild {
         }
     }
 
-    /// Builds and offers a component, if what it is built from changed.
-    async fn look(&mut self, app: &App, folder: &Path, shared: Print) {
+    /// Builds and offers a component, if what it is built from changed; one that was refused is
+    /// offered again. Says whether something was swapped, or a name became free.
+    async fn look(&mut self, app: &App, folder: &Path, shared: Print) -> bool {
         let manifest = load::read_manifest(folder);
-        let workspace = inputs::workspace(&self.components);
-        let elsewhere = manifest.as_ref().map_or_else(
-            |_| Vec::new(),
-            |manifest| elsewhere::folders(folder, manifest, &workspace),
-        );
-        let own = own_print(folder, manifest.as_ref().ok(), self.build, &elsewhere);
-        let before = self.known.get(folder);
-        if before.is_some_and(|known| !known.gone && known.own == own && known.shared == shared) {
-            return;
-        }
-        let is_own_change = before.is_none_or(|known| known.gone || known.own != own);
-        let name = match (&manifest, before) {
-            (Ok(manifest), _) => Some(manifest.name.clone()),
-            (Err(_), Some(known)) => known.name.clone(),
-            (Err(_), None) => None,
-        };
-        let earlier = before.and_then(|known| known.name.clone()).filter(|_| manifest.is_ok());
-        let known = Known { name: name.clone(), own, elsewhere, shared, gone: false };
-        self.known.insert(folder.to_owned(), known);
-        if let Some(earlier) = earlier.filter(|earlier| name.as_ref() != Some(earlier)) {
-            app.registry.gone(&earlier);
-            print::note(format!(
-                "{earlier}: its folder offers another name; it runs on until the next start"
-            ));
-        }
+        let files = self.files(folder, manifest.as_ref().ok(), shared);
+        let Some(change) = self.change(folder, &files) else { return false };
+        let name = manifest.as_ref().ok().map(|manifest| &manifest.name);
+        let is_name_free = self.remember(app, folder, name, files, change);
         let started = Instant::now();
-        match self.offer(folder, manifest).await {
+        let offered = self.offer(folder, manifest).await;
+        let is_swapped = match offered {
             Ok((offer, built)) => {
                 let name = offer.manifest.name.clone();
                 let swapped = app.swapper.swap(offer, Why::Build).await;
-                let took = started.elapsed();
-                match swapped {
-                    Ok(Swapped::Same) if is_own_change => {
-                        print::note(format!("{name}: {}, the same as before", done(built, took)));
-                    }
-                    Ok(Swapped::Same) => {}
-                    Ok(Swapped::New(report)) => told(&report, &done(built, took)),
-                    Err(problems) => {
-                        print::problems(&problems);
-                        print::note(format!("{name}: refused{}", runs_on(app, &name)));
-                    }
-                }
+                let done = tell::done(built, started.elapsed());
+                self.offered(app, folder, &name, swapped, change, &done)
             }
-            Err(fault) => refused(app, folder, name, fault),
+            Err(fault) => {
+                self.refused(app, folder, fault);
+                false
+            }
+        };
+        is_swapped || is_name_free
+    }
+
+    fn change(&self, folder: &Path, files: &Files) -> Option<Change> {
+        match self.known.get(folder).filter(|known| !known.gone) {
+            None => Some(Change::Own),
+            Some(known) if known.files.own != files.own => Some(Change::Own),
+            Some(known) if known.files != *files => Some(Change::Shared),
+            Some(known) => known.refused.as_ref().map(|_| Change::None),
         }
     }
 
-    /// What the folder offers, built; and whether there was anything to build.
+    /// Remembers what the folder holds now; says whether the name that it had became free.
+    fn remember(
+        &mut self,
+        app: &App,
+        folder: &Path,
+        offered: Option<&ComponentId>,
+        files: Files,
+        change: Change,
+    ) -> bool {
+        let before = self.known.remove(folder);
+        let had = before.as_ref().and_then(|before| before.name.clone());
+        let name = match offered {
+            Some(name) if self.other(folder, name).is_some() => None,
+            Some(name) => Some(name.clone()),
+            None => had.clone(),
+        };
+        let mut known = Known::new(name.clone(), files);
+        let mut was_gone = false;
+        if let Some(before) = before {
+            was_gone = before.gone;
+            if let Some(listed) = before.listed {
+                app.registry.accepted(&listed);
+            }
+            if change == Change::None {
+                (known.wasm, known.refused) = (before.wasm, before.refused);
+            }
+        }
+        self.known.insert(folder.to_owned(), known);
+        let Some(had) = had.filter(|_| !was_gone && offered.is_some()) else { return false };
+        if name.as_ref() == Some(&had) {
+            return false;
+        }
+        app.registry.gone(&had);
+        print::note(format!(
+            "{had}: its folder offers another name; it runs on until the next start"
+        ));
+        true
+    }
+
+    /// What the folder offers; and whether it had to be built for that.
     async fn offer(
-        &self,
+        &mut self,
         folder: &Path,
         manifest: Result<Manifest, Vec<Problem>>,
     ) -> Result<(load::Offer, bool), Fault> {
@@ -188,9 +239,18 @@ impl Rebuild {
         if !problems.is_empty() {
             return Err(Fault::Files(problems));
         }
-        let wasm = build::component(folder, &manifest, self.build).await.map_err(Fault::Build)?;
+        let built = self.known.get(folder).and_then(|known| known.wasm.clone());
+        let is_built = built.is_some();
+        let wasm = match built {
+            Some(wasm) => wasm,
+            None => build::component(folder, &manifest, self.build).await.map_err(Fault::Build)?,
+        };
+        // A refusal is no reason to build again: what a build writes brings a pass, without end.
+        if let Some(known) = self.known.get_mut(folder) {
+            known.wasm = Some(wasm.clone());
+        }
         let offer = load::read(folder, &wasm).map_err(Fault::Files)?;
-        Ok((offer, self.build && manifest.build.is_some()))
+        Ok((offer, self.build && manifest.build.is_some() && !is_built))
     }
 
     /// Another folder that offers a component of this name.
@@ -200,78 +260,105 @@ impl Rebuild {
         });
         named.map(|(other, _)| other)
     }
-}
 
-/// What the build makes counts only where nothing is built.
-fn own_print(
-    folder: &Path,
-    manifest: Option<&Manifest>,
-    build: bool,
-    elsewhere: &[PathBuf],
-) -> Print {
-    let recipe = manifest.and_then(|manifest| manifest.build.as_ref()).filter(|_| build);
-    inputs::component(folder, recipe.map(|recipe| recipe.output.as_path()), elsewhere)
-}
-
-fn refused(app: &App, folder: &Path, name: Option<ComponentId>, fault: Fault) {
-    let (reason, what) = match fault {
-        Fault::Files(problems) => {
-            print::problems(&problems);
-            let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
-            (lines.join("\n"), "refused")
+    /// Says what came of an offer, and whether it runs now and did not before.
+    fn offered(
+        &mut self,
+        app: &App,
+        folder: &Path,
+        name: &ComponentId,
+        swapped: Result<Swapped, Vec<Problem>>,
+        change: Change,
+        done: &str,
+    ) -> bool {
+        let refused = swapped.as_ref().err().map(|problems| reason(problems));
+        let is_news = self.refuse(folder, refused);
+        match swapped {
+            Ok(Swapped::New(report)) => {
+                tell::swapped(&report, done);
+                return true;
+            }
+            Ok(Swapped::Same) => match change {
+                Change::Own | Change::None => {
+                    print::note(format!("{name}: {done}, the same as before"));
+                }
+                Change::Shared => {}
+            },
+            Err(problems) if is_news => {
+                print::problems(&problems);
+                print::note(format!("{name}: refused{}", tell::runs_on(app, name)));
+            }
+            Err(_) => {}
         }
-        Fault::Build(error) => {
-            let reason = format!("{error:#}");
-            print::note(&reason);
-            (end_of(&reason).to_owned(), "does not build")
+        false
+    }
+
+    /// Says why there was no offer.
+    fn refused(&mut self, app: &App, folder: &Path, fault: Fault) {
+        let (reason, what, is_news) = match fault {
+            Fault::Files(problems) => {
+                let reason = reason(&problems);
+                let is_news = self.refuse(folder, Some(reason.clone()));
+                if is_news {
+                    print::problems(&problems);
+                }
+                (reason, "refused", is_news)
+            }
+            Fault::Build(error) => {
+                self.refuse(folder, None);
+                let reason = format!("{error:#}");
+                print::note(&reason);
+                (tell::end_of(&reason).to_owned(), "does not build", true)
+            }
+        };
+        let named = self.known.get(folder).and_then(|known| known.name.clone());
+        let listed = named.or_else(|| self.by_folder(app, folder));
+        if is_news {
+            print::note(match &listed {
+                Some(name) => format!("{name}: {what}{}", tell::runs_on(app, name)),
+                None => format!("{}: {what}", folder.display()),
+            });
         }
-    };
-    let by_folder = || ComponentId::new(folder.file_name()?.to_str()?).ok();
-    let Some(name) = name.or_else(by_folder) else {
-        print::note(format!("{}: {what}", folder.display()));
-        return;
-    };
-    print::note(format!("{name}: {what}{}", runs_on(app, &name)));
-    app.registry.refuse(&name, app.clock.now(), reason);
-}
-
-fn told(report: &Report, done: &str) {
-    let (name, to) = (&report.component, short(&report.to));
-    print::note(match &report.from {
-        Some(from) => format!("{name}: {done}, swapped to {to} (was {})", short(from)),
-        None => format!("{name}: {done}, runs as {to}"),
-    });
-    if !report.wider.is_empty() {
-        print::note(format!("{name}: grants wider: {}", report.wider.join(", ")));
+        let Some(name) = listed else { return };
+        app.registry.refuse(&name, app.clock.now(), reason);
+        if let Some(known) = self.known.get_mut(folder).filter(|known| known.name.is_none()) {
+            known.listed = Some(name);
+        }
     }
-    if !report.applied.is_empty() {
-        print::note(format!("{name}: migrations applied: {}", report.applied.join(", ")));
+
+    /// Remembers why it was refused, and says whether that is another reason than before.
+    fn refuse(&mut self, folder: &Path, reason: Option<String>) -> bool {
+        let Some(known) = self.known.get_mut(folder) else { return true };
+        let is_news = known.refused != reason;
+        known.refused = reason;
+        is_news
+    }
+
+    /// What to call a folder without a name of its own, if no other component is called so.
+    fn by_folder(&self, app: &App, folder: &Path) -> Option<ComponentId> {
+        let name = ComponentId::new(folder.file_name()?.to_str()?).ok()?;
+        let is_free = self.other(folder, &name).is_none() && tell::running(app, &name).is_none();
+        is_free.then_some(name)
+    }
+
+    fn files(&self, folder: &Path, manifest: Option<&Manifest>, shared: Print) -> Files {
+        let workspace = inputs::workspace(&self.components);
+        let elsewhere = manifest.map(|found| elsewhere::folders(folder, found, &workspace));
+        let elsewhere = elsewhere.unwrap_or_default();
+        // What the build makes counts only where nothing is built.
+        let recipe = manifest.and_then(|manifest| manifest.build.as_ref());
+        let output = recipe.filter(|_| self.build).map(|recipe| recipe.output.as_path());
+        Files { own: inputs::component(folder, output, &elsewhere), elsewhere, shared }
     }
 }
 
-fn done(built: bool, took: Duration) -> String {
-    match built {
-        true => format!("rebuilt in {:.1} s", took.as_secs_f64()),
-        false => "read again".to_owned(),
+impl Known {
+    fn new(name: Option<ComponentId>, files: Files) -> Self {
+        Self { name, files, gone: false, wasm: None, refused: None, listed: None }
     }
 }
 
-fn runs_on(app: &App, name: &ComponentId) -> String {
-    running(app, name).map_or_else(String::new, |digest| format!(", {digest} runs on"))
-}
-
-fn running(app: &App, name: &ComponentId) -> Option<String> {
-    app.registry.snapshot().component(name).map(|component| short(component.digest()))
-}
-
-/// Enough of a digest to tell versions apart.
-fn short(digest: &str) -> String {
-    let start: String = digest.chars().take(8).collect();
-    format!("{start}…")
-}
-
-fn end_of(reason: &str) -> &str {
-    let start = reason.len().saturating_sub(REASON);
-    let start = (start..reason.len()).find(|at| reason.is_char_boundary(*at));
-    start.and_then(|start| reason.get(start..)).unwrap_or_default()
+fn reason(problems: &[Problem]) -> String {
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
