@@ -123,7 +123,7 @@ mod tests {
         let (got, refusals, kept) = get(Ok(Some(entries.clone())), "key");
         assert_eq!(got.map_err(drop), Ok(entries));
         assert_eq!(kept, [ReadAnswer::Withheld]);
-        assert!(!refusals.away.is_some());
+        assert!(refusals.away.is_none());
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
         assert!(
             matches!(got, Err(SecretError::Missing(text)) if text == "store `vault` has no secret `key`")
         );
-        assert!(!refusals.away.is_some() && refusals.denied.is_empty());
+        assert!(refusals.away.is_none() && refusals.denied.is_empty());
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
         for error in [ReadError::Unavailable("away".into()), ReadError::Failed("away".into())] {
             let (got, refusals, _) = get(Err(error), "key");
             assert!(matches!(got, Err(SecretError::Unavailable(text)) if text == "away"));
-            assert!(refusals.away.is_some() && !refusals.waiting.for_so_long().is_some());
+            assert!(refusals.away.is_some() && refusals.waiting.for_so_long().is_none());
         }
     }
 }

@@ -281,7 +281,7 @@ mod tests {
                 matches!(store.get("s", "k"), Err(StateError::Unavailable(text)) if text == "away")
             );
             assert!(
-                store.refusals.away.is_some() && !store.refusals.waiting.for_so_long().is_some()
+                store.refusals.away.is_some() && store.refusals.waiting.for_so_long().is_none()
             );
         }
     }
