@@ -24,9 +24,9 @@ struct Fired {
 /// Jobs of others name the task.
 #[derive(Deserialize)]
 struct Named {
-    #[serde(default, deserialize_with = "lenient::text")]
+    #[serde(default, deserialize_with = "lenient::id")]
     reminder_id: Option<String>,
-    #[serde(default, deserialize_with = "lenient::text")]
+    #[serde(default, deserialize_with = "lenient::id")]
     task_id: Option<String>,
 }
 
