@@ -32,13 +32,26 @@ pub fn decide(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Done {
-    #[serde(deserialize_with = "lenient::text")]
+    #[serde(deserialize_with = "lenient::id")]
     task_id: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
+    #[serde(deserialize_with = "lenient::id")]
     user_id: Option<String>,
     task: Task,
     /// RFC 3339; a task without a due date is followed from here.
     at: String,
+    /// Jobs of others name the rule here, and give no task.
+    #[serde(deserialize_with = "lenient::id", skip_serializing)]
+    recurrence_rule_id: Option<String>,
+}
+
+/// What became of the occurrence after a task.
+enum Followed {
+    /// It is there, or is made now.
+    Yes,
+    /// The series has no more, or the one that would follow was deleted.
+    Ended,
+    /// The rule is not in the table.
+    NoRule(String),
 }
 
 fn completed(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<Vec<Act>, Failure> {
@@ -53,16 +66,21 @@ fn completed(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<V
     let (recurrence, recurrence_id) = (told.recurrence.clone(), told.recurrence_id.clone());
     let whole = told.or(row.as_ref().map(Task::of).unwrap_or_default());
     let task = Task { recurrence, recurrence_id, completed: Some(true), ..whole };
-    let done = Done { task_id, user_id, task, at: event.time.clone() };
+    let done = Done { task_id, user_id, task, at: event.time.clone(), recurrence_rule_id: None };
     let mut acts = Vec::new();
-    let ended = !follow(&done, now, read, &mut acts)?;
-    if let Some(recurrence_id) = &done.task.recurrence_id {
-        let name = id::job("recurring-", recurrence_id);
-        acts.push(if ended {
-            Act::cancel(name)
-        } else {
-            Act::schedule(name, When::Every("@every 24h"), act::json(&done)?)
-        });
+    let followed = follow(&done, Asked::ByEvent, now, read, &mut acts)?;
+    let job = done.task.recurrence_id.as_deref().map(|rule_id| id::job("recurring-", rule_id));
+    match (followed, job) {
+        // It may be written in a moment.
+        (Followed::NoRule(rule_id), _) => {
+            let text = format!("recurrence rule `{rule_id}` is not in recurrence_rules");
+            return Err(Failure::Retry(text));
+        }
+        (Followed::Yes, Some(name)) => {
+            acts.push(Act::schedule(name, When::Every("@every 24h"), act::json(&done)?));
+        }
+        (Followed::Ended, Some(name)) => acts.push(Act::cancel(name)),
+        (Followed::Yes | Followed::Ended, None) => {}
     }
     Ok(acts)
 }
@@ -74,22 +92,39 @@ fn recurs(task: &Task) -> bool {
     }
 }
 
-/// Adds what makes the occurrence after this one, unless it is there. False when none follows.
+/// Who asks what follows a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// Someone did the task, whatever was said of it before.
+    ByEvent,
+    /// Only what is missing is made; nothing follows a task that was deleted.
+    ByJob,
+}
+
+/// Adds what makes the occurrence after this one, unless it is there.
 fn follow(
     done: &Done,
+    asked: Asked,
     now: DateTime<Utc>,
     read: &mut Read<'_>,
     acts: &mut Vec<Act>,
-) -> Result<bool, Failure> {
+) -> Result<Followed, Failure> {
     let task_id = required("task_id", done.task_id.as_deref())?;
     let user_id = required("user_id", done.user_id.as_deref())?;
-    let Some((rule, zone)) = rule(&done.task, read)? else { return Ok(false) };
+    let (rule, zone) = match rule(&done.task, read)? {
+        Found::Rule(rule, zone) => (rule, zone),
+        Found::None => return Ok(Followed::Ended),
+        Found::Missing(rule_id) => return Ok(Followed::NoRule(rule_id)),
+    };
     let series = done.task.parent_task_id.as_deref().unwrap_or(task_id);
     let known = Known::read(series, task_id, read)?;
+    if known.deleted && asked == Asked::ByJob {
+        return Ok(Followed::Ended);
+    }
     let due = done.task.due().map_err(Failure::Reject)?;
     if due.is_none() && known.open {
         // Followed from the time of an event, it would be followed again by the next event.
-        return Ok(true);
+        return Ok(Followed::Yes);
     }
     let from = match due {
         Some(due) => due,
@@ -97,69 +132,146 @@ fn follow(
     };
     let first = if series == task_id { due } else { known.first };
     let after = Series { rule: &rule, zone: zone.as_deref(), first, made: known.made }.after(from);
-    let Some(upcoming) = after.map_err(Failure::Reject)? else { return Ok(false) };
+    let Some(upcoming) = after.map_err(Failure::Reject)? else { return Ok(Followed::Ended) };
     let new_id = id::occurrence(series, upcoming.next);
-    if read("task", &[Value::Text(new_id.clone())])?.is_empty() {
-        let next = Task {
-            id: Some(new_id),
-            completed: Some(false),
-            due_date: Some(time::text(upcoming.next)),
-            parent_task_id: Some(series.to_owned()),
-            created_at: Some(time::text(now)),
-            time_zone: zone,
-            reminder_at: None,
-            title: Some(title(done.task.title.clone())),
-            ..done.task.clone()
-        };
-        make(next, user_id, upcoming, acts)?;
+    match Occurrence::read(&new_id, read)? {
+        Occurrence::Deleted => return Ok(Followed::Ended),
+        Occurrence::There => return Ok(Followed::Yes),
+        Occurrence::Missing => {}
     }
-    Ok(true)
+    let next = Task {
+        id: Some(new_id),
+        completed: Some(false),
+        due_date: Some(time::text(upcoming.next)),
+        parent_task_id: Some(series.to_owned()),
+        created_at: Some(time::text(now)),
+        time_zone: zone,
+        reminder_at: None,
+        title: Some(title(done.task.title.clone())),
+        ..done.task.clone()
+    };
+    let alone = due.is_none().then_some(task_id);
+    if alone.is_some() || (series == task_id && !known.kept) {
+        let statement = if alone.is_some() { "hold_task" } else { "keep_task" };
+        let rule_id = done.task.recurrence_id.as_deref();
+        acts.push(Act::unguarded(statement, kept(task_id, series, rule_id, Some(from))));
+    }
+    make(next, user_id, alone, upcoming, acts)?;
+    Ok(Followed::Yes)
 }
 
-/// The rule and the zone it is meant in. A rule that is named may be written in a moment.
-fn rule(task: &Task, read: &mut Read<'_>) -> Result<Option<(String, Option<String>)>, Failure> {
+enum Found {
+    /// The rule, and the zone it is meant in.
+    Rule(String, Option<String>),
+    None,
+    Missing(String),
+}
+
+fn rule(task: &Task, read: &mut Read<'_>) -> Result<Found, Failure> {
     if !recurs(task) {
-        return Ok(None);
+        return Ok(Found::None);
     }
     let zone = task.time_zone.clone().filter(|zone| !zone.is_empty());
     if let Some(rule) = task.recurrence.clone().filter(|rule| !rule.trim().is_empty()) {
-        return Ok(Some((rule, zone)));
+        return Ok(Found::Rule(rule, zone));
     }
-    let Some(rule_id) = task.recurrence_id.clone() else { return Ok(None) };
+    let Some(rule_id) = task.recurrence_id.clone() else { return Ok(Found::None) };
     let rows = read("rule", &[Value::Text(rule_id.clone())])?;
     let row = rows.first();
-    let text = row.and_then(|row| row.text("rule")).ok_or_else(|| {
-        Failure::Retry(format!("recurrence rule `{rule_id}` is not in recurrence_rules"))
-    })?;
+    let Some(text) = row.and_then(|row| row.text("rule")) else {
+        return Ok(Found::Missing(rule_id));
+    };
     let zone = zone.or_else(|| row?.text("time_zone").map(str::to_owned));
-    Ok(Some((text.to_owned(), zone)))
+    Ok(Found::Rule(text.to_owned(), zone))
 }
 
-/// What the table knows of a series.
+/// What the tables know of a series.
 struct Known {
+    /// The due date of the first task.
     first: Option<DateTime<Utc>>,
     made: u32,
+    /// The first task is in `recurring_tasks`.
+    kept: bool,
     /// Another task of the series waits to be done.
     open: bool,
+    /// The task that was asked about was deleted.
+    deleted: bool,
 }
 
 impl Known {
+    /// `tasks` holds every task in production only; `recurring_tasks` those that came by.
     fn read(series: &str, task_id: &str, read: &mut Read<'_>) -> Result<Self, Failure> {
         let params = [Value::Text(series.to_owned()), Value::Text(task_id.to_owned())];
         let rows = read("series", &params)?;
         let row = rows.first();
         let count = |column| row.and_then(|row| row.integer(column)).unwrap_or(0);
+        let time = |column| row.and_then(|row| row.time(column));
+        let made = count("kept_made").max(count("made"));
         Ok(Self {
-            first: row.and_then(|row| row.time("first_due")),
-            made: u32::try_from(count("made")).unwrap_or(u32::MAX).saturating_add(1),
+            first: time("kept_due").or_else(|| time("first_due")),
+            made: u32::try_from(made).unwrap_or(u32::MAX).saturating_add(1),
+            kept: count("kept") > 0,
             open: count("open") > 0,
+            deleted: count("deleted") > 0,
         })
     }
 }
 
-fn make(next: Task, user_id: &str, upcoming: Upcoming, acts: &mut Vec<Act>) -> Result<(), Failure> {
+/// A task that follows another, by its id.
+enum Occurrence {
+    Missing,
+    There,
+    /// It does not come back.
+    Deleted,
+}
+
+impl Occurrence {
+    fn read(task_id: &str, read: &mut Read<'_>) -> Result<Self, Failure> {
+        let rows = read("occurrence", &[Value::Text(task_id.to_owned())])?;
+        let has = |column| rows.first().and_then(|row| row.integer(column)).is_some_and(|n| n > 0);
+        Ok(match (has("deleted"), has("there")) {
+            (true, _) => Self::Deleted,
+            (false, true) => Self::There,
+            (false, false) => Self::Missing,
+        })
+    }
+}
+
+/// In the order of the statements `keep_task` and `hold_task`.
+fn kept(
+    task_id: &str,
+    series: &str,
+    recurrence_id: Option<&str>,
+    due: Option<DateTime<Utc>>,
+) -> Vec<Value> {
+    vec![
+        Value::Text(task_id.to_owned()),
+        Value::Text(series.to_owned()),
+        Value::text(recurrence_id),
+        Value::time(due),
+    ]
+}
+
+/// `alone` is a task without a due date: nothing else may follow its series meanwhile.
+fn make(
+    next: Task,
+    user_id: &str,
+    alone: Option<&str>,
+    upcoming: Upcoming,
+    acts: &mut Vec<Act>,
+) -> Result<(), Failure> {
     let subject = next.id.clone().unwrap_or_default();
-    acts.push(Act::guarded("insert_task", columns(&next, user_id)?));
+    let mut params = columns(&next, user_id)?;
+    match alone {
+        Some(task_id) => {
+            params.push(Value::Text(task_id.to_owned()));
+            acts.push(Act::guarded("insert_alone", params));
+        }
+        None => acts.push(Act::guarded("insert_task", params)),
+    }
+    let series = next.parent_task_id.as_deref().unwrap_or_default();
+    let row = kept(&subject, series, next.recurrence_id.as_deref(), Some(upcoming.next));
+    acts.push(Act::unguarded("keep_task", row));
     let generated = Generated {
         task_id: next.id.clone(),
         user_id: Some(user_id.to_owned()),
@@ -204,29 +316,37 @@ fn title(title: Option<String>) -> String {
     title.filter(|title| !title.is_empty()).unwrap_or_else(|| "Recurring task".to_owned())
 }
 
-/// The rule's job has nothing more to do.
+/// A deleted task stays deleted: its rule's job has nothing more to do, and one that fires all the
+/// same makes nothing.
 fn deleted(event: &Event, read: &mut Read<'_>) -> Result<Vec<Act>, Failure> {
     let TaskData { task_id, task, .. } = act::data(event)?;
-    let rule_id = match task.and_then(|task| task.recurrence_id) {
-        Some(rule_id) => Some(rule_id),
-        None => {
-            let rows = read("task", &[Value::text(task_id.as_deref())])?;
-            rows.first().and_then(|row| row.id("recurrence_id"))
-        }
+    let Some(task_id) = task_id else {
+        return Err(Failure::Reject("the task has no task_id".into()));
     };
-    let cancel = |rule_id: String| Act::cancel(id::job("recurring-", &rule_id));
-    Ok(rule_id.map(cancel).into_iter().collect())
+    let task = task.unwrap_or_default();
+    let rows = read("deleted", &[Value::Text(task_id.clone())])?;
+    let found = |column| rows.first().and_then(|row| row.id(column));
+    let rule_id = task.recurrence_id.clone().or_else(|| found("recurrence_id"));
+    let series = task.parent_task_id.clone().or_else(|| found("series"));
+    if series.is_none() && rule_id.is_none() && !recurs(&task) {
+        return Ok(Vec::new());
+    }
+    let series = series.as_deref().unwrap_or(&task_id);
+    let row = kept(&task_id, series, rule_id.as_deref(), None);
+    let mut acts = vec![Act::unguarded("mark_deleted", row)];
+    acts.extend(rule_id.map(|rule_id| Act::cancel(id::job("recurring-", &rule_id))));
+    Ok(acts)
 }
 
 /// The data of `com.todo.recurring.generated.v1`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Generated {
-    #[serde(deserialize_with = "lenient::text")]
+    #[serde(deserialize_with = "lenient::id")]
     task_id: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
+    #[serde(deserialize_with = "lenient::id")]
     user_id: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
+    #[serde(deserialize_with = "lenient::id")]
     parent_task_id: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
     title: Option<String>,
@@ -256,11 +376,21 @@ fn generated(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<V
         created_at: Some(time::text(now)),
         ..like
     };
-    let mut acts = vec![Act::unguarded("insert_task", columns(&task, user_id)?)];
+    let row = kept(task_id, parent, task.recurrence_id.as_deref(), due);
+    let mut acts = vec![
+        Act::unguarded("insert_task", columns(&task, user_id)?),
+        Act::unguarded("keep_task", row),
+    ];
     if let Some(next_at) = next_at {
         let when = When::At(time::text(next_at));
         let (task_id, user_id) = (Some(task_id.to_owned()), Some(user_id.to_owned()));
-        let data = act::json(&Done { task_id, user_id, task, at: event.time.clone() })?;
+        let data = act::json(&Done {
+            task_id,
+            user_id,
+            task,
+            at: event.time.clone(),
+            recurrence_rule_id: None,
+        })?;
         acts.push(Act::schedule(id::job("recurring-", parent), when, data));
     }
     Ok(acts)
@@ -275,21 +405,27 @@ struct Fired {
 /// Makes an occurrence that is missing: the newest task of the series is done, and none follows.
 fn fired(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<Vec<Act>, Failure> {
     let Fired { name, data } = act::data(event)?;
-    let kept = data.filter(|kept| kept.task_id.is_some()).ok_or_else(|| {
+    let mut kept = data.filter(|kept| kept.task_id.is_some()).ok_or_else(|| {
         let remedy = "cancel it, or give it the task_id, user_id and task of its series";
         Failure::Reject(format!("job `{name}` carries no task; {remedy}"))
     })?;
+    let rule_id = kept.recurrence_rule_id.take();
+    kept.task.recurrence_id = kept.task.recurrence_id.or(rule_id);
     let series = kept.task.parent_task_id.clone().or_else(|| kept.task_id.clone());
     let rows = read("newest", &[Value::text(series.as_deref())])?;
     let newest = match rows.first() {
         Some(row) => newest(row, kept),
         None => kept,
     };
-    let mut acts = Vec::new();
-    if newest.task.completed == Some(true) && follow(&newest, now, read, &mut acts)? {
-        return Ok(acts);
+    if newest.task.completed != Some(true) {
+        return Ok(Vec::new());
     }
-    Ok(Vec::new())
+    let mut acts = Vec::new();
+    match follow(&newest, Asked::ByJob, now, read, &mut acts)? {
+        Followed::Yes => Ok(acts),
+        // Whoever writes the rule again completes a task again.
+        Followed::Ended | Followed::NoRule(_) => Ok(vec![Act::cancel(name)]),
+    }
 }
 
 /// The table's word goes; how the series recurs may be in the job only.
@@ -306,6 +442,7 @@ fn newest(row: &Row, kept: Done) -> Done {
         user_id: row.id("user_id").or(kept.user_id),
         task: Task { recurrence, recurrence_id, time_zone, ..task },
         at: kept.at,
+        recurrence_rule_id: None,
     }
 }
 

@@ -1,5 +1,8 @@
 //! How the contracts differ in what reminds: `[config]` of the manifest says it.
 
+use todo::id;
+use todo::reminder::Reminder;
+
 /// How reminders come and go in one contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialect {
@@ -7,12 +10,14 @@ pub struct Dialect {
     pub tasks_carry_reminders: bool,
     /// A cron tick finds what is due; there are no jobs.
     pub ticks: bool,
+    /// Task ids are integers on its topics; an event with another id could not be published.
+    pub integer_ids: bool,
     /// What job names begin with.
     pub job_prefix: String,
 }
 
 impl Dialect {
-    /// `config` has `tasks_carry_reminders` and `tick`, each a list of contracts separated by
+    /// `config` has `tasks_carry_reminders`, `tick` and `integer_ids`, each a list of contracts separated by
     /// commas, and `job_prefix.<contract>` where it is another one than `reminder-`.
     pub fn of(contract: &str, config: &[(String, String)]) -> Self {
         let value = |key: &str| config.iter().find(|(other, _)| other == key).map(|(_, text)| text);
@@ -23,9 +28,15 @@ impl Dialect {
         Self {
             tasks_carry_reminders: lists("tasks_carry_reminders"),
             ticks: lists("tick"),
+            integer_ids: lists("integer_ids"),
             job_prefix: prefix
                 .map_or_else(|| "reminder-".to_owned(), |prefix| prefix.trim().to_owned()),
         }
+    }
+
+    /// Whether an event about the reminder can be published.
+    pub fn can_name(&self, reminder: &Reminder) -> bool {
+        !self.integer_ids || id::is_integer(&reminder.task_id)
     }
 }
 
@@ -39,6 +50,7 @@ mod tests {
             ("job_prefix.task-event", "reminder-task-"),
             ("tasks_carry_reminders", "task-event, pascal"),
             ("tick", "pascal"),
+            ("integer_ids", "pascal"),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
         for (contract, carries, ticks, prefix) in [
@@ -47,8 +59,12 @@ mod tests {
             ("pascal", true, true, "reminder-"),
             ("pasc", false, false, "reminder-"),
         ] {
-            let dialect =
-                Dialect { tasks_carry_reminders: carries, ticks, job_prefix: prefix.to_owned() };
+            let dialect = Dialect {
+                tasks_carry_reminders: carries,
+                ticks,
+                integer_ids: ticks,
+                job_prefix: prefix.to_owned(),
+            };
             assert_eq!(Dialect::of(contract, &config), dialect, "{contract}");
         }
         assert!(!Dialect::of("pascal", &[]).ticks);

@@ -28,7 +28,7 @@ pub fn decide(
             acts.extend(keep::carried(data, event, dialect, now, read)?);
             Ok(acts)
         }
-        "com.todo.task.updated.v1" => keep::carried(act::data(event)?, event, dialect, now, read),
+        "com.todo.task.updated.v1" => keep::updated(act::data(event)?, event, dialect, now, read),
         "com.todo.task.completed.v1" => cancel::of_task(&act::data(event)?, read),
         "com.todo.task.deleted.v1" => {
             let data: TaskData = act::data(event)?;
@@ -38,7 +38,7 @@ pub fn decide(
             Ok(acts)
         }
         "com.wharf.job.fired.v1" => due::fired(event, now, read),
-        "com.wharf.binding.ticked.v1" if dialect.ticks => due::ticked(event, now, read),
+        "com.wharf.binding.ticked.v1" if dialect.ticks => due::ticked(event, dialect, now, read),
         _ => Ok(Vec::new()),
     }
 }
@@ -50,6 +50,10 @@ fn alive(data: &TaskData, read: &mut Read<'_>) -> Result<Vec<Act>, Failure> {
         return Ok(Vec::new());
     }
     Ok(vec![Act::unguarded("unmark_deleted", task_id.into())])
+}
+
+fn is_deleted(task_id: &str, read: &mut Read<'_>) -> Result<bool, Failure> {
+    Ok(!read("deleted", &[Value::Text(task_id.to_owned())])?.is_empty())
 }
 
 #[cfg(test)]

@@ -48,7 +48,8 @@ fn number(parts: &[&[u8]]) -> u64 {
     hash(parts).1 % MOST + 1
 }
 
-fn is_integer(text: &str) -> bool {
+/// Whether the id is one where ids are integers.
+pub fn is_integer(text: &str) -> bool {
     text.parse::<i64>().is_ok_and(|number| number.to_string() == text)
 }
 

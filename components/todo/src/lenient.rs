@@ -10,6 +10,11 @@ pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
     deserializer.deserialize_any(Lenient).map(Any::text)
 }
 
+/// As [`text`]. An empty id names nothing: it is none.
+pub fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    text(deserializer).map(|id| id.filter(|id| !id.is_empty()))
+}
+
 /// A bool, or a number that is zero or not; anything else is none.
 pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     deserializer.deserialize_any(Lenient).map(|any| match any {

@@ -3,6 +3,7 @@
 mod calendar;
 mod dates;
 mod parts;
+mod period;
 mod rule;
 mod wall;
 

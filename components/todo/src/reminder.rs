@@ -10,11 +10,11 @@ use crate::{lenient, time};
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct ReminderData {
-    #[serde(deserialize_with = "lenient::text")]
+    #[serde(deserialize_with = "lenient::id")]
     pub reminder_id: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
+    #[serde(deserialize_with = "lenient::id")]
     pub task_id: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
+    #[serde(deserialize_with = "lenient::id")]
     pub user_id: Option<String>,
     #[serde(deserialize_with = "lenient::text")]
     pub title: Option<String>,
@@ -42,14 +42,12 @@ impl TryFrom<ReminderData> for Reminder {
     type Error = String;
 
     fn try_from(data: ReminderData) -> Result<Self, String> {
-        let task_id = data.task_id.filter(|id| !id.is_empty());
-        let reminder_id = data.reminder_id.filter(|id| !id.is_empty());
         let missing = |field: &str| format!("the reminder has no {field}");
-        let task_id = task_id.ok_or_else(|| missing("task_id"))?;
+        let task_id = data.task_id.ok_or_else(|| missing("task_id"))?;
         Ok(Self {
-            id: reminder_id.unwrap_or_else(|| task_id.clone()),
+            id: data.reminder_id.unwrap_or_else(|| task_id.clone()),
             task_id,
-            user_id: data.user_id.filter(|id| !id.is_empty()).ok_or_else(|| missing("user_id"))?,
+            user_id: data.user_id.ok_or_else(|| missing("user_id"))?,
             title: title(data.title),
             remind_at: instant("remind_at", data.remind_at.as_deref())?,
             due_date: instant("due_date", data.due_date.as_deref())?,
@@ -115,8 +113,10 @@ mod tests {
 
     #[test]
     fn a_reminder_falls_back_to_its_task() {
-        let data: ReminderData =
-            serde_json::from_str(r#"{"task_id": 4, "user_id": "u", "title": ""}"#).unwrap();
+        let data: ReminderData = serde_json::from_str(
+            r#"{"reminder_id": "", "task_id": 4, "user_id": "u", "title": ""}"#,
+        )
+        .unwrap();
         let reminder = Reminder::try_from(data).unwrap();
         assert_eq!((reminder.id.as_str(), reminder.title.as_str()), ("4", "Reminder"));
     }

@@ -17,9 +17,10 @@ impl Row {
         }
     }
 
-    /// As [`text`](Self::text), and an integer as its digits.
+    /// As [`text`](Self::text), and an integer as its digits; none for an empty text.
     pub fn id(&self, column: &str) -> Option<String> {
-        self.text(column).map(str::to_owned).or_else(|| Some(self.integer(column)?.to_string()))
+        let text = self.text(column).filter(|id| !id.is_empty());
+        text.map(str::to_owned).or_else(|| Some(self.integer(column)?.to_string()))
     }
 
     pub fn time(&self, column: &str) -> Option<DateTime<Utc>> {

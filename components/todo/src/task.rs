@@ -9,9 +9,9 @@ use crate::{Row, lenient, time};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TaskData {
-    #[serde(deserialize_with = "lenient::text")]
+    #[serde(deserialize_with = "lenient::id")]
     pub task_id: Option<String>,
-    #[serde(deserialize_with = "lenient::text")]
+    #[serde(deserialize_with = "lenient::id")]
     pub user_id: Option<String>,
     pub task: Option<Task>,
 }
@@ -20,7 +20,7 @@ pub struct TaskData {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Task {
-    #[serde(deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::id", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     #[serde(deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
@@ -36,11 +36,11 @@ pub struct Task {
     pub due_date: Option<String>,
     #[serde(deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
     pub recurrence: Option<String>,
-    #[serde(deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::id", skip_serializing_if = "Option::is_none")]
     pub recurrence_id: Option<String>,
     #[serde(deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    #[serde(deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "lenient::id", skip_serializing_if = "Option::is_none")]
     pub parent_task_id: Option<String>,
     #[serde(deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
     pub reminder_at: Option<String>,
@@ -123,6 +123,22 @@ mod tests {
         let task = data.task.unwrap();
         assert_eq!((task.title, task.priority, task.completed), (None, None, Some(true)));
         assert_eq!(task.tags, Some(vec!["a".to_owned(), "2".to_owned()]));
+    }
+
+    #[test]
+    fn an_empty_id_is_none() {
+        let text = r#"{"task_id": "", "user_id": "",
+            "task": {"id": "", "parent_task_id": "", "recurrence_id": "", "title": ""}}"#;
+        let data: TaskData = serde_json::from_str(text).unwrap();
+        let task = Task { title: Some(String::new()), ..Task::default() };
+        assert_eq!(data, TaskData { task: Some(task), ..TaskData::default() });
+        let row = Row {
+            columns: vec![
+                ("id".into(), crate::Value::Text("t".into())),
+                ("parent_task_id".into(), crate::Value::Text(String::new())),
+            ],
+        };
+        assert_eq!(Task::of(&row).parent_task_id, None);
     }
 
     #[test]

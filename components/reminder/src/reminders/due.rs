@@ -9,6 +9,8 @@ use todo::{Event, Failure, Row, Value, lenient};
 
 use super::keep::{columns, job_at};
 use super::kept::{Kept, Status, publish};
+use super::{cancel, is_deleted};
+use crate::dialect::Dialect;
 
 const DUE: &str = "com.todo.reminder.due.v1";
 
@@ -24,9 +26,9 @@ struct Fired {
 /// Jobs of others name the task.
 #[derive(Deserialize)]
 struct Named {
-    #[serde(default, deserialize_with = "lenient::text")]
+    #[serde(default, deserialize_with = "lenient::id")]
     reminder_id: Option<String>,
-    #[serde(default, deserialize_with = "lenient::text")]
+    #[serde(default, deserialize_with = "lenient::id")]
     task_id: Option<String>,
 }
 
@@ -40,6 +42,9 @@ pub fn fired(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<V
         .ok_or_else(|| Failure::Reject(format!("unknown reminder `{id}`")))?;
     match (kept.status, kept.job_name.clone()) {
         (Status::Due | Status::Cancelled, _) => Ok(Vec::new()),
+        (Status::Scheduled, _) if is_deleted(&kept.reminder.task_id, read)? => {
+            cancel::one(&kept.reminder)
+        }
         // It was moved to a later time after this firing was on its way.
         (Status::Scheduled, job) if kept.remind_at > now + Duration::seconds(1) => {
             job.map(|job| job_at(job, kept.remind_at, &id)).into_iter().collect()
@@ -53,18 +58,30 @@ fn due(kept: &Kept) -> Result<[Act; 2], Failure> {
     Ok([Act::guarded("set_due", guard), publish(DUE, &kept.reminder)?])
 }
 
-/// The reminders of the tick's contract, and the tasks that ask for one and have none.
-pub fn ticked(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<Vec<Act>, Failure> {
+/// The reminders of the tick's contract, and the tasks that ask for one and have none. A row that
+/// cannot be read or told does not keep the others from being due.
+pub fn ticked(
+    event: &Event,
+    dialect: &Dialect,
+    now: DateTime<Utc>,
+    read: &mut Read<'_>,
+) -> Result<Vec<Act>, Failure> {
     let contract = Value::Text(event.contract.clone());
     let now = Value::time(Some(now));
     let reminders = read("due_reminders", &[contract, now.clone()])?;
     let tasks = read("due_tasks", &[now])?;
     let mut acts = Vec::new();
     for row in &reminders {
-        acts.extend(due(&Kept::of(row)?)?);
+        match Kept::of(row).ok().filter(|kept| dialect.can_name(&kept.reminder)) {
+            Some(kept) => acts.extend(due(&kept)?),
+            None => acts.push(left_out("reminders", row.id("reminder_id"))),
+        }
     }
     for row in &tasks {
-        let Some(reminder) = of_task(row) else { continue };
+        let Some(reminder) = of_task(row).filter(|reminder| dialect.can_name(reminder)) else {
+            acts.push(left_out("tasks", row.id("id")));
+            continue;
+        };
         let params = columns(&reminder, None, Status::Due, &event.contract);
         acts.push(Act::guarded("insert_reminder", params));
         acts.push(publish(DUE, &reminder)?);
@@ -73,6 +90,13 @@ pub fn ticked(event: &Event, now: DateTime<Utc>, read: &mut Read<'_>) -> Result<
         acts.push(Act::Warn(format!("more than {MOST} are due; the rest waits for the next tick")));
     }
     Ok(acts)
+}
+
+fn left_out(table: &str, id: Option<String>) -> Act {
+    let id = id.unwrap_or_default();
+    Act::Warn(format!(
+        "row `{id}` of {table} is left out: its ids, times or status are none of this contract"
+    ))
 }
 
 fn of_task(row: &Row) -> Option<Reminder> {

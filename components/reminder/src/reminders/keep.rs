@@ -7,6 +7,7 @@ use todo::task::TaskData;
 use todo::{Event, Failure, Value, id, time};
 
 use super::cancel::CANCELLED;
+use super::is_deleted;
 use super::kept::{Kept, Status, publish};
 use crate::dialect::Dialect;
 
@@ -17,7 +18,7 @@ pub fn scheduled(
     read: &mut Read<'_>,
 ) -> Result<Vec<Act>, Failure> {
     let reminder = valid(act::data(event)?)?;
-    if !read("deleted", &[Value::Text(reminder.task_id.clone())])?.is_empty() {
+    if is_deleted(&reminder.task_id, read)? {
         let Reminder { id, task_id, .. } = &reminder;
         let text = format!("reminder `{id}` is not kept: its task `{task_id}` was deleted");
         return Ok(vec![Act::Warn(text), publish(CANCELLED, &reminder)?]);
@@ -33,19 +34,42 @@ pub fn carried(
     now: DateTime<Utc>,
     read: &mut Read<'_>,
 ) -> Result<Vec<Act>, Failure> {
+    match of_task(data, dialect)? {
+        Some(reminder) => keep(&reminder, event, dialect, now, read),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// As [`carried`], but a change to a task that is done or gone does not bring its reminder back.
+pub fn updated(
+    data: TaskData,
+    event: &Event,
+    dialect: &Dialect,
+    now: DateTime<Utc>,
+    read: &mut Read<'_>,
+) -> Result<Vec<Act>, Failure> {
+    let done = data.task.as_ref().is_some_and(|task| task.completed == Some(true));
+    let Some(reminder) = of_task(data, dialect)? else { return Ok(Vec::new()) };
+    if done || is_deleted(&reminder.task_id, read)? {
+        return Ok(Vec::new());
+    }
+    keep(&reminder, event, dialect, now, read)
+}
+
+fn of_task(data: TaskData, dialect: &Dialect) -> Result<Option<Reminder>, Failure> {
     let task = data.task.unwrap_or_default();
     let Some(remind_at) = task.reminder_at.filter(|_| dialect.tasks_carry_reminders) else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
-    let reminder = valid(ReminderData {
+    let reminder = ReminderData {
         reminder_id: None,
         task_id: data.task_id,
         user_id: data.user_id,
         title: task.title,
         remind_at: Some(remind_at),
         due_date: task.due_date,
-    })?;
-    keep(&reminder, event, dialect, now, read)
+    };
+    valid(reminder).map(Some)
 }
 
 fn valid(data: ReminderData) -> Result<Reminder, Failure> {

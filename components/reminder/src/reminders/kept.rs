@@ -37,7 +37,7 @@ impl Kept {
     }
 
     pub fn of(row: &Row) -> Result<Self, Failure> {
-        let unreadable = || Failure::Reject("a row of reminders cannot be read".into());
+        let unreadable = || Failure::Reject(unreadable("reminders", row.id("reminder_id")));
         let status = match row.text("status") {
             Some("scheduled") => Status::Scheduled,
             Some("due") => Status::Due,
@@ -56,6 +56,12 @@ impl Kept {
         let job_name = row.text("job_name").map(str::to_owned);
         Ok(Self { reminder, remind_at, status, job_name })
     }
+}
+
+/// What is wrong with a row that is left out.
+pub fn unreadable(table: &str, id: Option<String>) -> String {
+    let id = id.unwrap_or_default();
+    format!("row `{id}` of {table} cannot be read; correct its ids, times and status")
 }
 
 /// An event about a reminder.

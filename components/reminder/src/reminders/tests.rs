@@ -68,6 +68,7 @@ impl World {
             "task_reminders" => rows
                 .filter(scheduled)
                 .filter(|row| get(row, "task_id") == &params[0])
+                .take(200)
                 .cloned()
                 .collect(),
             "due_reminders" => rows
@@ -75,6 +76,7 @@ impl World {
                 .filter(|row| {
                     get(row, "contract") == &params[0] && no_later(row, "remind_at", &params[1])
                 })
+                .filter(|row| !self.deleted.contains(get(row, "task_id")))
                 .cloned()
                 .collect(),
             "due_tasks" => self
@@ -104,6 +106,7 @@ impl World {
             ("job_prefix.task-event", "reminder-task-"),
             ("tasks_carry_reminders", "task-event, pascal"),
             ("tick", "pascal"),
+            ("integer_ids", "task-event, pascal"),
         ];
         let config = config.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let event = Event {
@@ -166,6 +169,7 @@ impl World {
                     is(row)
                         && get(row, "status") == &params[9]
                         && get(row, "remind_at") == &params[10]
+                        && !self.deleted.contains(&params[1])
                 };
                 let Some(found) = self.reminders.iter_mut().find(as_read) else { return 0 };
                 *found = row(&REMINDER_COLUMNS, &params[..9]);
@@ -173,7 +177,10 @@ impl World {
             }
             "set_due" => {
                 let as_read = |row: &&mut Row| {
-                    is(row) && scheduled(row) && get(row, "remind_at") == &params[1]
+                    is(row)
+                        && scheduled(row)
+                        && get(row, "remind_at") == &params[1]
+                        && !self.deleted.contains(get(row, "task_id"))
                 };
                 let Some(found) = self.reminders.iter_mut().find(as_read) else { return 0 };
                 set(found, "status", text("due"));
@@ -186,6 +193,11 @@ impl World {
                 };
                 set(found, "status", text("cancelled"));
                 1
+            }
+            "cancel_task" => {
+                let of_task = |row: &&mut Row| get(row, "task_id") == &params[0] && scheduled(row);
+                let found = self.reminders.iter_mut().filter(of_task);
+                found.map(|row| set(row, "status", text("cancelled"))).count() as u64
             }
             "mark_deleted" => {
                 self.deleted.push(params[0].clone());
@@ -207,8 +219,15 @@ impl World {
     }
 
     fn task(&mut self, action: &str, reminder_at: Option<&str>) -> Vec<String> {
-        let task = serde_json::json!({ "title": "Water", "reminder_at": reminder_at });
-        let data = serde_json::json!({ "task_id": "t", "user_id": "u", "task": task });
+        self.task_of(
+            "t",
+            action,
+            serde_json::json!({ "title": "Water", "reminder_at": reminder_at }),
+        )
+    }
+
+    fn task_of(&mut self, id: &str, action: &str, task: serde_json::Value) -> Vec<String> {
+        let data = serde_json::json!({ "task_id": id, "user_id": "u", "task": task });
         self.when(&format!("com.todo.task.{action}.v1"), &data)
     }
 
@@ -265,7 +284,7 @@ fn a_task_that_is_done_or_gone_is_not_reminded_of() {
     for (action, more) in [("completed", &[][..]), ("deleted", &["mark_deleted"][..])] {
         let mut world = world("cloudevents");
         world.scheduled(SOON);
-        let cancelled = ["set_cancelled", "cancel reminder-r", "publish cancelled r"];
+        let cancelled = ["cancel_task", "cancel reminder-r", "publish cancelled r"];
         assert_eq!(world.task(action, None), [&cancelled, more].concat(), "{action}");
         assert!(world.fires(SOON).is_empty(), "{action}");
         assert_eq!(world.task(action, None), more, "{action}");
@@ -323,13 +342,105 @@ fn a_deleted_task_that_is_undone_is_reminded_of_again() {
 #[test]
 fn a_tick_finds_the_reminders_of_its_own_contract() {
     let mut world = world("pascal");
-    world.task("created", Some(SOON));
+    world.task_of("7", "created", serde_json::json!({ "reminder_at": SOON }));
     assert!(world.tick(NOW).is_empty());
     world.contract = "cloudevents";
     assert!(world.tick(LATER).is_empty());
     world.contract = "pascal";
-    assert_eq!(world.tick(LATER), ["set_due", "publish due t"]);
+    assert_eq!(world.tick(LATER), ["set_due", "publish due 7"]);
     assert!(world.tick(LATER).is_empty());
+}
+
+#[test]
+fn a_row_that_cannot_be_told_keeps_no_other_from_being_due() {
+    let mut world = world("pascal");
+    for id in ["a-uuid", "1", "2", "3"] {
+        world.task_of(id, "created", serde_json::json!({ "reminder_at": SOON }));
+    }
+    set(&mut world.reminders[1], "user_id", Value::Null);
+    let columns = ["id", "user_id", "title", "due_date", "reminder_at"];
+    for id in ["b-uuid", "8"] {
+        let values = [text(id), text("u"), Value::Null, Value::Null, text(SOON)];
+        world.tasks.push(row(&columns, &values));
+    }
+    let acts = world.tick(LATER);
+    let (warned, done): (Vec<_>, Vec<_>) = acts.iter().partition(|act| act.starts_with("warn"));
+    for (act, row) in
+        warned.iter().zip(["`a-uuid` of reminders", "`1` of reminders", "`b-uuid` of tasks"])
+    {
+        assert!(act.contains(row), "{act}");
+    }
+    assert_eq!(warned.len(), 3);
+    let expected = [
+        "set_due",
+        "publish due 2",
+        "set_due",
+        "publish due 3",
+        "insert_reminder",
+        "publish due 8",
+    ];
+    assert_eq!(done, expected.each_ref());
+}
+
+#[test]
+fn a_tick_leaves_out_the_reminders_of_deleted_tasks() {
+    let mut world = world("pascal");
+    world.task_of("7", "created", serde_json::json!({ "reminder_at": SOON }));
+    world.deleted.push(text("7"));
+    assert!(world.tick(LATER).is_empty());
+}
+
+/// It was kept on one host while its task was deleted on another.
+#[test]
+fn a_reminder_of_a_deleted_task_is_cancelled_when_it_fires() {
+    let mut world = world("cloudevents");
+    world.scheduled(SOON);
+    world.deleted.push(text("t"));
+    assert_eq!(world.fires(SOON), ["set_cancelled", "publish cancelled r"]);
+    assert!(world.fires(SOON).is_empty());
+}
+
+#[test]
+fn every_reminder_of_a_task_is_cancelled_whatever_their_number() {
+    let mut world = world("cloudevents");
+    for number in 0..250 {
+        let data = serde_json::json!({
+            "reminder_id": format!("r{number}"), "task_id": "t", "user_id": "u", "remind_at": SOON,
+        });
+        world.when("com.todo.reminder.scheduled.v1", &data);
+    }
+    set(&mut world.reminders[0], "user_id", Value::Null);
+    let acts = world.task("deleted", None);
+    assert!(acts.len() < 500, "{}", acts.len());
+    assert_eq!(acts.iter().filter(|act| act.starts_with("cancel reminder-")).count(), 199);
+    assert!(acts.iter().any(|act| act.starts_with("warn row `r0` of reminders")), "{acts:?}");
+    assert!(acts.iter().any(|act| act.starts_with("warn more than 200")), "{acts:?}");
+    assert!(world.reminders.iter().all(|row| row.text("status") == Some("cancelled")));
+}
+
+#[test]
+fn a_change_to_a_task_that_is_done_or_gone_brings_no_reminder_back() {
+    let update = serde_json::json!({ "completed": true, "reminder_at": SOON });
+    let mut world = world("task-event");
+    world.task("created", Some(SOON));
+    world.task("completed", None);
+    assert!(world.task_of("t", "updated", update.clone()).is_empty());
+    // The event says it is not done, whatever it carries.
+    assert_eq!(world.task_of("t", "uncompleted", update)[0], "move_reminder");
+    world.task("deleted", None);
+    assert!(world.task("updated", Some(SOON)).is_empty());
+    assert!(world.task("updated", Some(LATER)).is_empty());
+    assert!(world.task_of("t", "deleted", serde_json::json!({})) == ["mark_deleted"]);
+}
+
+#[test]
+fn an_empty_id_names_nothing() {
+    let mut world = world("cloudevents");
+    world.scheduled(SOON);
+    let data = serde_json::json!({ "reminder_id": "", "task_id": "r", "user_id": "u" });
+    let fired = serde_json::json!({ "name": "reminder-r", "data": data });
+    world.now = SOON;
+    assert_eq!(world.when("com.wharf.job.fired.v1", &fired)[0], "set_due");
 }
 
 #[test]

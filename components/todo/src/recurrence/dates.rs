@@ -22,7 +22,7 @@ pub fn after(
     let origin = wall::of(first, zone);
     let start = origin.with_nanosecond(0).unwrap_or(origin);
     let parts = complete(rule.clone(), start);
-    possible(&parts)?;
+    possible(&parts, start)?;
     let from = match rule.end {
         End::Count(_) => start,
         End::Never | End::Until(_) | End::UntilWall(_) => near(&parts, start, wall::of(due, zone)),
@@ -35,6 +35,7 @@ pub fn after(
     let mut found = [None; 2];
     let mut slots = found.iter_mut();
     let mut slot = slots.next();
+    let mut last = first;
     for date in &build(parts, from)? {
         let date = date.naive_local() + (origin - start);
         if date <= origin {
@@ -43,8 +44,13 @@ pub fn after(
         if left == 0 || matches!(rule.end, End::UntilWall(until) if date > until) {
             return Ok(found);
         }
-        left -= 1;
         let Some(at) = wall::instant(date, zone) else { return Ok(found) };
+        // Where the clock goes forward, two dates can be one instant: they are one task.
+        if at <= last {
+            continue;
+        }
+        last = at;
+        left -= 1;
         if matches!(rule.end, End::Until(until) if at > until) {
             return Ok(found);
         }

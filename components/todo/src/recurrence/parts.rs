@@ -4,6 +4,7 @@
 use chrono::{Datelike as _, NaiveDateTime, Timelike as _};
 use rrule::{Frequency, NWeekday};
 
+use super::period;
 use super::rule::Rule;
 
 /// What a rule leaves open is as in the first date (RFC 5545 §3.3.10).
@@ -39,7 +40,7 @@ pub fn complete(mut rule: Rule, start: NaiveDateTime) -> Rule {
 }
 
 /// Finds the commonest contradictions at once; others are found by looking for a date in vain.
-pub fn possible(rule: &Rule) -> Result<(), String> {
+pub fn possible(rule: &Rule, start: NaiveDateTime) -> Result<(), String> {
     let longest = |month: u8| match month {
         2 => 29,
         4 | 6 | 9 | 11 => 30,
@@ -53,38 +54,19 @@ pub fn possible(rule: &Rule) -> Result<(), String> {
             list(&rule.months)
         ));
     }
-    let most = most_in_a_period(rule);
+    if rule.positions.is_empty() {
+        return Ok(());
+    }
+    let most = period::most(rule, start.date());
     let beyond =
         |position: &i32| usize::try_from(position.unsigned_abs()).is_ok_and(|at| at > most);
-    if !rule.positions.is_empty() && rule.positions.iter().all(beyond) {
+    if rule.positions.iter().all(beyond) {
         let positions = list(&rule.positions);
         return Err(format!(
             "BYSETPOS={positions} is beyond the dates of a period; it has at most {most}"
         ));
     }
     Ok(())
-}
-
-/// No fewer than the dates that one period of a completed rule can have.
-fn most_in_a_period(rule: &Rule) -> usize {
-    let of = |list: usize, all: usize| if list == 0 { all } else { list.min(all) };
-    let days = match rule.freq {
-        Frequency::Yearly => 366,
-        // A weekday comes up to five times in a month.
-        Frequency::Monthly => of(rule.month_days.len(), 31).min(of(rule.days.len() * 5, 31)),
-        Frequency::Weekly => of(rule.days.len(), 7),
-        Frequency::Daily | Frequency::Hourly | Frequency::Minutely | Frequency::Secondly => 1,
-    };
-    let [hours, minutes, seconds] =
-        [&rule.hours, &rule.minutes, &rule.seconds].map(|times| times.len().max(1));
-    match rule.freq {
-        Frequency::Secondly => 1,
-        Frequency::Minutely => seconds,
-        Frequency::Hourly => minutes * seconds,
-        Frequency::Daily | Frequency::Weekly | Frequency::Monthly | Frequency::Yearly => {
-            days * hours * minutes * seconds
-        }
-    }
 }
 
 fn list<T: ToString>(numbers: &[T]) -> String {

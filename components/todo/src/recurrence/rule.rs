@@ -178,12 +178,21 @@ impl Parts<'_> {
         }
     }
 
-    fn list<T>(
+    /// Each of the list once.
+    fn list<T: PartialEq>(
         &self,
         name: &str,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Vec<T>, String> {
-        let all = self.get(name, |value| value.split(',').map(|item| read(item.trim())).collect());
+        let all = self.get(name, |value| {
+            value.split(',').try_fold(Vec::new(), |mut list, item| {
+                let item = read(item.trim())?;
+                if !list.contains(&item) {
+                    list.push(item);
+                }
+                Ok(list)
+            })
+        });
         Ok(all?.unwrap_or_default())
     }
 }
