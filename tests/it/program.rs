@@ -127,7 +127,7 @@ impl Place {
     }
 
     async fn start_with(&self, arguments: &[&str]) -> Running {
-        let stderr = fs::File::options().create(true).append(true).open(self.path("stderr"));
+        let stderr = fs::File::options().create(true).append(true).open(self.path(".stderr"));
         let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(stderr.unwrap());
         let mut child = command.spawn().unwrap();
@@ -145,7 +145,7 @@ impl Place {
 
     /// What all starts have logged.
     pub fn stderr(&self) -> String {
-        fs::read_to_string(self.path("stderr")).unwrap_or_default()
+        fs::read_to_string(self.path(".stderr")).unwrap_or_default()
     }
 }
 

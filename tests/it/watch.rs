@@ -153,15 +153,20 @@ async fn a_name_belongs_to_one_folder_until_that_gives_it_up() {
 async fn what_was_refused_is_offered_again_when_another_brings_what_it_needs() {
     let place = place();
     let running = place.start_building().await;
-    let sql = "[sql.read]\nquery = \"SELECT a FROM notes\"\n[grants]\n";
-    let with = |name: &str, grants: &str| {
-        manifest(name).replace("[grants]\n", &format!("{grants}tables = {{ notes = \"write\" }}\n"))
-    };
-    place.write("components/aaa/component.toml", &with("aaa", sql));
+    let table = "tables = { notes = \"write\" }\n";
+    let reads = format!("{table}[sql.read]\nquery = \"SELECT a FROM notes\"\n");
+    still(&place, "aaa", "", &reads);
     said(&place, "aaa: refused").await;
     assert_eq!(shown(&running, "aaa").await["status"], "not running");
-    place.write("components/bbb/migrations/sqlite/1.sql", "CREATE TABLE notes (a TEXT)");
-    place.write("components/bbb/component.toml", &with("bbb", "[grants]\n"));
+    // It comes at once, so that there is a single look.
+    fs::create_dir_all(place.path("bbb")).unwrap();
+    fs::copy(built::ECHO_PUBLISH, place.path("bbb/bbb.wasm")).unwrap();
+    place.write(
+        "bbb/component.toml",
+        &format!("{}{table}", manifest("bbb").replace("cp ../../next.wasm bbb.wasm", "true")),
+    );
+    place.write("bbb/migrations/sqlite/1.sql", "CREATE TABLE notes (a TEXT)");
+    fs::rename(place.path("bbb"), place.path("components/bbb")).unwrap();
     said(&place, "aaa: read again, runs as ").await;
     let stderr = place.stderr();
     for (said, times) in [("aaa: refused", 1), ("building aaa", 1), ("bbb: rebuilt in ", 1)] {
@@ -182,6 +187,14 @@ async fn what_all_share_is_a_change_of_all_and_contracts_need_a_restart() {
     assert_eq!(running.signal("TERM").await.code(), Some(0), "{}", place.stderr());
 }
 
+/// A component that is built already, by a command that writes nothing: what a build writes brings
+/// one more look, which would see what is not watched as well.
+fn still(place: &Place, name: &str, before: &str, more: &str) {
+    let copy = format!("cp ../../next.wasm {name}.wasm");
+    let manifest = manifest(name).replace(&copy, "true");
+    place.component(name, built::ECHO_PUBLISH, &format!("{before}{manifest}{more}"));
+}
+
 /// Makes a change, and waits until `tiny` is built because of it.
 async fn rebuilt(place: &Place, change: impl FnOnce(&Place)) {
     let told = place.stderr().len();
@@ -193,6 +206,7 @@ async fn rebuilt(place: &Place, change: impl FnOnce(&Place)) {
 #[tokio::test]
 async fn cargos_configuration_counts() {
     let place = place();
+    still(&place, "tiny", "", "");
     place.write(".cargo/config.toml", "# first");
     let running = place.start_building().await;
     rebuilt(&place, |place| place.write(".cargo/config.toml", "# second")).await;
@@ -205,6 +219,7 @@ async fn cargos_configuration_counts() {
 #[tokio::test]
 async fn folders_that_are_made_again_are_watched_again() {
     let place = place().own_contracts();
+    still(&place, "tiny", "", "");
     let running = place.start_building().await;
     for (folder, told) in
         [("components", "the next start is without it"), ("contracts", "the contracts changed")]
@@ -223,15 +238,14 @@ async fn folders_that_are_made_again_are_watched_again() {
 #[tokio::test]
 async fn another_components_migrations_and_crates_count_where_they_are_shared() {
     let place = place();
-    let table = |text: String| text.replace("[grants]", "[grants]\ntables = { notes = \"write\" }");
-    let sets = "migrations = [\"../other/migrations\"]\n";
-    place.write(TINY, &format!("{sets}{}", table(manifest("tiny"))));
+    let table = "tables = { notes = \"write\" }\n";
+    still(&place, "tiny", "migrations = [\"../other/migrations\"]\n", table);
+    still(&place, "other", "", table);
     place.write(
         "components/tiny/Cargo.toml",
         "[dependencies]\nfar = { path = \"../../far/away\" }\n",
     );
     place.write("far/away/src/lib.rs", "// first");
-    place.write("components/other/component.toml", &table(manifest("other")));
     place.write("components/other/migrations/sqlite/1.sql", "CREATE TABLE notes (a TEXT)");
     let running = place.start_building().await;
     let second = "ALTER TABLE notes ADD COLUMN b TEXT";

@@ -152,9 +152,10 @@ impl Rebuild {
     /// Builds and offers a component, if what it is built from changed; one that was refused is
     /// offered again. Says whether something was swapped, or a name became free.
     async fn look(&mut self, app: &App, folder: &Path, shared: Print) -> bool {
-        let manifest = load::read_manifest(folder);
-        let files = self.files(folder, manifest.as_ref().ok(), shared);
+        let files = self.files(folder, load::read_manifest(folder).as_ref().ok(), shared);
         let Some(change) = self.change(folder, &files) else { return false };
+        // Read again: a manifest older than what is remembered of the files would stay so.
+        let manifest = load::read_manifest(folder);
         let name = manifest.as_ref().ok().map(|manifest| &manifest.name);
         let is_name_free = self.remember(app, folder, name, files, change);
         let started = Instant::now();
