@@ -37,9 +37,18 @@ impl world::Guest for Audit {
             data: event.data,
         };
         let row = record::row(event, arrival).into_iter().map(sql::Value::from);
-        sql::execute("insert", &row.collect::<Vec<_>>(), None)
-            .map_err(|error| types::Failure::Retry(format!("cannot record the event: {error:?}")))
+        sql::execute("insert", &row.collect::<Vec<_>>(), None).map_err(|error| {
+            types::Failure::Retry(format!("cannot record the event: {}", text(error)))
+        })
     }
+}
+
+fn text(error: sql::SqlError) -> String {
+    let (sql::SqlError::Denied(text)
+    | sql::SqlError::Invalid(text)
+    | sql::SqlError::Unavailable(text)
+    | sql::SqlError::Failed(text)) = error;
+    text
 }
 
 impl From<Value> for sql::Value {

@@ -1,6 +1,5 @@
 //! The way to the host: performs what was decided, and turns its refusals into failures.
 
-use std::fmt::Debug;
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
@@ -20,7 +19,7 @@ pub fn job(job: Job) -> Result<(), Failure> {
     match job {
         Job::Schedule { name, when, data } => schedule(name, when, data),
         Job::Cancel { name } => {
-            jobs::cancel(&name).map_err(|error| rejected("cancel job", &name, &error))
+            jobs::cancel(&name).map_err(|error| rejected("cancel job", &name, error))
         }
     }
 }
@@ -38,7 +37,7 @@ pub fn read(statement: &str, params: &[Value]) -> Result<Vec<Row>, Failure> {
 /// Calls a binding after the commit, and gives the effect's id.
 pub fn invoke(binding: &str, operation: &str, data: &[u8]) -> Result<String, Failure> {
     bindings::invoke(binding, operation, data, &[])
-        .map_err(|error| rejected("invoke", binding, &error))
+        .map_err(|error| rejected("invoke", binding, error))
 }
 
 /// A value of the manifest's `[config]`.
@@ -64,7 +63,7 @@ fn one(act: Act, jobs: impl Fn(Job) -> Result<(), Failure>) -> Result<(), Failur
         Act::Publish { ty, subject, data } => {
             let event =
                 publish::NewEvent { ty: ty.into(), subject: Some(subject), time: None, data };
-            publish::publish(&event).map(drop).map_err(|error| rejected("publish", ty, &error))
+            publish::publish(&event).map(drop).map_err(|error| rejected("publish", ty, error))
         }
         Act::Job(job) => jobs(job),
         Act::Warn(text) => {
@@ -80,7 +79,7 @@ fn schedule(name: String, when: When, data: String) -> Result<(), Failure> {
         When::Every(schedule) => (None, Some(schedule.to_owned())),
     };
     let job = jobs::Job { name, due_time, schedule, repeats: None, data };
-    jobs::schedule(&job).map_err(|error| rejected("schedule job", &job.name, &error))
+    jobs::schedule(&job).map_err(|error| rejected("schedule job", &job.name, error))
 }
 
 /// The database may be back in a moment, or may like another order of rows; a statement that the
@@ -96,6 +95,32 @@ fn refused_sql(verb: &str, statement: &str, error: sql::SqlError) -> Failure {
     }
 }
 
-fn rejected(verb: &str, name: &str, error: &impl Debug) -> Failure {
-    Failure::Reject(format!("cannot {verb} `{name}`: {error:?}"))
+fn rejected(verb: &str, name: &str, error: impl Told) -> Failure {
+    Failure::Reject(format!("cannot {verb} `{name}`: {}", error.text()))
+}
+
+/// What the host says of a call that it refuses.
+trait Told {
+    fn text(self) -> String;
+}
+
+impl Told for publish::PublishError {
+    fn text(self) -> String {
+        let (Self::Denied(text) | Self::Invalid(text)) = self;
+        text
+    }
+}
+
+impl Told for jobs::JobError {
+    fn text(self) -> String {
+        let (Self::Denied(text) | Self::Invalid(text)) = self;
+        text
+    }
+}
+
+impl Told for bindings::BindingError {
+    fn text(self) -> String {
+        let (Self::Denied(text) | Self::Invalid(text)) = self;
+        text
+    }
 }
