@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
-use crate::backend::embedded::{Embedded, Options};
+use crate::backend::embedded::{Embedded, Keep, Options};
 use crate::catalog::Registry;
 use crate::catalog::load::{self, Offer};
 use crate::catalog::swap::Swapper;
@@ -192,19 +192,28 @@ impl App {
         self.services.spawn(async move { recorder.run(close).await });
         self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));
         self.ingress.set_ready(true);
-        self.embedded.start(self.ingress(), &self.loops, self.stop.clone());
+        self.embedded.start(self.ingress(), &self.keeper(), self.stop.clone());
     }
 
     /// A loop that ends before the stop is a bug of the host: health says so, and daprd holds back.
+    fn keeper(&self) -> Keep {
+        let (loops, stop) = (self.loops.clone(), self.stop.clone());
+        let ingress = Arc::clone(&self.ingress);
+        Arc::new(move |name, run| {
+            let (stop, ingress) = (stop.clone(), Arc::clone(&ingress));
+            loops.spawn(async move {
+                let panicked = AssertUnwindSafe(run).catch_unwind().await.is_err();
+                if panicked || !stop.is_cancelled() {
+                    tracing::error!("the {name} ended; restart the host");
+                    ingress.set_ready(false);
+                }
+            });
+        })
+    }
+
+    /// The same for one of the host's own loops.
     fn keep(&self, name: &'static str, run: impl Future<Output = ()> + Send + 'static) {
-        let (stop, ingress) = (self.stop.clone(), Arc::clone(&self.ingress));
-        self.loops.spawn(async move {
-            let panicked = AssertUnwindSafe(run).catch_unwind().await.is_err();
-            if panicked || !stop.is_cancelled() {
-                tracing::error!("the {name} ended; restart the host");
-                ingress.set_ready(false);
-            }
-        });
+        self.keeper()(name, Box::pin(run));
     }
 
     /// Serves a router until the host stops.
@@ -286,3 +295,6 @@ async fn open_embedded(
         format!("the embedded Dapr's {} cannot be opened", config.dapr_file().display())
     })
 }
+
+#[cfg(test)]
+mod tests;

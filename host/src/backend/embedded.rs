@@ -44,6 +44,7 @@ use store::{
     StoredJob, Subscribed, Tick,
 };
 
+pub use deliver::Keep;
 pub use jobs::ScheduledJob;
 pub use store::{StoreError, StoredMessage};
 

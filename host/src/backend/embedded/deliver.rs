@@ -17,10 +17,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use self::app::App;
 use self::request::{Bulk, Single};
@@ -36,17 +36,27 @@ const PROBE: Duration = Duration::from_millis(100);
 
 impl Embedded {
     /// Waits until the app is healthy, asks it once for its configuration and subscriptions, and
-    /// delivers until `stop`. A request under way is finished and acknowledged first.
-    pub fn start(&self, app: axum::Router, tasks: &TaskTracker, stop: CancellationToken) {
+    /// delivers until `stop`. A request under way is finished and acknowledged first. What runs
+    /// until then is given to `keep`.
+    pub fn start(&self, app: axum::Router, keep: &Keep, stop: CancellationToken) {
         if self.0.started.swap(true, Ordering::SeqCst) {
             tracing::error!("the embedded dapr delivers to one app; a second one is ignored");
             return;
         }
         let app = App { router: app, token: self.0.app_token.clone() };
-        let starting = Starting { shared: Arc::clone(&self.0), app, tasks: tasks.clone(), stop };
-        tasks.spawn(starting.run());
+        let (shared, ended) = (Arc::clone(&self.0), stop.clone());
+        let starting = Starting { shared, app, keep: Arc::clone(keep), stop };
+        // It counts as a loop, so that its failure is noticed, too.
+        let start = async move {
+            starting.run().await;
+            ended.cancelled().await;
+        };
+        keep("embedded Dapr", Box::pin(start));
     }
 }
+
+/// Spawns a loop under a name. It ends at the stop; one that ends before is noticed by who keeps it.
+pub type Keep = Arc<dyn Fn(&'static str, BoxFuture<'static, ()>) + Send + Sync>;
 
 /// A delivery, ready to be sent as often as needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +81,7 @@ enum Verdict {
 struct Starting {
     shared: Arc<Shared>,
     app: App,
-    tasks: TaskTracker,
+    keep: Keep,
     stop: CancellationToken,
 }
 
@@ -90,12 +100,13 @@ impl Starting {
                     bell,
                     stop: self.stop.clone(),
                 };
-                self.tasks.spawn(consumer.run());
+                (self.keep)("embedded Dapr's delivery of events", Box::pin(consumer.run()));
             }
         }
         self.start_ticks().await;
         let (shared, app) = (Arc::clone(&self.shared), self.app.clone());
-        self.tasks.spawn(jobs::run(shared, app, self.stop.clone()));
+        let jobs = jobs::run(shared, app, self.stop.clone());
+        (self.keep)("embedded Dapr's delivery of jobs", Box::pin(jobs));
         self.shared.subscriptions.send_replace(Some(subscriptions));
     }
 
@@ -104,7 +115,8 @@ impl Starting {
             let Some(period) = binding.period else { continue };
             let asked = Ticking::wanted(&self.shared, &self.app, &binding.name, period).await;
             if let Some(ticking) = asked {
-                self.tasks.spawn(ticking.run(self.stop.clone()));
+                let ticking = ticking.run(self.stop.clone());
+                (self.keep)("embedded Dapr's delivery of ticks", Box::pin(ticking));
             }
         }
     }

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::{Embedded, Options};
+use super::{Embedded, Keep, Options};
 use crate::clock::ManualClock;
 use crate::name::{Pubsub, StoreName, Topic};
 
@@ -184,7 +184,13 @@ impl World {
 
     async fn start(&self, model: &App) {
         let router = Router::new().fallback(app).with_state(model.clone());
-        self.dapr.start(router, &self.tasks, self.stop.clone());
+        self.deliver_to(router).await;
+    }
+
+    async fn deliver_to(&self, router: Router) {
+        let tasks = self.tasks.clone();
+        let keep: Keep = Arc::new(move |_, run| drop(tasks.spawn(run)));
+        self.dapr.start(router, &keep, self.stop.clone());
         self.dapr.ready().await;
     }
 

@@ -204,8 +204,7 @@ async fn a_slow_job_holds_no_other_and_a_stop_waits_for_it() {
         }
     });
     let world = World::open(folder.path(), &ManualClock::default()).await;
-    world.dapr.start(router, &world.tasks, world.stop.clone());
-    world.dapr.ready().await;
+    world.deliver_to(router).await;
     schedule(&world, "slow", json!({ "dueTime": "0s", "data": 1 })).await;
     in_time(is_in.recv()).await.unwrap();
     assert_eq!(world.dapr.waiting().await.unwrap(), 1);
