@@ -23,8 +23,10 @@ pub struct Config {
     pub service: String,
     /// Where the ledger and the embedded Dapr keep their files.
     pub data: PathBuf,
-    /// Where compiled components are kept; `cache` in the data folder when left out. Only this
-    /// program may write there.
+    /// Where compiled components are kept; when left out, `wharf` in the user's cache folder
+    /// (`XDG_CACHE_HOME`, else `~/.cache`), or `cache` in the data folder where neither is known.
+    /// What is found there is run: it must belong to this program's user, with mode 700, and never
+    /// come with a repository.
     pub cache: Option<PathBuf>,
     /// A folder whose sub-folders are contracts.
     pub contracts: PathBuf,
@@ -214,15 +216,25 @@ impl Config {
         self.data.join("ledger.db")
     }
 
-    /// Compiled components. Only this program may write there: what it holds is run unchecked.
+    /// Compiled components; see [`Config::cache`].
     pub fn cache_folder(&self) -> PathBuf {
-        self.cache.clone().unwrap_or_else(|| self.data.join("cache"))
+        let users = || user_cache(variable("XDG_CACHE_HOME"), variable("HOME"));
+        let chosen = self.cache.clone().or_else(users);
+        chosen.unwrap_or_else(|| self.data.join("cache"))
     }
 
     /// The embedded Dapr's SQLite file.
     pub fn dapr_file(&self) -> PathBuf {
         self.data.join("dapr.db")
     }
+}
+
+/// Where the XDG Base Directory specification wants a program's cache; a path that is not absolute
+/// counts as unset there.
+fn user_cache(caches: Option<String>, home: Option<String>) -> Option<PathBuf> {
+    let absolute = |path: Option<String>| path.map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = absolute(caches).or_else(|| Some(absolute(home)?.join(".cache")));
+    Some(caches?.join("wharf"))
 }
 
 /// Says which variable, and what one looks like.
@@ -338,6 +350,23 @@ mod tests {
             let checked = Config { dapr, ..Config::default() }.checked();
             assert_eq!(checked.is_ok(), fine, "{url}");
         }
+    }
+
+    #[test]
+    fn compiled_code_is_kept_with_the_user_and_not_in_the_project() {
+        let own = |text: &str| Some(text.to_owned());
+        for (caches, home, expected) in [
+            (own("/var/caches"), own("/home/ann"), Some("/var/caches/wharf")),
+            (own("caches"), own("/home/ann"), Some("/home/ann/.cache/wharf")),
+            (None, own("/home/ann"), Some("/home/ann/.cache/wharf")),
+            (None, own("ann"), None),
+            (None, None, None),
+        ] {
+            assert_eq!(user_cache(caches, home), expected.map(PathBuf::from));
+        }
+        let cache = Some(PathBuf::from("/srv/compiled"));
+        let chosen = Config { cache, ..Config::default() }.cache_folder();
+        assert_eq!(chosen, Path::new("/srv/compiled"));
     }
 
     #[test]

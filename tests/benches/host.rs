@@ -83,7 +83,8 @@ fn line(name: &str, wharf: Figure, native: Option<Figure>, budget: Option<Budget
 
 /// A host with the audit component, and how long it took until it was healthy.
 async fn start(folder: &TempDir, name: &str) -> (App, Duration) {
-    let config = Config { data: folder.path().join(name), ..Config::default() };
+    let data = folder.path().join(name);
+    let config = Config { cache: Some(data.join("cache")), data, ..Config::default() };
     std::fs::create_dir(&config.data).expect("the data folder can be made");
     let began = Instant::now();
     let wasm = std::path::Path::new(built::AUDIT);

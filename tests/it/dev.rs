@@ -20,6 +20,8 @@ async fn what_it_prints_can_be_tried_and_a_start_again_finds_its_data() {
     for said in ["runs audit", "ingress  http://127.0.0.1:", ".wharf"] {
         assert!(running.greeting.contains(said), "{}", running.greeting);
     }
+    assert_eq!(fs::read_dir(place.path("caches/wharf")).unwrap().count(), 1, "compiled code");
+    assert!(!place.path(".wharf/cache").exists());
     assert!(!running.greeting.contains('\x1b'), "colours in a pipe: {}", running.greeting);
 
     let emit = line_with(&running.greeting, " emit ");

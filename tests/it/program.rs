@@ -96,6 +96,8 @@ impl Place {
         for listener in ["WHARF_INGRESS__ADDRESS", "WHARF_ADMIN__ADDRESS", "WHARF_DAPR__ADDRESS"] {
             command.env(listener, "127.0.0.1:0");
         }
+        // Not the one of whoever runs the tests.
+        command.env("XDG_CACHE_HOME", self.path("caches"));
         command.envs(self.variables.iter().cloned()).args(arguments);
         command.current_dir(self.folder.path()).stdin(Stdio::null()).kill_on_drop(true);
         command
