@@ -8,6 +8,7 @@ use std::time::Duration;
 use figment::Figment;
 use figment::error::Kind;
 use figment::providers::{Env, Format as _, Serialized, Toml};
+use figment::value::UncasedStr;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::Limits;
@@ -160,20 +161,22 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        // Taken as they stand: figment would read a token of digits as a number.
         for (name, key) in [("APP_API_TOKEN", "ingress.token"), ("DAPR_API_TOKEN", "dapr.token")] {
             figment = match variable(name) {
                 Some(token) => figment.merge(Serialized::default(key, token)),
                 None => figment,
             };
         }
-        figment
-            .merge(
-                Env::prefixed("WHARF_").filter(|key| !key.starts_with(SECRET_PREFIX)).split("__"),
-            )
-            .extract()
-            .map_err(named)
-            .and_then(Self::checked)
+        let settings =
+            Env::prefixed("WHARF_").filter(|key| !key.starts_with(SECRET_PREFIX)).split("__");
+        // Taken as they stand: figment would read a token of digits as a number.
+        for (key, value) in
+            settings.iter().filter(|(key, value)| is_hidden(key) && !value.is_empty())
+        {
+            figment = figment.merge(Serialized::default(key.as_str(), value));
+        }
+        let others = settings.filter(|key| !is_hidden(key));
+        figment.merge(others).extract().map_err(named).and_then(Self::checked)
     }
 
     /// Refuses what would be unsafe or could not work.
@@ -199,11 +202,12 @@ impl Config {
                 Limits::MOST_TIME
             ));
         }
-        if let Some(url) = self.dapr.notify_url.as_ref().filter(|url| !url.starts_with("http://")) {
-            return refuse(format!(
-                "[dapr] notify_url is `{url}`; give one such as http://127.0.0.1:9000/notify: the \
-                 embedded Dapr speaks no TLS"
-            ));
+        if self.dapr.notify_url.as_ref().is_some_and(|url| !url.starts_with("http://")) {
+            return refuse(
+                "[dapr] notify_url does not begin with http://; give one such as \
+                 http://127.0.0.1:9000/notify: the embedded Dapr speaks no TLS"
+                    .to_owned(),
+            );
         }
         if self.relay.batch == 0 {
             return refuse("[relay] batch is 0; give 1 or more".to_owned());
@@ -237,8 +241,44 @@ fn user_cache(caches: Option<String>, home: Option<String>) -> Option<PathBuf> {
     Some(caches?.join("wharf"))
 }
 
+/// What no error may show: tokens, and an address that may hold one.
+const HIDDEN: [&str; 4] = ["ingress.token", "admin.token", "dapr.token", "dapr.notify_url"];
+
+fn is_hidden(key: &UncasedStr) -> bool {
+    HIDDEN.iter().any(|hidden| key == *hidden)
+}
+
+/// Takes what must not be shown out of an error.
+fn hidden(mut error: figment::Error) -> figment::Error {
+    let key = error.path.join(".");
+    let is_section =
+        !key.is_empty() && HIDDEN.iter().any(|one| one.starts_with(&format!("{key}.")));
+    error.kind = match error.kind {
+        Kind::InvalidType(..) | Kind::InvalidValue(..) if HIDDEN.contains(&key.as_str()) => {
+            Kind::Message("it is not text; put it in quotes".to_owned())
+        }
+        Kind::InvalidType(..) | Kind::InvalidValue(..) if is_section => {
+            Kind::Message("it is not a section; name one of its keys".to_owned())
+        }
+        Kind::Message(text) => Kind::Message(without_excerpt(&text)),
+        kind => kind,
+    };
+    error
+}
+
+/// Without the line of the file that a parser shows: a token may stand in it.
+fn without_excerpt(text: &str) -> String {
+    let is_excerpt = |line: &str| {
+        let rest = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit());
+        rest.trim_start().starts_with('|')
+    };
+    let lines: Vec<_> = text.lines().filter(|line| !is_excerpt(line)).collect();
+    lines.join(": ")
+}
+
 /// Says which variable, and what one looks like.
-fn named(mut error: figment::Error) -> Box<figment::Error> {
+fn named(error: figment::Error) -> Box<figment::Error> {
+    let mut error = hidden(error);
     let is_variable = error.metadata.as_ref().is_some_and(|from| from.name.contains("environment"));
     if !is_variable || error.path.is_empty() {
         return Box::new(error);
@@ -349,6 +389,28 @@ mod tests {
             let dapr = Dapr { notify_url: Some(url.into()), ..Dapr::default() };
             let checked = Config { dapr, ..Config::default() }.checked();
             assert_eq!(checked.is_ok(), fine, "{url}");
+            let shown = checked.is_err_and(|error| error.to_string().contains("https://a/x"));
+            assert!(!shown, "{url}");
+        }
+    }
+
+    #[test]
+    fn no_error_shows_a_token() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, says) in [
+            ("[admin]\ntoken = 424242", "admin.token\" in /"),
+            ("[ingress]\ntoken = [\"424242\"]", "put it in quotes"),
+            ("[dapr]\nnotify_url = 424242", "it is not text"),
+            ("admin = \"424242\"", "not a section"),
+            ("[dapr]\nnotify_url = \"https://u:424242@a/x\"", "does not begin with http://"),
+            ("[admin]\ntoken = s424242", "at line 2, column 9"),
+            ("[admin]\ntoken = \"424242", "at line 2, column 16"),
+            ("[admin]\ntoken = '''424242\n| 424242", "TOML parse error"),
+            ("[admin]\ntokens = 424242", "`tokens`"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = Config::load(Some(file.path())).unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains("424242"), "{error}");
         }
     }
 

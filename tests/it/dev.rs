@@ -58,6 +58,34 @@ async fn a_second_start_says_what_is_in_its_way() {
 }
 
 #[tokio::test]
+async fn a_token_may_be_all_digits() {
+    let place = Place::new()
+        .with("WHARF_INGRESS__TOKEN", "5")
+        .with("WHARF_ADMIN__TOKEN", "1234")
+        .with("WHARF_DAPR__TOKEN", "007")
+        .with("WHARF_DAPR__NOTIFY_URL", "");
+    let running = place.start().await;
+    let (metadata, components) = ("/v1.0/metadata", "/components");
+    let (dapr, admin) = ("dapr-api-token", "authorization");
+    for (address, path, header, token, status) in [
+        (running.dapr, metadata, dapr, "7", 401),
+        (running.dapr, metadata, dapr, "007", 200),
+        (running.admin, components, admin, "Bearer 123", 401),
+        (running.admin, components, admin, "Bearer 1234", 200),
+    ] {
+        let request = reqwest::Client::new().get(format!("http://{address}{path}"));
+        let answer = request.header(header, token).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{path} with {token}");
+    }
+    assert_eq!(running.signal("INT").await.code(), Some(0));
+
+    let place = place.with("WHARF_ADMIN__TOKEN__X", "5551234");
+    let refused = place.run(&["dev", "--no-build"]).await;
+    refused.failed_with(&["WHARF_ADMIN__TOKEN", "put it in quotes"]);
+    assert!(!refused.stderr.contains("1234"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn no_components_folder() {
     let place = Place::new();
     fs::remove_dir_all(place.path("components")).unwrap();
