@@ -264,6 +264,22 @@ async fn grants_that_reach_further_are_told() {
 }
 
 #[tokio::test]
+async fn ticks_that_begin_only_at_the_next_start_are_told() {
+    let (host, bench) = (setup(PUBLISH).start().await, Bench::new());
+    let ticked = |version| {
+        let wants = "[[on]]\nbinding = \"reminder-cron\"\n[[on]]\nbinding = \"reminder-cron\"\n";
+        bench.echo(&manifest(version, &format!("{wants}{PUBLISH}")))
+    };
+    let report = swapped(&host, ticked(2)).await;
+    let says = "ticks of `reminder-cron` begin at the next start: Dapr asks once";
+    assert_eq!(report.later, [says]);
+    assert_eq!(serde_json::to_value(&report).unwrap()["later"][0], says);
+    let again = swapped(&host, ticked(3)).await;
+    assert!(again.later.is_empty(), "it is wanted already: {again:?}");
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn what_runs_already_is_no_news_and_a_start_again_neither() {
     let (host, bench) = (setup(PUBLISH).start().await, Bench::new());
     assert_eq!(swap(&host, bench.echo(&manifest(1, PUBLISH))).await.unwrap(), Swapped::Same);

@@ -1,6 +1,7 @@
 //! Exchanges one component while events flow. Everything that can go wrong goes wrong beside the
 //! running version; then one pointer changes. Whoever holds the old version finishes on it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,7 @@ use super::{Catalog, Registry, prepare, wider};
 use crate::clock::Clock;
 use crate::contract::Contracts;
 use crate::ledger::{Ledger, Why};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Want};
 use crate::name::ComponentId;
 use crate::problem::Problem;
 use crate::runtime::{Component, Sandbox};
@@ -48,6 +49,8 @@ pub struct Report {
     pub wider: Vec<String>,
     /// Migrations that were new, as `set/name`.
     pub applied: Vec<String>,
+    /// What it wants and gets only after the next start.
+    pub later: Vec<String>,
 }
 
 impl Swapper {
@@ -87,6 +90,7 @@ impl Swapper {
         let running: Vec<_> = catalog.components().map(|running| running.manifest()).collect();
         warn_of_wants(&offer.manifest, &running, &catalog.contracts);
         let offer = Arc::new(offer);
+        let later = later(&offer.manifest, &running);
         let component = prepare::compile(&offer, &self.sandbox).await?;
         let applied = prepare::adopt(&offer, &running, &self.ledger, self.clock.now(), why).await?;
         let grants = &offer.manifest.grants;
@@ -99,7 +103,11 @@ impl Swapper {
                 .map(|before| wider::wider(&before.manifest().grants, grants))
                 .unwrap_or_default(),
             applied,
+            later,
         };
+        for what in &report.later {
+            tracing::warn!(component = %report.component, "{what}");
+        }
         self.exchange(&catalog, component, before);
         Ok(Swapped::New(report))
     }
@@ -122,6 +130,18 @@ impl Swapper {
             }
         });
     }
+}
+
+/// Bindings that nobody wanted until now: Dapr was told so at the start, and does not ask again.
+fn later(offered: &Manifest, running: &[&Manifest]) -> Vec<String> {
+    let wanted = offered.on.iter().filter_map(|want| match want {
+        Want::Binding(name) => Some(name),
+        Want::Event(_) | Want::Job(_) => None,
+    });
+    let new = wanted.filter(|name| !running.iter().any(|running| running.wants_binding(name)));
+    let names: BTreeSet<_> = new.collect();
+    let line = |name| format!("ticks of `{name}` begin at the next start: Dapr asks once");
+    names.into_iter().map(line).collect()
 }
 
 /// What nobody publishes is most likely spelt wrongly; it is no reason to refuse.

@@ -217,6 +217,9 @@ fn told(report: &Report, done: &str) {
     if !report.wider.is_empty() {
         print::note(format!("{name}: grants wider: {}", report.wider.join(", ")));
     }
+    for what in &report.later {
+        print::note(format!("{name}: {what}"));
+    }
     if !report.applied.is_empty() {
         print::note(format!("{name}: migrations applied: {}", report.applied.join(", ")));
     }
