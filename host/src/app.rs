@@ -193,7 +193,7 @@ impl App {
         self.services.spawn(async move { recorder.run(close).await });
         self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));
         self.ingress.set_ready(true);
-        self.embedded.start(self.ingress(), self.keeper(), self.stop.clone());
+        self.embedded.start(self.ingress(), &self.keeper(), self.stop.clone());
     }
 
     /// A loop that ends before the stop is a bug of the host: health says so, and daprd holds back.

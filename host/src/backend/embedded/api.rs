@@ -25,6 +25,7 @@ use self::call::{Call, Target};
 use self::fault::Fault;
 use self::state::Asked;
 use super::{Embedded, MAX_BODY, NewMessage, Publishing, StoreError, Trace};
+use crate::config::same_token;
 use crate::name::Topic;
 
 impl Embedded {
@@ -116,7 +117,7 @@ impl Embedded {
             | Call::Metadata
             | Call::Other { .. } => headers
                 .get("dapr-api-token")
-                .is_some_and(|given| given.as_bytes() == token.as_bytes()),
+                .is_some_and(|given| same_token(given.as_bytes(), token)),
         }
     }
 

@@ -38,14 +38,14 @@ impl Embedded {
     /// Waits until the app is healthy, asks it once for its configuration and subscriptions, and
     /// delivers until `stop`. A request under way is finished and acknowledged first. What runs
     /// until then is given to `keep`.
-    pub fn start(&self, app: axum::Router, keep: Keep, stop: CancellationToken) {
+    pub fn start(&self, app: axum::Router, keep: &Keep, stop: CancellationToken) {
         if self.0.started.swap(true, Ordering::SeqCst) {
             tracing::error!("the embedded dapr delivers to one app; a second one is ignored");
             return;
         }
         let app = App { router: app, token: self.0.app_token.clone() };
         let (shared, ended) = (Arc::clone(&self.0), stop.clone());
-        let starting = Starting { shared, app, keep: Arc::clone(&keep), stop };
+        let starting = Starting { shared, app, keep: Arc::clone(keep), stop };
         // It counts as a loop, so that its failure is noticed, too.
         let start = async move {
             starting.run().await;

@@ -190,7 +190,7 @@ impl World {
     async fn deliver_to(&self, router: Router) {
         let tasks = self.tasks.clone();
         let keep: Keep = Arc::new(move |_, run| drop(tasks.spawn(run)));
-        self.dapr.start(router, keep, self.stop.clone());
+        self.dapr.start(router, &keep, self.stop.clone());
         self.dapr.ready().await;
     }
 

@@ -167,6 +167,10 @@ async fn a_token_is_asked_of_all_but_health_checks() {
     for (path, token, status) in [
         ("/v1.0/metadata", None, 401),
         ("/v1.0/metadata", Some("wrong"), 401),
+        ("/v1.0/metadata", Some(""), 401),
+        ("/v1.0/metadata", Some("secre"), 401),
+        ("/v1.0/metadata", Some("secret!"), 401),
+        ("/v1.0/metadata", Some("Secret"), 401),
         ("/v1.0/metadata", Some("secret"), 200),
         ("/v1.0/healthz/outbound", None, 204),
         ("/v1.0/healthz", None, 500),
