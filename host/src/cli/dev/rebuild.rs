@@ -326,11 +326,30 @@ impl Rebuild {
             known.listed = Some(name);
         }
     }
-    for what in &report.later {
-        print::note(format!("{name}: {what}"));
+
+    /// Remembers why it was refused, and says whether that is another reason than before.
+    fn refuse(&mut self, folder: &Path, reason: Option<String>) -> bool {
+        let Some(known) = self.known.get_mut(folder) else { return true };
+        let is_news = known.refused != reason;
+        known.refused = reason;
+        is_news
     }
-    if !report.applied.is_empty() {
-        print::note(format!("{name}: migrations applied: {}", report.applied.join(", ")));
+
+    /// What to call a folder without a name of its own, if no other component is called so.
+    fn by_folder(&self, app: &App, folder: &Path) -> Option<ComponentId> {
+        let name = ComponentId::new(folder.file_name()?.to_str()?).ok()?;
+        let is_free = self.other(folder, &name).is_none() && tell::running(app, &name).is_none();
+        is_free.then_some(name)
+    }
+
+    fn files(&self, folder: &Path, manifest: Option<&Manifest>, shared: Print) -> Files {
+        let workspace = inputs::workspace(&self.components);
+        let elsewhere = manifest.map(|found| elsewhere::folders(folder, found, &workspace));
+        let elsewhere = elsewhere.unwrap_or_default();
+        // What the build makes counts only where nothing is built.
+        let recipe = manifest.and_then(|manifest| manifest.build.as_ref());
+        let output = recipe.filter(|_| self.build).map(|recipe| recipe.output.as_path());
+        Files { own: inputs::component(folder, output, &elsewhere), elsewhere, shared }
     }
 }
 
