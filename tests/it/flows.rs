@@ -116,6 +116,71 @@ async fn a_rule_by_id_is_looked_up_and_its_job_makes_what_is_missing() {
     host.stop().await;
 }
 
+#[tokio::test]
+async fn a_deleted_occurrence_does_not_come_back() {
+    let host = Setup::todo().start().await;
+    let mut program = host.other_program().await;
+    sqlx::query("INSERT INTO recurrence_rules (id, rule) VALUES ('rule-1', 'daily')")
+        .execute(&mut program)
+        .await
+        .unwrap();
+    let task = json!({ "id": TASK, "title": "Run", "completed": true,
+        "due_date": "2026-01-01T18:00:00Z", "recurrence_id": "rule-1" });
+    let data = json!({ "task_id": TASK, "user_id": "ann", "task": task });
+    host.publish("task-events", &cloud_event(1, COMPLETED, data.clone())).await;
+    host.settle().await;
+    let next = host.rows("SELECT id FROM tasks").await[0][0].clone();
+
+    // The backend deletes its row, and tells the ids only.
+    sqlx::query("DELETE FROM tasks").execute(&mut program).await.unwrap();
+    let gone = json!({ "task_id": next, "user_id": "ann" });
+    host.publish("task-events", &cloud_event(2, "com.todo.task.deleted.v1", gone)).await;
+    host.settle().await;
+    assert!(host.jobs().await.is_empty());
+    host.publish("task-events", &cloud_event(3, COMPLETED, data)).await;
+    host.settle().await;
+    host.advance(Duration::from_secs(24 * 60 * 60)).await;
+    assert_eq!(host.rows("SELECT count(*) FROM tasks").await, [["0"]]);
+    assert!(host.jobs().await.is_empty());
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_series_keeps_its_day_without_a_row_of_its_first_task() {
+    let host = Setup::todo().start().await;
+    let last = "SELECT id, substr(due_date, 1, 10) FROM tasks ORDER BY due_date DESC LIMIT 1";
+    let mut current = (TASK.to_owned(), "2026-01-31".to_owned());
+    for (number, due) in (1..).zip(["2026-02-28", "2026-03-31", "2026-04-30"]) {
+        let (id, date) = &current;
+        let task = json!({ "title": "Pay", "due_date": format!("{date}T18:00:00Z"),
+            "recurrence": "monthly" });
+        let data = json!({ "task_id": id, "user_id": "ann", "task": task });
+        host.publish("task-events", &cloud_event(number, COMPLETED, data)).await;
+        host.settle().await;
+        let row = host.rows(last).await.remove(0);
+        assert_eq!(row[1], due);
+        current = (row[0].clone(), row[1].clone());
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_task_without_a_due_date_is_followed_once() {
+    let host = Setup::todo().start().await;
+    for number in 1..=2 {
+        let data = json!({ "task_id": TASK, "user_id": "ann", "task": { "recurrence": "daily" } });
+        let mut event = cloud_event(number, COMPLETED, data);
+        event["time"] = json!(format!("2026-01-01T0{number}:00:00Z"));
+        host.publish("task-events", &event).await;
+        host.settle().await;
+    }
+    let rows = host.rows("SELECT substr(due_date, 1, 19) FROM tasks").await;
+    assert_eq!(rows, [["2026-01-02T01:00:00"]]);
+    let kept = host.rows("SELECT count(*) FROM recurring_tasks WHERE series = task_id").await;
+    assert_eq!(kept, [["1"]]);
+    host.stop().await;
+}
+
 fn scheduled(number: u32, remind_at: &str) -> Value {
     cloud_event(
         number,

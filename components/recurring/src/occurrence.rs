@@ -1,12 +1,16 @@
 //! What an event means for a series of tasks: which occurrence comes next, and whether it is there
 //! already. Pure, so that it is tested without a sandbox.
 
+mod known;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use todo::act::{self, Act, Read, When};
 use todo::recurrence::{Series, Upcoming};
 use todo::task::{Task, TaskData, instant};
 use todo::{Event, Failure, Row, Value, id, lenient, time};
+
+use self::known::{Known, Occurrence, kept};
 
 const COMPLETED: &str = "com.todo.task.completed.v1";
 const DELETED: &str = "com.todo.task.deleted.v1";
@@ -183,73 +187,6 @@ fn rule(task: &Task, read: &mut Read<'_>) -> Result<Found, Failure> {
     };
     let zone = zone.or_else(|| row?.text("time_zone").map(str::to_owned));
     Ok(Found::Rule(text.to_owned(), zone))
-}
-
-/// What the tables know of a series.
-struct Known {
-    /// The due date of the first task.
-    first: Option<DateTime<Utc>>,
-    made: u32,
-    /// The first task is in `recurring_tasks`.
-    kept: bool,
-    /// Another task of the series waits to be done.
-    open: bool,
-    /// The task that was asked about was deleted.
-    deleted: bool,
-}
-
-impl Known {
-    /// `tasks` holds every task in production only; `recurring_tasks` those that came by.
-    fn read(series: &str, task_id: &str, read: &mut Read<'_>) -> Result<Self, Failure> {
-        let params = [Value::Text(series.to_owned()), Value::Text(task_id.to_owned())];
-        let rows = read("series", &params)?;
-        let row = rows.first();
-        let count = |column| row.and_then(|row| row.integer(column)).unwrap_or(0);
-        let time = |column| row.and_then(|row| row.time(column));
-        let made = count("kept_made").max(count("made"));
-        Ok(Self {
-            first: time("kept_due").or_else(|| time("first_due")),
-            made: u32::try_from(made).unwrap_or(u32::MAX).saturating_add(1),
-            kept: count("kept") > 0,
-            open: count("open") > 0,
-            deleted: count("deleted") > 0,
-        })
-    }
-}
-
-/// A task that follows another, by its id.
-enum Occurrence {
-    Missing,
-    There,
-    /// It does not come back.
-    Deleted,
-}
-
-impl Occurrence {
-    fn read(task_id: &str, read: &mut Read<'_>) -> Result<Self, Failure> {
-        let rows = read("occurrence", &[Value::Text(task_id.to_owned())])?;
-        let has = |column| rows.first().and_then(|row| row.integer(column)).is_some_and(|n| n > 0);
-        Ok(match (has("deleted"), has("there")) {
-            (true, _) => Self::Deleted,
-            (false, true) => Self::There,
-            (false, false) => Self::Missing,
-        })
-    }
-}
-
-/// In the order of the statements `keep_task` and `hold_task`.
-fn kept(
-    task_id: &str,
-    series: &str,
-    recurrence_id: Option<&str>,
-    due: Option<DateTime<Utc>>,
-) -> Vec<Value> {
-    vec![
-        Value::Text(task_id.to_owned()),
-        Value::Text(series.to_owned()),
-        Value::text(recurrence_id),
-        Value::time(due),
-    ]
 }
 
 /// `alone` is a task without a due date: nothing else may follow its series meanwhile.

@@ -222,11 +222,11 @@ impl World {
         self.task_of(
             "t",
             action,
-            serde_json::json!({ "title": "Water", "reminder_at": reminder_at }),
+            &serde_json::json!({ "title": "Water", "reminder_at": reminder_at }),
         )
     }
 
-    fn task_of(&mut self, id: &str, action: &str, task: serde_json::Value) -> Vec<String> {
+    fn task_of(&mut self, id: &str, action: &str, task: &serde_json::Value) -> Vec<String> {
         let data = serde_json::json!({ "task_id": id, "user_id": "u", "task": task });
         self.when(&format!("com.todo.task.{action}.v1"), &data)
     }
@@ -342,7 +342,7 @@ fn a_deleted_task_that_is_undone_is_reminded_of_again() {
 #[test]
 fn a_tick_finds_the_reminders_of_its_own_contract() {
     let mut world = world("pascal");
-    world.task_of("7", "created", serde_json::json!({ "reminder_at": SOON }));
+    world.task_of("7", "created", &serde_json::json!({ "reminder_at": SOON }));
     assert!(world.tick(NOW).is_empty());
     world.contract = "cloudevents";
     assert!(world.tick(LATER).is_empty());
@@ -355,7 +355,7 @@ fn a_tick_finds_the_reminders_of_its_own_contract() {
 fn a_row_that_cannot_be_told_keeps_no_other_from_being_due() {
     let mut world = world("pascal");
     for id in ["a-uuid", "1", "2", "3"] {
-        world.task_of(id, "created", serde_json::json!({ "reminder_at": SOON }));
+        world.task_of(id, "created", &serde_json::json!({ "reminder_at": SOON }));
     }
     set(&mut world.reminders[1], "user_id", Value::Null);
     let columns = ["id", "user_id", "title", "due_date", "reminder_at"];
@@ -385,7 +385,7 @@ fn a_row_that_cannot_be_told_keeps_no_other_from_being_due() {
 #[test]
 fn a_tick_leaves_out_the_reminders_of_deleted_tasks() {
     let mut world = world("pascal");
-    world.task_of("7", "created", serde_json::json!({ "reminder_at": SOON }));
+    world.task_of("7", "created", &serde_json::json!({ "reminder_at": SOON }));
     world.deleted.push(text("7"));
     assert!(world.tick(LATER).is_empty());
 }
@@ -424,13 +424,13 @@ fn a_change_to_a_task_that_is_done_or_gone_brings_no_reminder_back() {
     let mut world = world("task-event");
     world.task("created", Some(SOON));
     world.task("completed", None);
-    assert!(world.task_of("t", "updated", update.clone()).is_empty());
+    assert!(world.task_of("t", "updated", &update).is_empty());
     // The event says it is not done, whatever it carries.
-    assert_eq!(world.task_of("t", "uncompleted", update)[0], "move_reminder");
+    assert_eq!(world.task_of("t", "uncompleted", &update)[0], "move_reminder");
     world.task("deleted", None);
     assert!(world.task("updated", Some(SOON)).is_empty());
     assert!(world.task("updated", Some(LATER)).is_empty());
-    assert!(world.task_of("t", "deleted", serde_json::json!({})) == ["mark_deleted"]);
+    assert!(world.task_of("t", "deleted", &serde_json::json!({})) == ["mark_deleted"]);
 }
 
 #[test]
