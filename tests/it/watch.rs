@@ -155,18 +155,20 @@ async fn what_was_refused_is_offered_again_when_another_brings_what_it_needs() {
     let running = place.start_building().await;
     let table = "tables = { notes = \"write\" }\n";
     let reads = format!("{table}[sql.read]\nquery = \"SELECT a FROM notes\"\n");
-    still(&place, "aaa", "", &reads);
+    // A folder arrives whole, so that it brings a single look.
+    let aside = Place::new();
+    let arrive = |name: &str| {
+        let from = aside.path("components").join(name);
+        fs::rename(from, place.path("components").join(name)).unwrap();
+    };
+    still(&aside, "aaa", "", &reads);
+    arrive("aaa");
     said(&place, "aaa: refused").await;
     assert_eq!(shown(&running, "aaa").await["status"], "not running");
-    // It comes at once, so that there is a single look.
-    fs::create_dir_all(place.path("bbb")).unwrap();
-    fs::copy(built::ECHO_PUBLISH, place.path("bbb/bbb.wasm")).unwrap();
-    place.write(
-        "bbb/component.toml",
-        &format!("{}{table}", manifest("bbb").replace("cp ../../next.wasm bbb.wasm", "true")),
-    );
-    place.write("bbb/migrations/sqlite/1.sql", "CREATE TABLE notes (a TEXT)");
-    fs::rename(place.path("bbb"), place.path("components/bbb")).unwrap();
+    still(&aside, "bbb", "", table);
+    let migration = "CREATE TABLE notes (a TEXT)";
+    aside.write("components/bbb/migrations/sqlite/1.sql", migration);
+    arrive("bbb");
     said(&place, "aaa: read again, runs as ").await;
     let stderr = place.stderr();
     for (said, times) in [("aaa: refused", 1), ("building aaa", 1), ("bbb: rebuilt in ", 1)] {
