@@ -36,9 +36,12 @@ struct Row {
 }
 
 struct OutboxRow {
+    event: Event,
     id: String,
     lane: usize,
     state: Waiting,
+    /// A person wanted it performed after all, whatever came later.
+    revived: bool,
 }
 
 /// What a run hands in.
@@ -70,7 +73,13 @@ impl Model {
         if writes_effects(state.status) {
             for (id, lane) in &result.effects {
                 self.added += 1;
-                let row = OutboxRow { id: id.clone(), lane: *lane, state: Waiting::enter(arrived) };
+                let row = OutboxRow {
+                    event: result.event,
+                    id: id.clone(),
+                    lane: *lane,
+                    state: Waiting::enter(arrived),
+                    revived: false,
+                };
                 self.outbox.insert(self.added, row);
             }
             for event in &result.internal {
@@ -133,6 +142,13 @@ impl Model {
         ahead.any(|(_, row)| row.lane == lane && row.state.status == EffectStatus::Waiting)
     }
 
+    /// Whether it is performed out of its turn, which only what a person revived may cause.
+    fn overtakes(&self, sequence: i64) -> bool {
+        let lane = self.outbox[&sequence].lane;
+        let mut ahead = self.outbox.range(..sequence).filter(|(_, row)| !row.revived);
+        ahead.any(|(_, row)| row.lane == lane && row.state.status == EffectStatus::Waiting)
+    }
+
     fn claim_outbox(&mut self, now: Timestamp) -> Vec<(i64, i64, String)> {
         let turn: Vec<_> =
             self.outbox.keys().copied().filter(|sequence| !self.lane_ahead_of(*sequence)).collect();
@@ -159,6 +175,39 @@ impl Model {
         true
     }
 
+    /// The delivery runs again, and what told of its death goes; of any other, the refused effects
+    /// are performed again. Gives the ids that go.
+    fn retry(&mut self, event: Event, now: Timestamp) -> (ByHand, Vec<String>) {
+        match self.by_hand(event, |row| row.retry(now)) {
+            ByHand::Changed => (ByHand::Changed, self.give_up(event)),
+            ByHand::Refused(status) => {
+                let (mut dead, mut again) = (self.outbox.values_mut(), false);
+                while let Some(row) = dead.find(|row| row.event == event && is_dead(row)) {
+                    row.state = row.state.retry(now).unwrap_or(row.state);
+                    row.revived = true;
+                    again = true;
+                }
+                (if again { ByHand::Changed } else { ByHand::Refused(status) }, Vec::new())
+            }
+            ByHand::Unknown => (ByHand::Unknown, Vec::new()),
+        }
+    }
+
+    /// The delivery goes, if it may, and its refused effects. Gives their ids.
+    fn discard(&mut self, event: Event) -> (ByHand, Vec<String>) {
+        let changed = self.by_hand(event, Delivery::discard);
+        let gone = self.give_up(event);
+        match changed {
+            ByHand::Refused(_) if !gone.is_empty() => (ByHand::Changed, gone),
+            ByHand::Changed | ByHand::Unknown | ByHand::Refused(_) => (changed, gone),
+        }
+    }
+
+    fn give_up(&mut self, event: Event) -> Vec<String> {
+        let gone = self.outbox.extract_if(.., |_, row| row.event == event && is_dead(row));
+        gone.map(|(_, row)| row.id).collect()
+    }
+
     fn by_hand(
         &mut self,
         event: Event,
@@ -173,4 +222,8 @@ impl Model {
             Err(status) => ByHand::Refused(status),
         }
     }
+}
+
+fn is_dead(row: &OutboxRow) -> bool {
+    row.state.status == EffectStatus::Dead
 }

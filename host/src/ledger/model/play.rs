@@ -19,10 +19,10 @@ use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus};
 use crate::effect::{Execute, Many, Outgoing, OutgoingEvent, SqlValue};
 use crate::event::{Arrival, WireEvent};
 use crate::ledger::record::{EffectResult, EffectStatus, FinishedEffect};
-use crate::ledger::state_machine::{Delivery, Performance, Turn, Verdict};
+use crate::ledger::state_machine::{Performance, Turn, Verdict};
 use crate::ledger::{
-    ByHand, Committed, DeliveryFilter, Ledger, LedgerOptions, Migration, NewDelivery, NewEffect,
-    Outcome, Submission,
+    Committed, DeliveryFilter, Ledger, LedgerOptions, Migration, NewDelivery, NewEffect, Outcome,
+    Submission,
 };
 use crate::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
 
@@ -180,6 +180,8 @@ struct Play {
     /// Brought back by a person: its place in the order is given up.
     by_hand: HashSet<Event>,
     promised: HashSet<String>,
+    /// Effects that a person discarded.
+    given_up: HashSet<String>,
     performed: HashSet<String>,
 }
 
@@ -199,6 +201,7 @@ impl Play {
             caller: HashMap::new(),
             by_hand: HashSet::new(),
             promised: HashSet::new(),
+            given_up: HashSet::new(),
             performed: HashSet::new(),
         }
     }
@@ -240,22 +243,30 @@ impl Play {
             }
             Step::Retry { event } => {
                 let now = self.now;
-                let changed = self.model.by_hand(event, |row| row.retry(now));
-                if changed == ByHand::Changed {
+                let was_dead = self.is_dead(event);
+                let (changed, gone) = self.model.retry(event, now);
+                if was_dead {
                     self.by_hand.insert(event);
                 }
+                self.given_up.extend(gone);
                 if let Some(ledger) = self.sqlite(0) {
                     assert_eq!(ledger.retry(&id(event), now).await, Ok(changed));
                 }
             }
             Step::Discard { event } => {
-                let changed = self.model.by_hand(event, Delivery::discard);
+                let (changed, gone) = self.model.discard(event);
+                self.given_up.extend(gone);
                 if let Some(ledger) = self.sqlite(0) {
                     assert_eq!(ledger.discard(&id(event)).await, Ok(changed));
                 }
             }
             Step::Pass { seconds } => self.now += Duration::from_secs(seconds),
         }
+    }
+
+    fn is_dead(&self, event: Event) -> bool {
+        let row = self.model.rows.get(&event);
+        row.is_some_and(|row| row.state.status == DeliveryStatus::Dead)
     }
 
     fn sqlite(&self, host: usize) -> Option<&Ledger> {
@@ -399,7 +410,7 @@ impl Play {
         assert!(self.promised.contains(&call.id), "{} was not committed", call.id);
         if self.performed.insert(call.id.clone()) && self.model.outbox.contains_key(&call.sequence)
         {
-            assert!(!self.model.lane_ahead_of(call.sequence), "{} overtook its lane", call.id);
+            assert!(!self.model.overtakes(call.sequence), "{} overtook its lane", call.id);
         }
     }
 
@@ -440,7 +451,8 @@ impl Play {
         }
         let waiting = self.model.outbox.values().map(|row| &row.id).collect::<HashSet<_>>();
         for id in self.promised.iter().filter(|id| !waiting.contains(id)) {
-            assert!(self.performed.contains(id), "{id} is gone and was never performed");
+            let ended = self.performed.contains(id) || self.given_up.contains(id);
+            assert!(ended, "{id} is gone and was never performed");
         }
         if let Some(ledger) = self.sqlite(0) {
             self.same_rows(ledger).await;
