@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeZone as _, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeZone as _, Utc};
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
@@ -37,7 +37,8 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
     fn now(&self) -> Timestamp {
-        Utc::now()
+        // As the ledger keeps it, so that what is written and read again is still the same.
+        Utc::now().trunc_subsecs(6)
     }
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {

@@ -23,6 +23,9 @@ use crate::runtime::{Call, Component, Invocation, Read, Secrets};
 /// Successes that are kept of each component: a sample.
 pub const SUCCESSES: u32 = 200;
 
+/// Successes that are taken down of each component between two writes.
+const SAMPLE: u32 = 50;
+
 /// Failures that are kept of each component.
 pub const FAILURES: u32 = 10_000;
 
@@ -185,7 +188,7 @@ impl Recorder {
 impl Waiting {
     fn has_room(&self, key: &(ComponentId, bool), more: usize) -> bool {
         let (count, bytes) = self.room.get(key).copied().unwrap_or_default();
-        count < if key.1 { FAILURES } else { SUCCESSES } && bytes + more <= WAITING
+        count < if key.1 { FAILURES } else { SAMPLE } && bytes + more <= WAITING
     }
 }
 

@@ -1,5 +1,7 @@
 //! Recordings: written in batches, outside of any commit. Losing one loses no effect.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
@@ -57,29 +59,31 @@ pub async fn add(
     .execute(&mut *connection)
     .await?;
     for (failed, most) in [(false, successes), (true, failures)] {
-        let_go(connection, &rows, failed, most).await?;
+        let of = recordings.iter().filter(|recording| recording.failed == failed);
+        let components: BTreeSet<_> = of.map(|recording| &recording.id.component).collect();
+        if !components.is_empty() {
+            let_go(connection, &json(&components)?, failed, most).await?;
+        }
     }
     Ok(())
 }
 
-/// What is beyond the newest of the components that these rows are of.
+/// What is beyond the newest of each of these components.
 async fn let_go(
     connection: &mut SqliteConnection,
-    rows: &str,
+    components: &str,
     failed: bool,
     keep: u32,
 ) -> Result<(), Fault> {
     sqlx::query(
         "DELETE FROM wharf_recordings WHERE sequence IN ( \
-             SELECT r.sequence FROM ( \
-                 SELECT DISTINCT value->>'component' AS component FROM json_each(?1) \
-                 WHERE value->>'failed' = ?2) touched \
-             JOIN wharf_recordings r ON r.component = touched.component AND r.failed = ?2 \
+             SELECT r.sequence FROM json_each(?1) touched \
+             JOIN wharf_recordings r ON r.component = touched.value AND r.failed = ?2 \
              WHERE r.sequence <= (SELECT o.sequence FROM wharf_recordings o \
-                 WHERE o.component = touched.component AND o.failed = ?2 \
+                 WHERE o.component = touched.value AND o.failed = ?2 \
                  ORDER BY o.sequence DESC LIMIT 1 OFFSET ?3))",
     )
-    .bind(rows)
+    .bind(components)
     .bind(failed)
     .bind(keep)
     .execute(connection)
