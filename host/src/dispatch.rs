@@ -133,24 +133,24 @@ impl Dispatch {
     }
 
     /// Takes the firing of a job. `body` is its data, as Dapr hands it over.
-    pub fn fire(&self, name: &JobName, body: &[u8]) -> BoxFuture<'static, Entered> {
+    pub async fn fire(&self, name: &JobName, body: &[u8]) -> Entered {
         let (catalog, now) = (self.parts.registry.snapshot(), self.parts.clock.now());
         match decide::firing(&catalog.contracts, name, body, now) {
-            Some(Ok((event, trace))) => self.enter(&catalog, &event, trace.as_ref()),
+            Some(Ok((event, trace))) => self.enter(&catalog, &event, trace.as_ref()).await,
             Some(Err(error)) => {
                 tracing::error!(job = %name, error, "a firing cannot be made an event");
-                futures::future::ready(Entered::Unwanted).boxed()
+                Entered::Unwanted
             }
-            None => futures::future::ready(Entered::Unwanted).boxed(),
+            None => Entered::Unwanted,
         }
     }
 
     /// Takes a tick of an input binding.
-    pub fn tick(&self, binding: &BindingName) -> BoxFuture<'static, Entered> {
+    pub async fn tick(&self, binding: &BindingName) -> Entered {
         let catalog = self.parts.registry.snapshot();
         match self.ticked(&catalog, binding) {
-            Some(event) => self.enter(&catalog, &event, None),
-            None => futures::future::ready(Entered::Unwanted).boxed(),
+            Some(event) => self.enter(&catalog, &event, None).await,
+            None => Entered::Unwanted,
         }
     }
 
@@ -170,31 +170,22 @@ impl Dispatch {
             .ok()
     }
 
-    /// Enters an event that the host made, for everyone who wants it.
-    fn enter(
-        &self,
-        catalog: &Catalog,
-        event: &Event,
-        trace: Option<&Trace>,
-    ) -> BoxFuture<'static, Entered> {
+    /// Enters an event that the host made, for everyone who wants it. A caller that goes away
+    /// withdraws nothing.
+    async fn enter(&self, catalog: &Catalog, event: &Event, trace: Option<&Trace>) -> Entered {
         if self.parts.stop.is_cancelled() {
-            return futures::future::ready(Entered::NotDurable("the host is stopping".into()))
-                .boxed();
+            return Entered::NotDurable("the host is stopping".into());
         }
         let deliveries = internal::deliveries(catalog, event, trace, self.parts.clock.now());
         if deliveries.is_empty() {
-            return futures::future::ready(Entered::Unwanted).boxed();
+            return Entered::Unwanted;
         }
         let ledger = self.parts.ledger.clone();
-        let entering = self.parts.work.spawn(async move { ledger.enter(deliveries).await });
-        async move {
-            match entering.await {
-                Ok(Ok(())) => Entered::Taken,
-                Ok(Err(error)) => Entered::NotDurable(error.to_string()),
-                Err(error) => Entered::NotDurable(error.to_string()),
-            }
+        match self.parts.work.spawn(async move { ledger.enter(deliveries).await }).await {
+            Ok(Ok(())) => Entered::Taken,
+            Ok(Err(error)) => Entered::NotDurable(error.to_string()),
+            Err(error) => Entered::NotDurable(error.to_string()),
         }
-        .boxed()
     }
 
     /// Runs a parked delivery that this host has claimed.

@@ -81,7 +81,3 @@ impl Ingress {
 
 /// How much of an event is kept that is too large: enough to see what it was.
 const BEGINNING: usize = 64 << 10;
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}

@@ -219,6 +219,13 @@ pub fn derived_id(parts: &[&[u8]]) -> uuid::Uuid {
     uuid::Builder::from_random_bytes(EventKey::of(parts).0).into_uuid()
 }
 
+/// Two lower-case digits for each byte.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().map_or('0', char::from);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {

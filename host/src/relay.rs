@@ -123,7 +123,11 @@ impl Relay {
     /// Anything but an event. Gives the response of a call.
     async fn perform_one(&self, outgoing: &Outgoing) -> Performed {
         let done = match outgoing.clone() {
-            Outgoing::Publish(_) => Ok(()),
+            Outgoing::Publish(event) => {
+                let mut results = self.backend.publish(vec![event]).await;
+                let none = || Err(BackendError::Unavailable("it gave no answer".to_owned()));
+                results.pop().unwrap_or_else(none)
+            }
             Outgoing::State(write) => self.backend.write_state(write).await,
             Outgoing::Schedule(job) => self.backend.schedule(job).await,
             Outgoing::Cancel(cancel) => self.backend.cancel(cancel.name).await,

@@ -47,7 +47,7 @@ impl Offer {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
-        let digest = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = crate::name::hex(&hasher.finalize());
         Self { file, manifest, text, wasm, migrations, digest }
     }
 }

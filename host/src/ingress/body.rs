@@ -7,8 +7,9 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
 
+use crate::ingress::BEGINNING;
 use crate::ingress::reply::NotTaken;
-use crate::ingress::{BEGINNING, hex};
+use crate::name::hex;
 
 /// How long a body may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -15,8 +15,8 @@ use sha2::{Digest as _, Sha256};
 use crate::dispatch::answer::Answer;
 use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
 use crate::ingress::reply::BulkReply;
-use crate::ingress::{BEGINNING, Ingress, hex};
-use crate::name::{Pubsub, Topic};
+use crate::ingress::{BEGINNING, Ingress};
+use crate::name::{Pubsub, Topic, hex};
 use crate::telemetry::metrics;
 
 /// daprd's bulk envelope.

@@ -94,8 +94,7 @@ impl Cache {
     }
 
     fn file(&self, wasm: &[u8]) -> PathBuf {
-        let digest = Sha256::digest(wasm);
-        let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = crate::name::hex(&Sha256::digest(wasm));
         self.folder.join(name).with_extension("cwasm")
     }
 

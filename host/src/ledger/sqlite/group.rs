@@ -10,7 +10,7 @@ use serde::Serialize;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
-use super::row::{self, hex, json, micros};
+use super::row::{self, json, micros};
 use super::{Fault, value};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus, LogLine};
@@ -19,6 +19,7 @@ use crate::event::WireEvent;
 use crate::ledger::error::LedgerError;
 use crate::ledger::state_machine::{Delivery, Waiting};
 use crate::ledger::submission::{NewDelivery, NewEffect};
+use crate::name::hex;
 
 /// A delivery that just came in: what it becomes in its turn, and behind a parked one.
 pub struct Newcomer<'a> {

@@ -155,5 +155,5 @@ async fn known(
 }
 
 fn checksum(sql: &str) -> String {
-    super::row::hex(&Sha256::digest(sql.as_bytes()))
+    crate::name::hex(&Sha256::digest(sql.as_bytes()))
 }

@@ -7,10 +7,11 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
 use super::Fault;
-use super::row::{self, hex, json, micros, time};
+use super::row::{self, json, micros, time};
 use crate::delivery::DeliveryId;
 use crate::ledger::error::LedgerError;
 use crate::ledger::record::Recording;
+use crate::name::hex;
 
 /// Within the caller's transaction: adds these, and lets go of what is beyond the newest `keep` of
 /// each component, successes and failures apart. A run that is recorded again takes the place of

@@ -130,13 +130,6 @@ pub fn time(micros: i64) -> Result<Timestamp, LedgerError> {
     Timestamp::from_timestamp_micros(micros).ok_or_else(|| unreadable("a time", micros))
 }
 
-/// Rows go to SQLite as one JSON array, which has no bytes.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().map_or('0', char::from);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
 /// Many rows as one parameter.
 pub fn json(rows: &impl Serialize) -> Result<String, LedgerError> {
     serde_json::to_string(rows).map_err(|error| LedgerError::Unavailable(error.to_string()))
