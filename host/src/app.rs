@@ -28,7 +28,7 @@ use crate::dispatch::reads::LiveReads;
 use crate::dispatch::report::Reporter;
 use crate::dispatch::{Dispatch, Parts};
 use crate::ingress::Ingress;
-use crate::ledger::{Ledger, LedgerOptions};
+use crate::ledger::{Ledger, LedgerOptions, Place};
 use crate::problem::Problem;
 use crate::recorder::Recorder;
 use crate::relay::{self, Relay};
@@ -88,8 +88,8 @@ impl App {
         let ledger = open_ledger(&config, &services, &close).await?;
         let embedded = open_embedded(&config, &contracts, &clock).await?;
         let metrics = Metrics::new().context("the metrics cannot be set up")?;
-        let cache = Some(config.cache_folder());
-        let sandbox = Sandbox::new(SandboxConfig { cache, ..SandboxConfig::default() })?;
+        let (cache, database) = (Some(config.cache_folder()), ledger.database());
+        let sandbox = Sandbox::new(SandboxConfig { cache, database, ..SandboxConfig::default() })?;
         let catalog = load::load(contracts, offers, &sandbox, &ledger, clock.now()).await;
         let registry = Arc::new(Registry::new(catalog.map_err(StartError::Problems)?));
         let recorder = Arc::new(Recorder::new(ledger.clone()));
@@ -261,14 +261,19 @@ async fn open_ledger(
     tasks: &TaskTracker,
     close: &CancellationToken,
 ) -> anyhow::Result<Ledger> {
+    let (place, name) = match &config.ledger.url {
+        // The address may hold a password: what is said of it is what sqlx says.
+        Some(url) => (Place::Url(url.clone()), "in PostgreSQL".to_owned()),
+        None => (Place::File(config.ledger_file()), config.ledger_file().display().to_string()),
+    };
     let options = LedgerOptions {
         max_page_count: config.ledger.max_page_count,
         busy_timeout: config.ledger.busy_timeout,
-        ..LedgerOptions::at(config.ledger_file())
+        committers: config.ledger.committers,
+        ..LedgerOptions::of(place)
     };
     let opened = Ledger::open(options, tasks, close.clone()).await;
-    opened
-        .with_context(|| format!("the ledger {} cannot be opened", config.ledger_file().display()))
+    opened.with_context(|| format!("the ledger {name} cannot be opened"))
 }
 
 async fn open_embedded(

@@ -183,8 +183,12 @@ mod tests {
     }
 
     fn check(sql: &str) -> Result<Permitted, String> {
+        check_on(sql, Database::Sqlite)
+    }
+
+    fn check_on(sql: &str, database: Database) -> Result<Permitted, String> {
         let manifest = manifest(sql);
-        statement(&manifest, "s", &manifest.sql["s"], Database::Sqlite)
+        statement(&manifest, "s", &manifest.sql["s"], database)
             .map_err(|problems| problems.iter().map(|p| p.message.clone()).collect())
     }
 
@@ -245,17 +249,47 @@ mod tests {
     fn an_insert_for_many_rows_knows_the_order_of_its_parameters() {
         let sql = "INSERT INTO w (a, b, c) VALUES ($2, $1, '$1') ON CONFLICT DO NOTHING";
         let permitted = check(&format!("execute = \"{sql}\"\nmany = true")).unwrap();
-        let many = permitted.many.unwrap();
-        let texts = &many.texts;
+        let Some(Many::Values { texts, order }) = permitted.many.as_deref() else {
+            panic!("{permitted:?}")
+        };
         assert_eq!(texts.iter().map(|(rows, _)| *rows).collect::<Vec<_>>(), [64, 32, 16, 8, 4, 2]);
         assert_eq!(
             &*texts[5].1,
             "INSERT INTO w (a, b, c) VALUES (?, ?, '$1'), (?, ?, '$1') ON CONFLICT DO NOTHING"
         );
-        assert_eq!(many.order, [1, 0]);
+        assert_eq!(order, &[1, 0]);
         let computed = "execute = 'INSERT INTO w (a) VALUES (lower($1))'\nmany = true";
         assert_eq!(check(computed).map(|p| p.many), Ok(None));
         assert_eq!(check("execute = 'DELETE FROM w WHERE a = $1'").map(|p| p.many), Ok(None));
+    }
+
+    #[test]
+    fn for_postgres_an_insert_takes_the_arrays_of_its_parameters() {
+        let many = |sql: &str| {
+            let permitted =
+                check_on(&format!("execute = \"{sql}\"\nmany = true"), Database::Postgres);
+            permitted.unwrap().many
+        };
+        let sql = "INSERT INTO w AS x (a, b, c, d) VALUES ($2, lower($1), 'r.p1', $2::jsonb) \
+                   ON CONFLICT (a) WHERE b <> '$1' DO NOTHING";
+        let Some(Many::Unnest { head, tail }) = many(sql).as_deref().cloned() else {
+            panic!("{sql}")
+        };
+        assert_eq!(
+            &*head,
+            "INSERT INTO w AS x (a, b, c, d) \
+             SELECT r.p2, lower(r.p1), 'r.p1', r.p2::JSONB FROM UNNEST("
+        );
+        assert_eq!(&*tail, ") AS r (p1, p2) ON CONFLICT(a) WHERE b <> '$1' DO NOTHING");
+        for one_by_one in [
+            "INSERT INTO w (a) VALUES (1)",
+            "INSERT INTO w (a, b) VALUES ($1, DEFAULT)",
+            "INSERT INTO w (a) VALUES ((SELECT max(r.a) FROM r WHERE r.b = $1))",
+            "INSERT INTO w (a) VALUES ($1) ON CONFLICT (a) WHERE b = $2 DO NOTHING",
+            "INSERT INTO w (a, b) VALUES ($1, '\\\"the arrays\\\"')",
+        ] {
+            assert_eq!(many(one_by_one), None, "{one_by_one}");
+        }
     }
 
     #[test]

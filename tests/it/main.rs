@@ -14,6 +14,7 @@ mod effects;
 mod failures;
 mod faults;
 mod flows;
+mod full;
 mod kill;
 mod new;
 mod order;

@@ -1,6 +1,7 @@
 //! The sandbox against guests that misbehave: each ends its own invocation and nothing else.
 //! A guest without a test of its name does not compile.
 
+#[path = "sandbox/granted.rs"]
 mod granted;
 
 use std::collections::BTreeMap;

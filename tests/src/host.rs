@@ -1,5 +1,6 @@
-//! A whole host for a test: the embedded Dapr, a SQLite ledger in a folder of its own, three
-//! listeners on free ports, and a clock that moves only when told.
+//! A whole host for a test: the embedded Dapr, a ledger of its own, three listeners on free ports,
+//! and a clock that moves only when told. The ledger is a SQLite file; in the test binary
+//! `it_postgres` it is a schema in PostgreSQL.
 //!
 //! ```no_run
 //! # async fn story() {
@@ -28,8 +29,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use wharf::app::App;
@@ -126,9 +127,11 @@ impl Setup {
     /// Adds a migration to a guest that was added before.
     #[must_use]
     pub fn migration(self, guest: &str, sql: &str) -> Self {
-        let folder = self.folder.path().join(guest).join("migrations/sqlite");
-        fs::create_dir_all(&folder).expect("a folder for migrations can be made");
-        fs::write(folder.join("0001_tables.sql"), sql).expect("a migration can be written");
+        for database in ["sqlite", "postgres"] {
+            let folder = self.folder.path().join(guest).join("migrations").join(database);
+            fs::create_dir_all(&folder).expect("a folder for migrations can be made");
+            fs::write(folder.join("0001_tables.sql"), sql).expect("a migration can be written");
+        }
         self
     }
 
@@ -143,7 +146,10 @@ impl Setup {
     }
 
     /// Starts a host, and waits until its Dapr delivers to it.
-    pub async fn start(self) -> Host {
+    pub async fn start(mut self) -> Host {
+        if on_postgres() && self.config.ledger.url.is_none() {
+            self.config.ledger.url = Some(wharf_test_postgres::schema("it").await.url);
+        }
         Host::start(self, ManualClock::default()).await
     }
 
@@ -419,10 +425,19 @@ impl Host {
         Self::start(self.setup, self.clock).await
     }
 
-    /// Another program's connection to the ledger's file.
-    pub async fn other_program(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.ledger_file());
-        options.connect().await.expect("the ledger's file can be opened")
+    /// Another program's connection to the ledger's database.
+    pub async fn other_program(&self) -> Program {
+        match &self.setup.config.ledger.url {
+            Some(url) => {
+                let connection = PgConnection::connect(url).await;
+                Program::Postgres(connection.expect("the ledger's database can be reached"))
+            }
+            None => {
+                let options = SqliteConnectOptions::new().filename(self.ledger_file());
+                let connection = options.connect().await;
+                Program::Sqlite(connection.expect("the ledger's file can be opened"))
+            }
+        }
     }
 
     /// Stops it as Ctrl-C does.
@@ -435,6 +450,45 @@ impl Host {
     pub fn ledger_file(&self) -> PathBuf {
         self.setup.config.ledger_file()
     }
+}
+
+/// Another program that uses the ledger's database.
+pub enum Program {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Program {
+    /// Runs statements, one after the other.
+    pub async fn run(&mut self, sql: &str) {
+        let script = sqlx::raw_sql(AssertSqlSafe(sql));
+        let done = match self {
+            Self::Sqlite(connection) => script.execute(connection).await.map(drop),
+            Self::Postgres(connection) => script.execute(connection).await.map(drop),
+        };
+        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Until [`unlock`](Self::unlock) nobody else can write the ledger.
+    pub async fn lock(&mut self) {
+        match self {
+            Self::Sqlite(_) => self.run("BEGIN IMMEDIATE").await,
+            Self::Postgres(_) => {
+                let tables = "wharf_deliveries, wharf_outbox, wharf_probe";
+                self.run(&format!("BEGIN; LOCK TABLE {tables} IN EXCLUSIVE MODE")).await;
+            }
+        }
+    }
+
+    pub async fn unlock(&mut self) {
+        self.run("ROLLBACK").await;
+    }
+}
+
+/// Whether this is the test binary whose ledgers are in PostgreSQL.
+pub fn on_postgres() -> bool {
+    let name = std::env::current_exe().expect("a process has a program");
+    name.file_name().is_some_and(|name| name.to_string_lossy().starts_with("it_postgres"))
 }
 
 /// A CloudEvent of the contract `cloudevents` about task `t-<number>`, whose id has the number too.

@@ -2,15 +2,15 @@
 
 mod addition;
 mod functions;
+mod many;
 mod plain;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Delete, Expr, FromTable, Insert, ObjectName, ObjectNamePart, OnConflictAction, OnInsert, Query,
-    SetExpr, Statement, TableFactor, TableObject, TableWithJoins, Value, ValueWithSpan, Values,
-    Visit as _, Visitor,
+    Delete, Expr, FromTable, Insert, ObjectName, ObjectNamePart, Query, SetExpr, Statement,
+    TableFactor, TableObject, TableWithJoins, Value, ValueWithSpan, Visit as _, Visitor,
 };
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
@@ -43,7 +43,7 @@ pub fn parse_statement(
     let [statement] = statements.as_slice() else {
         return Err("exactly one statement is allowed".into());
     };
-    if many && !is_plain_insert(statement) {
+    if many && !many::is_plain_insert(statement) {
         return Err("`many` needs a plain INSERT … VALUES (…) [ON CONFLICT DO NOTHING]".into());
     }
     let target = match kind {
@@ -60,41 +60,12 @@ pub fn parse_statement(
         tables.insert(target, Access::Write);
     }
     let params = count(&reach.params)?;
-    let many = many.then(|| several_rows(statement)).flatten();
+    let many = match database {
+        _ if !many => None,
+        Database::Sqlite => many::values(statement),
+        Database::Postgres => many::unnest(statement, params),
+    };
     Ok(Parsed { tables, params, many })
-}
-
-/// SQLite's limit on the parameters of one statement is 32,766.
-const MOST_PARAMS: usize = 32_000;
-
-/// The texts for 64 rows, 32, and so on down to 2, so that any number is made of a few of them.
-/// `None` unless the row is of plain values: then their order in the text is certain.
-fn several_rows(statement: &Statement) -> Option<Many> {
-    let mut statement = statement.clone();
-    let mut order = Vec::new();
-    let values = values_of(&mut statement)?;
-    for expr in values.rows.first_mut()?.iter_mut() {
-        let Expr::Value(ValueWithSpan { value, .. }) = expr else { return None };
-        if let Value::Placeholder(text) = value {
-            order.push(number(text)?.checked_sub(1)?);
-            *text = "?".into();
-        }
-    }
-    let row = values.rows.first()?.clone();
-    let mut texts = Vec::new();
-    for rows in (1..=6).rev().map(|power| 1 << power) {
-        if rows * order.len() <= MOST_PARAMS {
-            values_of(&mut statement)?.rows = vec![row.clone(); rows];
-            texts.push((rows, statement.to_string().into()));
-        }
-    }
-    Some(Many { texts, order })
-}
-
-fn values_of(statement: &mut Statement) -> Option<&mut Values> {
-    let Statement::Insert(Insert { source: Some(source), .. }) = statement else { return None };
-    let SetExpr::Values(values) = &mut *source.body else { return None };
-    Some(values)
 }
 
 /// The number of the parameter `$<number>`.
@@ -161,19 +132,6 @@ fn table_name(name: &ObjectName) -> Result<String, String> {
         [ObjectNamePart::Identifier(table)] => Ok(table.value.to_lowercase()),
         _ => Err(format!("`{name}`: name tables plainly, without a schema")),
     }
-}
-
-fn is_plain_insert(statement: &Statement) -> bool {
-    let Statement::Insert(insert) = statement else { return false };
-    let values = insert.source.as_ref().is_some_and(
-        |source| matches!(&*source.body, SetExpr::Values(values) if values.rows.len() == 1),
-    );
-    let conflict = match &insert.on {
-        None => true,
-        Some(OnInsert::OnConflict(on)) => on.action == OnConflictAction::DoNothing,
-        Some(_) => false,
-    };
-    values && conflict && insert.returning.is_none() && insert.or.is_none()
 }
 
 /// Parameters are numbered without gaps, so that a wrong count is seen before the database sees it.

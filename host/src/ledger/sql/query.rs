@@ -1,12 +1,9 @@
 //! A component's reads.
 
-use futures::TryStreamExt as _;
-use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
-
 use super::readers::{Borrowed, Readers};
-use super::{Fault, value};
 use crate::effect::{SqlRow, SqlValue};
 use crate::ledger::error::{LedgerError, SqlError};
+use crate::ledger::fault::Fault;
 
 /// The most bytes that one query may give: its rows' values and the names of their columns.
 const MOST_BYTES: usize = 4 << 20;
@@ -18,42 +15,33 @@ pub async fn query(
     params: &[SqlValue],
     max_rows: usize,
 ) -> Result<Vec<SqlRow>, SqlError> {
-    match fetch(&mut reader, sql, params, max_rows).await {
-        Ok(rows) => {
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    let mut many = None;
+    let take = |row: SqlRow| {
+        bytes += size(&row);
+        if rows.len() == max_rows {
+            many = Some(SqlError::TooManyRows(max_rows));
+        } else if bytes > MOST_BYTES {
+            many = Some(SqlError::Statement(format!(
+                "the query gives more than {} MiB; add a LIMIT, or select less",
+                MOST_BYTES >> 20
+            )));
+        } else {
+            rows.push(row);
+            return Ok(());
+        }
+        Err(Fault::own("too much"))
+    };
+    let ended = reader.query(sql, params, take).await;
+    match (ended, many) {
+        (_, Some(many)) => Err(many),
+        (Ok(()), None) => {
             reader.give_back();
             Ok(rows)
         }
-        Err(_) if reader.deadline_passed() => Err(SqlError::Deadline(reader.timeout())),
-        Err(error) => Err(error),
+        (Err(Fault::Late(_)), None) => Err(SqlError::Deadline(reader.timeout())),
+        (Err(fault), None) => Err(fault.into()),
     }
-}
-
-async fn fetch(
-    reader: &mut Borrowed<'_>,
-    sql: &str,
-    params: &[SqlValue],
-    max_rows: usize,
-) -> Result<Vec<SqlRow>, SqlError> {
-    let query =
-        value::bind(sqlx::query(AssertSqlSafe(sql)), params).map_err(SqlError::Statement)?;
-    let mut stream = query.fetch(&mut **reader);
-    let (mut rows, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = stream.try_next().await? {
-        if rows.len() == max_rows {
-            return Err(SqlError::TooManyRows(max_rows));
-        }
-        let row = value::read(&row)?;
-        bytes += size(&row);
-        if bytes > MOST_BYTES {
-            let message = format!(
-                "the query gives more than {} MiB; add a LIMIT, or select less",
-                MOST_BYTES >> 20
-            );
-            return Err(SqlError::Statement(message));
-        }
-        rows.push(row);
-    }
-    Ok(rows)
 }
 
 fn size(row: &SqlRow) -> usize {
@@ -72,43 +60,42 @@ fn length(value: &SqlValue) -> usize {
 /// Whether the statement fits the tables as they are; it may be one that writes.
 pub async fn prepare(readers: &Readers, sql: &str) -> Result<(), SqlError> {
     let mut reader = readers.get().await?;
-    reader.prepare(AssertSqlSafe(sql).into_sql_str()).await?;
+    reader.prepare(sql).await.map_err(Fault::from)?;
     reader.give_back();
     Ok(())
 }
 
-impl From<sqlx::Error> for SqlError {
-    fn from(error: sqlx::Error) -> Self {
-        match Fault::from(error) {
+impl From<Fault> for SqlError {
+    fn from(fault: Fault) -> Self {
+        match fault {
             // What the column holds is no value of its type: the component's table, not ours.
             Fault::Ledger(LedgerError::Unreadable(error)) => Self::Statement(error),
             Fault::Ledger(error) => Self::Ledger(error),
             Fault::Own { error, .. } => Self::Statement(error),
+            other @ (Fault::Conflict(_) | Fault::Late(_)) => Self::Ledger(other.into()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{ConnectOptions as _, Connection as _};
+    use std::time::Duration;
+
     use tempfile::TempDir;
 
     use super::*;
     use crate::ledger::LedgerOptions;
+    use crate::ledger::database::Connect;
+    use crate::ledger::sqlite::Options;
 
     #[tokio::test]
     async fn a_result_is_bounded_in_bytes_over_all_its_rows() {
         let folder = TempDir::new().unwrap();
-        let options = LedgerOptions::at(folder.path().join("ledger.db"));
-        super::super::writing(&options)
-            .create_if_missing(true)
-            .connect()
-            .await
-            .unwrap()
-            .close()
-            .await
-            .unwrap();
-        let readers = Readers::new(&options);
+        let path = folder.path().join("ledger.db");
+        let options = LedgerOptions::at(&path);
+        Options::writing(&options, &path).open().await.unwrap();
+        let reading = Connect::Sqlite(Box::new(Options::reading(&options, &path)));
+        let readers = Readers::new(reading, 4, Duration::from_secs(20));
         let rows = async |count: u32, each: u32| {
             let sql = format!(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \

@@ -5,16 +5,13 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::ConnectOptions as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::deadline::Deadline;
-use crate::ledger::LedgerOptions;
+use crate::ledger::database::{Connect, Connection};
 use crate::ledger::error::LedgerError;
 
 pub struct Readers {
-    options: SqliteConnectOptions,
+    connect: Connect,
     timeout: Duration,
     permits: Arc<Semaphore>,
     /// How many permits there are.
@@ -23,8 +20,7 @@ pub struct Readers {
 }
 
 struct Reader {
-    connection: SqliteConnection,
-    deadline: Deadline,
+    connection: Connection,
     permit: Held,
 }
 
@@ -39,12 +35,14 @@ pub struct Borrowed<'a> {
 }
 
 impl Readers {
-    pub fn new(options: &LedgerOptions) -> Self {
+    /// `count` of them, 1 or more.
+    pub fn new(connect: Connect, count: u32, timeout: Duration) -> Self {
+        let count = count.max(1);
         Self {
-            options: super::reading(options),
-            timeout: options.query_timeout,
-            permits: Arc::new(Semaphore::new(usize::try_from(options.readers.max(1)).unwrap_or(1))),
-            count: options.readers.max(1),
+            connect,
+            timeout,
+            permits: Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(1))),
+            count,
             idle: Mutex::default(),
         }
     }
@@ -61,7 +59,7 @@ impl Readers {
             Some(reader) => reader,
             None => self.connect().await?,
         };
-        reader.deadline.set(self.timeout);
+        reader.limit(self.timeout);
         *reader.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
         Ok(Borrowed { readers: self, reader: Some(reader) })
     }
@@ -78,16 +76,31 @@ impl Readers {
     }
 
     async fn connect(&self) -> Result<Reader, LedgerError> {
-        let mut connection = self.options.connect().await?;
-        let deadline = Deadline::watch(&mut connection).await?;
+        let mut connection = self.connect.connect().await?;
         let permit = Held::default();
-        let held = Arc::clone(&permit);
-        // Never called, for it only reads; dropped when the connection is closed, on its thread.
-        connection.lock_handle().await?.set_commit_hook(move || {
-            let _held = &held;
-            true
-        });
-        Ok(Reader { connection, deadline, permit })
+        match &mut connection {
+            Connection::Sqlite(open) => {
+                let held = Arc::clone(&permit);
+                // Never called, for it only reads; dropped when the connection is closed, on its
+                // thread.
+                open.connection.lock_handle().await?.set_commit_hook(move || {
+                    let _held = &held;
+                    true
+                });
+            }
+            Connection::Postgres(_) => {}
+        }
+        Ok(Reader { connection, permit })
+    }
+}
+
+impl Reader {
+    /// PostgreSQL's session has a limit of its own.
+    fn limit(&self, timeout: Duration) {
+        match &self.connection {
+            Connection::Sqlite(open) => open.deadline.set(timeout),
+            Connection::Postgres(_) => {}
+        }
     }
 }
 
@@ -103,60 +116,55 @@ impl Borrowed<'_> {
     pub fn timeout(&self) -> Duration {
         self.readers.timeout
     }
-
-    pub fn deadline_passed(&self) -> bool {
-        self.reader.as_ref().is_some_and(|reader| reader.deadline.passed())
-    }
 }
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         if let Some(reader) = &self.reader {
-            reader.deadline.set(Duration::ZERO);
+            reader.limit(Duration::ZERO);
         }
     }
 }
 
 impl Deref for Borrowed<'_> {
-    type Target = SqliteConnection;
+    type Target = Connection;
 
-    fn deref(&self) -> &SqliteConnection {
+    fn deref(&self) -> &Connection {
         &self.reader.as_ref().expect("held until given back").connection
     }
 }
 
 impl DerefMut for Borrowed<'_> {
-    fn deref_mut(&mut self) -> &mut SqliteConnection {
+    fn deref_mut(&mut self) -> &mut Connection {
         &mut self.reader.as_mut().expect("held until given back").connection
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Connection as _;
+    use std::path::Path;
+
     use tempfile::TempDir;
 
     use super::*;
+    use crate::ledger::LedgerOptions;
+    use crate::ledger::database::args;
+    use crate::ledger::sqlite::Options;
 
     const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
                            SELECT count(*) FROM n";
 
     /// One reader, whose queries may take a minute.
     async fn readers(folder: &TempDir) -> Readers {
-        let options = LedgerOptions {
-            readers: 1,
-            query_timeout: Duration::from_secs(60),
-            ..LedgerOptions::at(folder.path().join("ledger.db"))
-        };
-        super::super::writing(&options)
-            .create_if_missing(true)
-            .connect()
-            .await
-            .unwrap()
-            .close()
-            .await
-            .unwrap();
-        Readers::new(&options)
+        let path = folder.path().join("ledger.db");
+        let options = LedgerOptions::at(&path);
+        Options::writing(&options, &path).open().await.unwrap();
+        reading(&path, 1, Duration::from_secs(60))
+    }
+
+    fn reading(path: &Path, count: u32, timeout: Duration) -> Readers {
+        let options = Options::reading(&LedgerOptions::at(path), path);
+        Readers::new(Connect::Sqlite(Box::new(options)), count, timeout)
     }
 
     #[tokio::test]
@@ -165,7 +173,7 @@ mod tests {
         let readers = readers(&folder).await;
         let mut reader = readers.get().await.unwrap();
         let held = Arc::downgrade(&reader.reader.as_ref().unwrap().permit);
-        let query = sqlx::query(ENDLESS).execute(&mut *reader);
+        let query = reader.execute(ENDLESS, args![]);
         assert!(tokio::time::timeout(Duration::from_millis(20), query).await.is_err());
         drop(reader);
         let next = tokio::time::timeout(Duration::from_secs(20), readers.get()).await;
@@ -180,7 +188,7 @@ mod tests {
         for _ in 0..3 {
             let mut reader = readers.get().await.unwrap();
             assert_eq!(readers.permits.available_permits(), 0);
-            assert!(sqlx::query("SELECT 1").execute(&mut *reader).await.is_ok());
+            assert!(reader.execute("SELECT 1", args![]).await.is_ok());
             reader.give_back();
             assert_eq!(readers.permits.available_permits(), 1);
         }

@@ -2,27 +2,25 @@
 
 use std::collections::HashSet;
 
-use serde::Serialize;
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-
-use super::Fault;
 use super::group::{self, Leaving};
-use super::row::{self, head_columns, json, micros, time};
+use super::row::{self, head_columns, micros, time};
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
+use crate::ledger::database::{Connection, Row, args};
 use crate::ledger::error::LedgerError;
+use crate::ledger::fault::Fault;
 use crate::ledger::record::{ClaimedDelivery, ClaimedEffect, EffectResult, FinishedEffect};
+use crate::ledger::rows::Rows;
 use crate::name::ComponentId;
 
 // Left to itself, SQLite picks the index of all rows of a component, millions of them done. Hence
 // INDEXED BY; such a statement fails rather than scan.
 
-/// Which parked rows `d` may be claimed, apart from their time: of the components in `?1`, and of
+/// Which parked rows `d` may be claimed, apart from their time: of the components in `{rows}`, and of
 /// an ordered subject only the lowest.
 macro_rules! parked_in_turn {
     () => {
-        "d.status = 'parked' AND d.component IN (SELECT value FROM json_each(?1)) \
+        "d.status = 'parked' AND d.component IN (SELECT component FROM {rows} AS asked) \
          AND (d.ordered = 0 OR d.subject IS NULL OR NOT EXISTS ( \
              SELECT 1 FROM wharf_deliveries earlier \
              WHERE earlier.status = 'parked' AND earlier.ordered = 1 \
@@ -44,56 +42,51 @@ macro_rules! waiting_in_turn {
 pub(super) use waiting_in_turn;
 
 pub async fn claim_parked(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     now: Timestamp,
     lease_end: Timestamp,
     components: &[ComponentId],
     limit: u32,
 ) -> Result<Vec<ClaimedDelivery>, LedgerError> {
-    let rows = sqlx::query(concat!(
-        "UPDATE wharf_deliveries SET claim = claim + 1, next_attempt_at = ?3 \
-         WHERE sequence IN (SELECT d.sequence \
-             FROM wharf_deliveries d INDEXED BY wharf_deliveries_due WHERE d.next_attempt_at <= ?2 AND ",
+    let sql = concat!(
+        "UPDATE wharf_deliveries SET claim = claim + 1, next_attempt_at = $2 \
+         WHERE sequence {among}SELECT d.sequence \
+             FROM wharf_deliveries d {index wharf_deliveries_due} \
+             WHERE d.next_attempt_at <= $1 AND ",
         parked_in_turn!(),
-        " ORDER BY d.next_attempt_at, d.sequence LIMIT ?4) \
+        " ORDER BY d.next_attempt_at, d.sequence LIMIT $3 {skip}{end} \
          RETURNING sequence, claim, attempts, wire, arrival, ",
         head_columns!()
-    ))
-    .bind(json(&components)?)
-    .bind(micros(now))
-    .bind(micros(lease_end))
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
+    );
+    let components = Rows::new().text("component", components.iter().map(ComponentId::as_str));
+    let args = args![micros(now), micros(lease_end), limit, components];
+    let rows = connection.fetch_all(sql, args).await?;
     Ok(readable(&in_sequence(rows)?, claimed_delivery))
 }
 
 pub async fn claim_outbox(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     now: Timestamp,
     lease_end: Timestamp,
     limit: u32,
 ) -> Result<Vec<ClaimedEffect>, LedgerError> {
-    let rows = sqlx::query(concat!(
-        "UPDATE wharf_outbox SET claim = claim + 1, next_attempt_at = ?2 \
-         WHERE sequence IN (SELECT o.sequence \
-             FROM wharf_outbox o INDEXED BY wharf_outbox_due WHERE o.next_attempt_at <= ?1 AND ",
+    let sql = concat!(
+        "UPDATE wharf_outbox SET claim = claim + 1, next_attempt_at = $2 \
+         WHERE sequence {among}SELECT o.sequence \
+             FROM wharf_outbox o {index wharf_outbox_due} WHERE o.next_attempt_at <= $1 AND ",
         waiting_in_turn!(),
-        " ORDER BY o.next_attempt_at, o.sequence LIMIT ?3) RETURNING *"
-    ))
-    .bind(micros(now))
-    .bind(micros(lease_end))
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
+        " ORDER BY o.next_attempt_at, o.sequence LIMIT $3 {skip}{end} RETURNING *"
+    );
+    let args = args![micros(now), micros(lease_end), limit];
+    let rows = connection.fetch_all(sql, args).await?;
     Ok(readable(&in_sequence(rows)?, claimed_effect))
 }
 
 /// RETURNING promises no order.
-fn in_sequence(rows: Vec<SqliteRow>) -> Result<Vec<SqliteRow>, LedgerError> {
+fn in_sequence(rows: Vec<Row>) -> Result<Vec<Row>, LedgerError> {
     let mut keyed = rows
         .into_iter()
-        .map(|row| Ok((row.try_get::<i64, _>("sequence")?, row)))
+        .map(|row| Ok((row.get::<i64>("sequence")?, row)))
         .collect::<Result<Vec<_>, LedgerError>>()?;
     keyed.sort_by_key(|(sequence, _)| *sequence);
     Ok(keyed.into_iter().map(|(_, row)| row).collect())
@@ -101,44 +94,41 @@ fn in_sequence(rows: Vec<SqliteRow>) -> Result<Vec<SqliteRow>, LedgerError> {
 
 /// A row that cannot be read is left to its lease, so that it holds up no other. It is tried again
 /// then: a newer version may read it, or a person mend it.
-fn readable<T>(rows: &[SqliteRow], read: impl Fn(&SqliteRow) -> Result<T, LedgerError>) -> Vec<T> {
+fn readable<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T, LedgerError>) -> Vec<T> {
     let read = |row| read(row).inspect_err(|error| unreadable(row, error)).ok();
     rows.iter().filter_map(read).collect()
 }
 
-fn unreadable(row: &SqliteRow, error: &LedgerError) {
+fn unreadable(row: &Row, error: &LedgerError) {
     let delivery = row::id(row).map_or_else(|_| "unreadable".to_owned(), |id| id.to_string());
-    let sequence = row.try_get::<i64, _>("sequence").ok();
+    let sequence = row.get::<i64>("sequence").ok();
     tracing::error!(delivery, sequence, %error, "a claimed row waits until it can be read");
 }
 
-fn claimed_delivery(row: &SqliteRow) -> Result<ClaimedDelivery, LedgerError> {
+fn claimed_delivery(row: &Row) -> Result<ClaimedDelivery, LedgerError> {
     let head = row::head(row)?;
     let wire = row::wire(row)?
         .ok_or_else(|| LedgerError::Unreadable(format!("{} is parked without event", head.id)))?;
-    let (claim, attempts) = (row.try_get("claim")?, row::count(row, "attempts")?);
+    let (claim, attempts) = (row.get("claim")?, row::count(row, "attempts")?);
     Ok(ClaimedDelivery { head, wire, claim, attempts })
 }
 
-fn claimed_effect(row: &SqliteRow) -> Result<ClaimedEffect, LedgerError> {
+fn claimed_effect(row: &Row) -> Result<ClaimedEffect, LedgerError> {
     Ok(ClaimedEffect {
-        sequence: row.try_get("sequence")?,
-        claim: row.try_get("claim")?,
+        sequence: row.get("sequence")?,
+        claim: row.get("claim")?,
         delivery: row::id(row)?,
         index: row::count(row, "effect_index")?,
         lane: row::lane(row)?,
         outgoing: row::outgoing(row)?,
         attempts: row::count(row, "attempts")?,
-        since: time(row.try_get("since")?)?,
+        since: time(row.get("since")?)?,
     })
 }
 
 /// Writes what became of claimed effects, within the caller's transaction. What reports a dead one
 /// goes with it.
-pub async fn finish(
-    connection: &mut SqliteConnection,
-    finished: &[FinishedEffect],
-) -> Result<(), Fault> {
+pub async fn finish(connection: &mut Connection, finished: &[FinishedEffect]) -> Result<(), Fault> {
     let gone = performed(connection, finished).await?;
     for effect in finished {
         match &effect.result {
@@ -164,63 +154,51 @@ pub async fn finish(
 
 /// Gives the sequences of those that were still ours.
 async fn performed(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     finished: &[FinishedEffect],
 ) -> Result<HashSet<i64>, Fault> {
-    #[derive(Serialize)]
-    struct Fence(i64, i64);
     let performed: Vec<_> = finished
         .iter()
         .filter(|effect| matches!(effect.result, EffectResult::Performed { .. }))
-        .map(|effect| Fence(effect.sequence, effect.claim))
         .collect();
-    let gone = sqlx::query(
-        "DELETE FROM wharf_outbox WHERE status = 'waiting' AND (sequence, claim) IN \
-             (SELECT value->>0, value->>1 FROM json_each(?1)) RETURNING sequence",
-    )
-    .bind(json(&performed)?)
-    .fetch_all(connection)
-    .await?;
-    gone.iter().map(|row| Ok(row.try_get("sequence")?)).collect()
+    if performed.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let sql = "DELETE FROM wharf_outbox WHERE status = 'waiting' \
+               AND (sequence, claim) IN (SELECT sequence, claim FROM {rows} AS gone) \
+               RETURNING sequence";
+    let rows = Rows::new()
+        .integer("sequence", performed.iter().map(|effect| effect.sequence))
+        .integer("claim", performed.iter().map(|effect| effect.claim));
+    let gone = connection.fetch_all(sql, args![rows]).await?;
+    gone.iter().map(|row| Ok(row.get("sequence")?)).collect()
 }
 
 async fn again(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     effect: &FinishedEffect,
     at: Timestamp,
     attempts: u32,
     error: &str,
 ) -> Result<(), Fault> {
-    sqlx::query(
-        "UPDATE wharf_outbox SET claim = claim + 1, next_attempt_at = ?3, attempts = ?4, \
-             error = ?5 \
-         WHERE sequence = ?1 AND claim = ?2 AND status = 'waiting'",
-    )
-    .bind(effect.sequence)
-    .bind(effect.claim)
-    .bind(micros(at))
-    .bind(attempts)
-    .bind(error)
-    .execute(connection)
-    .await?;
+    let sql = "UPDATE wharf_outbox SET claim = claim + 1, next_attempt_at = $3, attempts = $4, \
+                   error = $5 \
+               WHERE sequence = $1 AND claim = $2 AND status = 'waiting'";
+    let args = args![effect.sequence, effect.claim, micros(at), attempts, error];
+    connection.execute(sql, args).await?;
     Ok(())
 }
 
 /// Gives the delivery that it belongs to, and since when; `None` when the claim is no longer ours.
 async fn dead(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     effect: &FinishedEffect,
     error: &str,
 ) -> Result<Option<(DeliveryId, Timestamp)>, LedgerError> {
-    let dead = sqlx::query(
-        "UPDATE wharf_outbox SET claim = claim + 1, status = 'dead', error = ?3 \
-         WHERE sequence = ?1 AND claim = ?2 AND status = 'waiting' \
-         RETURNING component, key, since",
-    )
-    .bind(effect.sequence)
-    .bind(effect.claim)
-    .bind(error)
-    .fetch_optional(connection)
-    .await?;
-    dead.map(|row| Ok((row::id(&row)?, time(row.try_get("since")?)?))).transpose()
+    let sql = "UPDATE wharf_outbox SET claim = claim + 1, status = 'dead', error = $3 \
+               WHERE sequence = $1 AND claim = $2 AND status = 'waiting' \
+               RETURNING component, key, since";
+    let args = args![effect.sequence, effect.claim, error];
+    let dead = connection.fetch_optional(sql, args).await?;
+    dead.map(|row| Ok((row::id(&row)?, time(row.get("since")?)?))).transpose()
 }

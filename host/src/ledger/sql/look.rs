@@ -2,31 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row as _;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-
 use super::claims::{parked_in_turn, waiting_in_turn};
-use super::row::{self, head_columns, json, time};
+use super::row::{self, head_columns, time};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, DeliveryStatus};
 use crate::effect::{Outgoing, StateWrite};
+use crate::ledger::database::{Connection, Row, args};
 use crate::ledger::error::LedgerError;
 use crate::ledger::record::{
     ComponentCounts, Counts, DeliveryDetail, DeliveryFilter, DeliverySummary, EffectStatus,
     NextDue, OutboxRow,
 };
+use crate::ledger::rows::Rows;
 use crate::name::{ComponentId, Lane};
 
 pub async fn status(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: &DeliveryId,
 ) -> Result<Option<DeliveryStatus>, LedgerError> {
-    let found =
-        sqlx::query("SELECT status FROM wharf_deliveries WHERE component = ?1 AND key = ?2")
-            .bind(id.component.as_str())
-            .bind(id.key.0.as_slice())
-            .fetch_optional(connection)
-            .await?;
+    let sql = "SELECT status FROM wharf_deliveries WHERE component = $1 AND key = $2";
+    let args = args![id.component.as_str(), id.key.0.as_slice()];
+    let found = connection.fetch_optional(sql, args).await?;
     found.as_ref().map(row::status).transpose()
 }
 
@@ -41,7 +37,7 @@ macro_rules! summaries {
 }
 
 pub async fn deliveries(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     filter: &DeliveryFilter,
 ) -> Result<Vec<DeliverySummary>, LedgerError> {
     let sql = match filter.status {
@@ -49,85 +45,78 @@ pub async fn deliveries(
         _ if filter.refused => concat!(
             summaries!(),
             " WHERE (component, key) IN (SELECT component, key FROM wharf_outbox \
-                  INDEXED BY wharf_outbox_dead WHERE status = 'dead') \
-             AND (?1 IS NULL OR component = ?1) AND (?2 IS NULL OR status = ?2) \
-             ORDER BY sequence DESC LIMIT ?3"
+                  {index wharf_outbox_dead} WHERE status = 'dead') \
+             AND ($1 IS NULL OR component = $1) AND ($2 IS NULL OR status = $2) \
+             ORDER BY sequence DESC LIMIT $3"
         ),
         // The newest of all: from the end of the table.
         None | Some(DeliveryStatus::Done) => concat!(
             summaries!(),
-            " WHERE (?1 IS NULL OR component = ?1) AND (?2 IS NULL OR status = ?2) \
-             ORDER BY sequence DESC LIMIT ?3"
+            " WHERE ($1 IS NULL OR component = $1) AND ($2 IS NULL OR status = $2) \
+             ORDER BY sequence DESC LIMIT $3"
         ),
         // The few: their index saves reading all that is done.
         Some(DeliveryStatus::Parked | DeliveryStatus::Dead | DeliveryStatus::Discarded) => concat!(
             summaries!(),
-            " INDEXED BY wharf_deliveries_failed \
-             WHERE status IN ('parked', 'dead', 'discarded') AND status = ?2 \
-             AND (?1 IS NULL OR component = ?1) ORDER BY sequence DESC LIMIT ?3"
+            " {index wharf_deliveries_failed} \
+             WHERE status IN ('parked', 'dead', 'discarded') AND status = $2 \
+             AND ($1 IS NULL OR component = $1) ORDER BY sequence DESC LIMIT $3"
         ),
     };
-    let rows = sqlx::query(sql)
-        .bind(filter.component.as_ref().map(|component| component.as_str()))
-        .bind(filter.status.map(DeliveryStatus::as_str))
-        .bind(filter.limit)
-        .fetch_all(connection)
-        .await?;
+    let args = args![
+        filter.component.as_ref().map(|component| component.as_str()),
+        filter.status.map(DeliveryStatus::as_str),
+        filter.limit,
+    ];
+    let rows = connection.fetch_all(sql, args).await?;
     rows.iter().map(summary).collect()
 }
 
 pub async fn delivery(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: &DeliveryId,
 ) -> Result<Option<DeliveryDetail>, LedgerError> {
-    let found = sqlx::query("SELECT * FROM wharf_deliveries WHERE component = ?1 AND key = ?2")
-        .bind(id.component.as_str())
-        .bind(id.key.0.as_slice())
-        .fetch_optional(&mut *connection)
-        .await?;
+    let sql = "SELECT * FROM wharf_deliveries WHERE component = $1 AND key = $2";
+    let args = args![id.component.as_str(), id.key.0.as_slice()];
+    let found = connection.fetch_optional(sql, args).await?;
     let Some(row) = found else { return Ok(None) };
     let (log, wire) = (row::log(&row)?, row::wire(&row)?);
     let outbox = outbox(connection, id).await?;
     Ok(Some(DeliveryDetail { summary: summary(&row)?, log, wire, outbox }))
 }
 
-fn summary(row: &SqliteRow) -> Result<DeliverySummary, LedgerError> {
+fn summary(row: &Row) -> Result<DeliverySummary, LedgerError> {
     let delivery = row::delivery(row)?;
     Ok(DeliverySummary {
-        sequence: row.try_get("sequence")?,
+        sequence: row.get("sequence")?,
         head: row::head(row)?,
         status: delivery.status,
         attempts: delivery.attempts,
         due: delivery.due,
-        error: row.try_get("error")?,
+        error: row.get("error")?,
     })
 }
 
 async fn outbox(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: &DeliveryId,
 ) -> Result<Vec<OutboxRow>, LedgerError> {
-    let rows = sqlx::query(
-        "SELECT sequence, effect_index, lane, status, kind, target, payload, attempts, error \
-         FROM wharf_outbox \
-         WHERE component = ?1 AND key = ?2 ORDER BY sequence",
-    )
-    .bind(id.component.as_str())
-    .bind(id.key.0.as_slice())
-    .fetch_all(connection)
-    .await?;
+    let sql = "SELECT sequence, effect_index, lane, status, kind, target, payload, attempts, error \
+               FROM wharf_outbox WHERE component = $1 AND key = $2 ORDER BY sequence";
+    let args = args![id.component.as_str(), id.key.0.as_slice()];
+    let rows = connection.fetch_all(sql, args).await?;
     rows.iter().map(outbox_row).collect()
 }
 
-fn outbox_row(row: &SqliteRow) -> Result<OutboxRow, LedgerError> {
+fn outbox_row(row: &Row) -> Result<OutboxRow, LedgerError> {
     let outgoing = row::outgoing(row)?;
-    let status = match row.try_get("status")? {
+    let status = match row.get::<&str>("status")? {
         "waiting" => EffectStatus::Waiting,
         "dead" => EffectStatus::Dead,
         other => return Err(LedgerError::Unreadable(format!("outbox status `{other}`"))),
     };
     Ok(OutboxRow {
-        sequence: row.try_get("sequence")?,
+        sequence: row.get("sequence")?,
         index: row::count(row, "effect_index")?,
         lane: row::lane(row)?,
         status,
@@ -135,22 +124,18 @@ fn outbox_row(row: &SqliteRow) -> Result<OutboxRow, LedgerError> {
         target: outgoing.target(),
         id: outgoing.id().map(str::to_owned),
         attempts: row::count(row, "attempts")?,
-        error: row.try_get("error")?,
+        error: row.get("error")?,
     })
 }
 
 /// The newest write of a state key that waits in its lane.
 pub async fn pending_state(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     lane: &Lane,
 ) -> Result<Option<StateWrite>, LedgerError> {
-    let found = sqlx::query(
-        "SELECT kind, target, payload FROM wharf_outbox INDEXED BY wharf_outbox_lane \
-         WHERE status = 'waiting' AND lane = ?1 ORDER BY sequence DESC LIMIT 1",
-    )
-    .bind(lane.as_str())
-    .fetch_optional(connection)
-    .await?;
+    let sql = "SELECT kind, target, payload FROM wharf_outbox {index wharf_outbox_lane} \
+               WHERE status = 'waiting' AND lane = $1 ORDER BY sequence DESC LIMIT 1";
+    let found = connection.fetch_optional(sql, args![lane.as_str()]).await?;
     match found.as_ref().map(row::outgoing).transpose()? {
         Some(Outgoing::State(write)) => Ok(Some(write)),
         Some(
@@ -163,38 +148,37 @@ pub async fn pending_state(
     }
 }
 
-pub async fn counts(connection: &mut SqliteConnection) -> Result<Counts, LedgerError> {
-    let rows = sqlx::query(
-        "SELECT component, status, count(*) AS many \
-         FROM wharf_deliveries INDEXED BY wharf_deliveries_failed \
-         WHERE status IN ('parked', 'dead', 'discarded') GROUP BY component, status",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    let outbox = sqlx::query(
-        "SELECT (SELECT count(*) FROM wharf_outbox WHERE status = 'waiting') AS waiting, \
-             (SELECT count(*) FROM wharf_outbox WHERE status = 'dead') AS dead, \
-             (SELECT since FROM wharf_outbox WHERE status = 'waiting' ORDER BY sequence LIMIT 1) \
-             AS oldest",
-    )
-    .fetch_one(connection)
-    .await?;
-    let oldest: Option<i64> = outbox.try_get("oldest")?;
+pub async fn counts(connection: &mut Connection) -> Result<Counts, LedgerError> {
+    let sql = "SELECT component, status, count(*) AS many \
+               FROM wharf_deliveries {index wharf_deliveries_failed} \
+               WHERE status IN ('parked', 'dead', 'discarded') GROUP BY component, status";
+    let rows = connection.fetch_all(sql, args![]).await?;
+    let sql = "SELECT (SELECT count(*) FROM wharf_outbox WHERE status = 'waiting') AS waiting, \
+                   (SELECT count(*) FROM wharf_outbox WHERE status = 'dead') AS dead, \
+                   (SELECT since FROM wharf_outbox WHERE status = 'waiting' \
+                    ORDER BY next_attempt_at, sequence LIMIT 1) AS oldest";
+    let outbox = connection.fetch_optional(sql, args![]).await?;
+    let outbox = outbox.ok_or_else(|| LedgerError::Unreadable("it counts nothing".into()))?;
+    let oldest: Option<i64> = outbox.get("oldest")?;
     Ok(Counts {
         components: by_component(&rows)?,
-        outbox_waiting: outbox.try_get("waiting")?,
-        outbox_dead: outbox.try_get("dead")?,
+        outbox_waiting: counted(&outbox, "waiting")?,
+        outbox_dead: counted(&outbox, "dead")?,
         outbox_oldest: oldest.map(time).transpose()?,
     })
 }
 
-fn by_component(rows: &[SqliteRow]) -> Result<Vec<ComponentCounts>, LedgerError> {
+fn counted(row: &Row, column: &str) -> Result<u64, LedgerError> {
+    Ok(u64::try_from(row.get::<i64>(column)?).unwrap_or_default())
+}
+
+fn by_component(rows: &[Row]) -> Result<Vec<ComponentCounts>, LedgerError> {
     let mut counts: BTreeMap<ComponentId, (u64, u64)> = BTreeMap::new();
     for row in rows {
         let (parked, dead) = counts.entry(row::component(row)?).or_default();
         match row::status(row)? {
-            DeliveryStatus::Parked => *parked = row.try_get("many")?,
-            DeliveryStatus::Dead => *dead = row.try_get("many")?,
+            DeliveryStatus::Parked => *parked = counted(row, "many")?,
+            DeliveryStatus::Dead => *dead = counted(row, "many")?,
             DeliveryStatus::Done | DeliveryStatus::Discarded => {}
         }
     }
@@ -205,23 +189,23 @@ fn by_component(rows: &[SqliteRow]) -> Result<Vec<ComponentCounts>, LedgerError>
 }
 
 pub async fn next_due(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     components: &[ComponentId],
 ) -> Result<NextDue, LedgerError> {
-    let row = sqlx::query(concat!(
+    let sql = concat!(
         "SELECT (SELECT d.next_attempt_at FROM wharf_deliveries d \
-         INDEXED BY wharf_deliveries_due WHERE ",
+         {index wharf_deliveries_due} WHERE ",
         parked_in_turn!(),
         " ORDER BY d.next_attempt_at, d.sequence LIMIT 1) AS parked, \
-         (SELECT o.next_attempt_at FROM wharf_outbox o INDEXED BY wharf_outbox_due WHERE ",
+         (SELECT o.next_attempt_at FROM wharf_outbox o {index wharf_outbox_due} WHERE ",
         waiting_in_turn!(),
         " ORDER BY o.next_attempt_at, o.sequence LIMIT 1) AS outbox"
-    ))
-    .bind(json(&components)?)
-    .fetch_one(connection)
-    .await?;
+    );
+    let rows = Rows::new().text("component", components.iter().map(ComponentId::as_str));
+    let row = connection.fetch_optional(sql, args![rows]).await?;
+    let row = row.ok_or_else(|| LedgerError::Unreadable("it has no next time".into()))?;
     let at = |column: &str| -> Result<Option<Timestamp>, LedgerError> {
-        row.try_get::<Option<i64>, _>(column)?.map(time).transpose()
+        row.get::<Option<i64>>(column)?.map(time).transpose()
     };
     Ok(NextDue { parked: at("parked")?, outbox: at("outbox")? })
 }

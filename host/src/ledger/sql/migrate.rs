@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqlSafeStr as _};
 
-use super::Fault;
 use super::writer::Writer;
+use crate::ledger::database::{Connection, args};
 use crate::ledger::error::{LedgerError, MigrateError};
+use crate::ledger::fault::Fault;
+use crate::manifest::Database;
 
 /// SQL that is applied once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub struct Fitting {
 }
 
 /// The host's own tables.
-pub fn own() -> Vec<Migration> {
-    const OWN: [(&str, &str); 4] = [
+pub fn own(database: Database) -> Vec<Migration> {
+    const SQLITE: [(&str, &str); 4] = [
         (
             "0001_deliveries_and_outbox",
             include_str!("../../../migrations/sqlite/0001_deliveries_and_outbox.sql"),
@@ -39,12 +39,17 @@ pub fn own() -> Vec<Migration> {
         ("0003_recordings", include_str!("../../../migrations/sqlite/0003_recordings.sql")),
         ("0004_releases", include_str!("../../../migrations/sqlite/0004_releases.sql")),
     ];
-    let own = |(name, sql): (&str, &str)| Migration {
+    const POSTGRES: [(&str, &str); 1] =
+        [("0001_ledger", include_str!("../../../migrations/postgres/0001_ledger.sql"))];
+    let own = |(name, sql): &(&str, &str)| Migration {
         set: "wharf".into(),
-        name: name.into(),
-        sql: sql.into(),
+        name: (*name).into(),
+        sql: (*sql).into(),
     };
-    OWN.into_iter().map(own).collect()
+    match database {
+        Database::Sqlite => SQLITE.iter().map(own).collect(),
+        Database::Postgres => POSTGRES.iter().map(own).collect(),
+    }
 }
 
 /// Applies, in one transaction and in this order, those that are not applied yet; gives their names.
@@ -74,17 +79,14 @@ pub async fn migrate(
 }
 
 async fn apply_all(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     migrations: &[Migration],
 ) -> Result<Vec<String>, MigrateError> {
-    sqlx::query(
-        "CREATE TABLE IF NOT EXISTS wharf_migrations ( \
-             set_name TEXT NOT NULL, name TEXT NOT NULL, checksum TEXT NOT NULL, \
-             PRIMARY KEY (set_name, name)) WITHOUT ROWID",
-    )
-    .execute(&mut *connection)
-    .await
-    .map_err(LedgerError::from)?;
+    alone(connection).await.map_err(LedgerError::from)?;
+    let sql = "CREATE TABLE IF NOT EXISTS wharf_migrations ( \
+                   set_name TEXT NOT NULL, name TEXT NOT NULL, checksum TEXT NOT NULL, \
+                   PRIMARY KEY (set_name, name))";
+    connection.execute(sql, args![]).await.map_err(LedgerError::from)?;
     let mut applied = Vec::new();
     for migration in migrations {
         if apply(connection, migration).await? {
@@ -94,27 +96,37 @@ async fn apply_all(
     Ok(applied)
 }
 
-async fn fit(
-    connection: &mut SqliteConnection,
-    statements: &[Fitting],
-) -> Result<(), MigrateError> {
+/// One host at a time, for as long as it takes. SQLite has one writer in any case.
+async fn alone(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    match connection.database() {
+        Database::Sqlite => Ok(()),
+        Database::Postgres => {
+            connection
+                .script(
+                    "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '60s'; \
+                     SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.wharf'));",
+                )
+                .await
+        }
+    }
+}
+
+async fn fit(connection: &mut Connection, statements: &[Fitting]) -> Result<(), MigrateError> {
     // One that is cached would be taken for fitting, as it was prepared for the tables before.
-    connection.clear_cached_statements().await.map_err(LedgerError::from)?;
+    connection.forget_statements().await.map_err(LedgerError::from)?;
     for Fitting { name, sql } in statements {
-        let sql = AssertSqlSafe(&**sql).into_sql_str();
         let prepared = connection.prepare(sql).await.map_err(Fault::from);
         prepared.map_err(|fault| match fault {
-            Fault::Ledger(error) => error.into(),
             Fault::Own { error, .. } => MigrateError::Statement { statement: name.clone(), error },
+            other @ (Fault::Ledger(_) | Fault::Conflict(_) | Fault::Late(_)) => {
+                LedgerError::from(other).into()
+            }
         })?;
     }
     Ok(())
 }
 
-async fn apply(
-    connection: &mut SqliteConnection,
-    migration: &Migration,
-) -> Result<bool, MigrateError> {
+async fn apply(connection: &mut Connection, migration: &Migration) -> Result<bool, MigrateError> {
     let Migration { set, name, sql } = migration;
     let checksum = checksum(sql);
     match known(connection, set, name).await? {
@@ -122,36 +134,27 @@ async fn apply(
         Some(_) => return Err(MigrateError::Changed { set: set.clone(), name: name.clone() }),
         None => {}
     }
-    sqlx::raw_sql(AssertSqlSafe(sql.as_str())).execute(&mut *connection).await.map_err(
-        |error| match Fault::from(error) {
-            Fault::Ledger(error) => error.into(),
-            Fault::Own { error, .. } => {
-                MigrateError::Failed { set: set.clone(), name: name.clone(), error }
-            }
-        },
-    )?;
-    sqlx::query("INSERT INTO wharf_migrations (set_name, name, checksum) VALUES (?1, ?2, ?3)")
-        .bind(set)
-        .bind(name)
-        .bind(checksum)
-        .execute(connection)
-        .await
-        .map_err(LedgerError::from)?;
+    connection.script(sql).await.map_err(|error| match Fault::from(error) {
+        Fault::Own { error, .. } => {
+            MigrateError::Failed { set: set.clone(), name: name.clone(), error }
+        }
+        other @ (Fault::Ledger(_) | Fault::Conflict(_) | Fault::Late(_)) => {
+            LedgerError::from(other).into()
+        }
+    })?;
+    let insert = "INSERT INTO wharf_migrations (set_name, name, checksum) VALUES ($1, $2, $3)";
+    connection.execute(insert, args![set, name, &checksum]).await.map_err(LedgerError::from)?;
     Ok(true)
 }
 
 async fn known(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     set: &str,
     name: &str,
 ) -> Result<Option<String>, LedgerError> {
-    let row =
-        sqlx::query("SELECT checksum FROM wharf_migrations WHERE set_name = ?1 AND name = ?2")
-            .bind(set)
-            .bind(name)
-            .fetch_optional(connection)
-            .await?;
-    Ok(row.map(|row| row.try_get("checksum")).transpose()?)
+    let sql = "SELECT checksum FROM wharf_migrations WHERE set_name = $1 AND name = $2";
+    let row = connection.fetch_optional(sql, args![set, name]).await?;
+    Ok(row.map(|row| row.get("checksum")).transpose()?)
 }
 
 fn checksum(sql: &str) -> String {

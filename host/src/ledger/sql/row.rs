@@ -5,13 +5,12 @@ use std::fmt::Display;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus, LogLine};
 use crate::effect::{Outgoing, OutgoingEvent};
 use crate::event::WireEvent;
+use crate::ledger::database::Row;
 use crate::ledger::error::LedgerError;
 use crate::ledger::state_machine::Delivery;
 use crate::name::{ComponentId, EventKey, Lane};
@@ -25,67 +24,71 @@ macro_rules! head_columns {
 }
 pub(super) use head_columns;
 
-pub fn head(row: &SqliteRow) -> Result<DeliveryHead, LedgerError> {
+pub fn head(row: &Row) -> Result<DeliveryHead, LedgerError> {
     Ok(DeliveryHead {
         id: id(row)?,
-        subject: row.try_get("subject")?,
-        ordered: row.try_get("ordered")?,
+        subject: row.get("subject")?,
+        ordered: flag(row, "ordered")?,
         contract: optional_name(row, "contract")?,
         pubsub: optional_name(row, "pubsub")?,
         topic: optional_name(row, "topic")?,
-        digest: row.try_get("digest")?,
-        event_id: row.try_get("event_id")?,
-        event_type: row.try_get("event_type")?,
-        received_at: time(row.try_get("received_at")?)?,
+        digest: row.get("digest")?,
+        event_id: row.get("event_id")?,
+        event_type: row.get("event_type")?,
+        received_at: time(row.get("received_at")?)?,
     })
 }
 
-pub fn id(row: &SqliteRow) -> Result<DeliveryId, LedgerError> {
-    let key: &[u8] = row.try_get("key")?;
+pub fn id(row: &Row) -> Result<DeliveryId, LedgerError> {
+    let key: &[u8] = row.get("key")?;
     let key = key.try_into().map_err(|_| unreadable("key", "not 16 bytes"))?;
     Ok(DeliveryId { component: component(row)?, key: EventKey(key) })
 }
 
-pub fn component(row: &SqliteRow) -> Result<ComponentId, LedgerError> {
-    ComponentId::new(row.try_get::<&str, _>("component")?).map_err(|e| unreadable("component", e))
+pub fn component(row: &Row) -> Result<ComponentId, LedgerError> {
+    ComponentId::new(row.get::<&str>("component")?).map_err(|e| unreadable("component", e))
 }
 
-pub fn status(row: &SqliteRow) -> Result<DeliveryStatus, LedgerError> {
-    row.try_get::<&str, _>("status")?.parse().map_err(|error| unreadable("status", error))
+pub fn status(row: &Row) -> Result<DeliveryStatus, LedgerError> {
+    row.get::<&str>("status")?.parse().map_err(|error| unreadable("status", error))
 }
 
 /// The columns that decide.
-pub fn delivery(row: &SqliteRow) -> Result<Delivery, LedgerError> {
+pub fn delivery(row: &Row) -> Result<Delivery, LedgerError> {
     Ok(Delivery {
         status: status(row)?,
-        claim: row.try_get("claim")?,
+        claim: row.get("claim")?,
         attempts: count(row, "attempts")?,
-        due: row.try_get::<Option<i64>, _>("next_attempt_at")?.map(time).transpose()?,
+        due: row.get::<Option<i64>>("next_attempt_at")?.map(time).transpose()?,
     })
 }
 
 /// `None` where the row keeps no event.
-pub fn wire(row: &SqliteRow) -> Result<Option<WireEvent>, LedgerError> {
-    let (bytes, arrival): (Option<Vec<u8>>, Option<&str>) =
-        (row.try_get("wire")?, row.try_get("arrival")?);
+pub fn wire(row: &Row) -> Result<Option<WireEvent>, LedgerError> {
+    let (bytes, arrival): (Option<Vec<u8>>, Option<&str>) = (row.get("wire")?, row.get("arrival")?);
     let (Some(bytes), Some(arrival)) = (bytes, arrival) else { return Ok(None) };
     let arrival = serde_json::from_str(arrival).map_err(|error| unreadable("arrival", error))?;
     Ok(Some(WireEvent { bytes: bytes.into(), arrival }))
 }
 
-pub fn log(row: &SqliteRow) -> Result<Vec<LogLine>, LedgerError> {
-    match row.try_get::<Option<&str>, _>("log")? {
+pub fn log(row: &Row) -> Result<Vec<LogLine>, LedgerError> {
+    match row.get::<Option<&str>>("log")? {
         Some(text) => serde_json::from_str(text).map_err(|error| unreadable("log", error)),
         None => Ok(Vec::new()),
     }
 }
 
-pub fn lane(row: &SqliteRow) -> Result<Lane, LedgerError> {
-    Lane::new(row.try_get::<&str, _>("lane")?).map_err(|error| unreadable("lane", error))
+pub fn lane(row: &Row) -> Result<Lane, LedgerError> {
+    Lane::new(row.get::<&str>("lane")?).map_err(|error| unreadable("lane", error))
 }
 
-pub fn count(row: &SqliteRow, column: &str) -> Result<u32, LedgerError> {
-    u32::try_from(row.try_get::<i64, _>(column)?).map_err(|error| unreadable(column, error))
+pub fn count(row: &Row, column: &str) -> Result<u32, LedgerError> {
+    u32::try_from(row.get::<i64>(column)?).map_err(|error| unreadable(column, error))
+}
+
+/// Kept as a number, which both databases have.
+pub fn flag(row: &Row, column: &str) -> Result<bool, LedgerError> {
+    Ok(row.get::<i16>(column)? != 0)
 }
 
 /// An effect's columns: what kind it is, where it goes, and a publish's payload. Everything but
@@ -102,11 +105,11 @@ pub fn effect_columns(outgoing: &Outgoing) -> Result<(&'static str, String, &[u8
 }
 
 /// The way back of [`effect_columns`].
-pub fn outgoing(row: &SqliteRow) -> Result<Outgoing, LedgerError> {
-    let target: &str = row.try_get("target")?;
-    Ok(match row.try_get("kind")? {
+pub fn outgoing(row: &Row) -> Result<Outgoing, LedgerError> {
+    let target: &str = row.get("target")?;
+    Ok(match row.get::<&str>("kind")? {
         "publish" => {
-            let payload: Vec<u8> = row.try_get("payload")?;
+            let payload: Vec<u8> = row.get("payload")?;
             let event: OutgoingEvent = target_of(target)?;
             Outgoing::Publish(OutgoingEvent { payload: payload.into(), ..event })
         }
@@ -135,11 +138,11 @@ pub fn json(rows: &impl Serialize) -> Result<String, LedgerError> {
     serde_json::to_string(rows).map_err(|error| LedgerError::Unavailable(error.to_string()))
 }
 
-fn optional_name<T>(row: &SqliteRow, column: &str) -> Result<Option<T>, LedgerError>
+fn optional_name<T>(row: &Row, column: &str) -> Result<Option<T>, LedgerError>
 where
     T: std::str::FromStr<Err = crate::name::NameError>,
 {
-    row.try_get::<Option<&str>, _>(column)?
+    row.get::<Option<&str>>(column)?
         .map(str::parse)
         .transpose()
         .map_err(|error| unreadable(column, error))
