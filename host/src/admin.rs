@@ -36,6 +36,8 @@ impl Admin {
             .route("/components", get(components::list))
             .route("/components/{name}", get(components::show))
             .route("/deliveries", get(deliveries::list))
+            .route("/deliveries/retry", post(deliveries::many::retry))
+            .route("/deliveries/discard", post(deliveries::many::discard))
             .route("/deliveries/{component}/{key}", get(deliveries::show))
             .route("/deliveries/{component}/{key}/retry", post(deliveries::retry))
             .route("/deliveries/{component}/{key}/discard", post(deliveries::discard))

@@ -3,6 +3,7 @@
 //!
 //! [`state_machine`] has the rules, `commit` writes deliveries in groups, `sqlite` is all SQL.
 
+pub mod by_filter;
 mod commit;
 pub mod error;
 pub mod record;
@@ -32,13 +33,14 @@ use crate::name::{ComponentId, Lane, StoreName};
 use commit::{Committer, Queued};
 use sqlite::readers::Readers;
 use sqlite::writer::Writer;
-use sqlite::{Fault, by_hand, claims, group, look, migrate, query, recordings, releases};
+use sqlite::{Fault, by_hand, claims, group, look, matching, migrate, query, recordings, releases};
 
+pub use by_filter::{Batch, Deed};
 pub use error::{LedgerError, MigrateError, SqlError};
 pub use record::{
     ByHand, ClaimedDelivery, ClaimedEffect, ComponentCounts, Counts, DeliveryDetail,
-    DeliveryFilter, DeliverySummary, EffectResult, EffectStatus, FinishedEffect, NextDue,
-    OutboxRow, Recording,
+    DeliveryFilter, DeliverySummary, EffectResult, EffectStatus, FinishedEffect, ListOrder,
+    NextDue, OutboxRow, Recording,
 };
 pub use release::{NewRelease, Release, Why};
 pub use sqlite::migrate::{Fitting, Migration};
@@ -221,13 +223,13 @@ impl Ledger {
         done
     }
 
-    /// Newest first.
+    /// What a filter matches.
     pub async fn deliveries(
         &self,
         filter: &DeliveryFilter,
     ) -> Result<Vec<DeliverySummary>, LedgerError> {
         let mut reader = self.readers.get().await?;
-        let deliveries = look::deliveries(&mut reader, filter).await?;
+        let deliveries = matching::deliveries(&mut reader, filter).await?;
         reader.give_back();
         Ok(deliveries)
     }

@@ -39,8 +39,6 @@ fn set(admin: &Admin, counts: &Counts) {
     for (status, count) in [("waiting", counts.outbox_waiting), ("dead", counts.outbox_dead)] {
         admin.metrics.set(names::OUTBOX, &[("status", status)], count as f64);
     }
-    let lag = counts.outbox_oldest.map_or(0.0, |since| {
-        (admin.clock.now() - since).to_std().unwrap_or_default().as_secs_f64()
-    });
+    let lag = counts.lag(admin.clock.now()).as_secs_f64();
     admin.metrics.set(names::OUTBOX_LAG, &[], lag);
 }

@@ -6,6 +6,7 @@ pub mod claims;
 mod deadline;
 pub mod group;
 pub mod look;
+pub mod matching;
 pub mod migrate;
 pub mod query;
 pub mod readers;

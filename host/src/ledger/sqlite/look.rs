@@ -6,14 +6,13 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::claims::{parked_in_turn, waiting_in_turn};
-use super::row::{self, head_columns, json, time};
+use super::row::{self, json, time};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, DeliveryStatus};
 use crate::effect::{Outgoing, StateWrite};
 use crate::ledger::error::LedgerError;
 use crate::ledger::record::{
-    ComponentCounts, Counts, DeliveryDetail, DeliveryFilter, DeliverySummary, EffectStatus,
-    NextDue, OutboxRow,
+    ComponentCounts, Counts, DeliveryDetail, DeliverySummary, EffectStatus, NextDue, OutboxRow,
 };
 use crate::name::{ComponentId, Lane};
 
@@ -28,52 +27,6 @@ pub async fn status(
             .fetch_optional(connection)
             .await?;
     found.as_ref().map(row::status).transpose()
-}
-
-macro_rules! summaries {
-    () => {
-        concat!(
-            "SELECT sequence, status, claim, attempts, next_attempt_at, error, ",
-            head_columns!(),
-            " FROM wharf_deliveries"
-        )
-    };
-}
-
-pub async fn deliveries(
-    connection: &mut SqliteConnection,
-    filter: &DeliveryFilter,
-) -> Result<Vec<DeliverySummary>, LedgerError> {
-    let sql = match filter.status {
-        // The fewest: from the outbox.
-        _ if filter.refused => concat!(
-            summaries!(),
-            " WHERE (component, key) IN (SELECT component, key FROM wharf_outbox \
-                  INDEXED BY wharf_outbox_dead WHERE status = 'dead') \
-             AND (?1 IS NULL OR component = ?1) AND (?2 IS NULL OR status = ?2) \
-             ORDER BY sequence DESC LIMIT ?3"
-        ),
-        // The newest of all: from the end of the table.
-        None | Some(DeliveryStatus::Done) => concat!(
-            summaries!(),
-            " WHERE (?1 IS NULL OR component = ?1) AND (?2 IS NULL OR status = ?2) \
-             ORDER BY sequence DESC LIMIT ?3"
-        ),
-        // The few: their index saves reading all that is done.
-        Some(DeliveryStatus::Parked | DeliveryStatus::Dead | DeliveryStatus::Discarded) => concat!(
-            summaries!(),
-            " INDEXED BY wharf_deliveries_failed \
-             WHERE status IN ('parked', 'dead', 'discarded') AND status = ?2 \
-             AND (?1 IS NULL OR component = ?1) ORDER BY sequence DESC LIMIT ?3"
-        ),
-    };
-    let rows = sqlx::query(sql)
-        .bind(filter.component.as_ref().map(|component| component.as_str()))
-        .bind(filter.status.map(DeliveryStatus::as_str))
-        .bind(filter.limit)
-        .fetch_all(connection)
-        .await?;
-    rows.iter().map(summary).collect()
 }
 
 pub async fn delivery(
@@ -91,7 +44,7 @@ pub async fn delivery(
     Ok(Some(DeliveryDetail { summary: summary(&row)?, log, wire, outbox }))
 }
 
-fn summary(row: &SqliteRow) -> Result<DeliverySummary, LedgerError> {
+pub fn summary(row: &SqliteRow) -> Result<DeliverySummary, LedgerError> {
     let delivery = row::delivery(row)?;
     Ok(DeliverySummary {
         sequence: row.try_get("sequence")?,
