@@ -29,6 +29,10 @@ pub struct Config {
     /// What is found there is run: it must belong to this program's user, with mode 700, and never
     /// come with a repository.
     pub cache: Option<PathBuf>,
+    /// How long a stop waits for what is in progress, in seconds. All of a stop takes ten more at
+    /// most: an orchestrator must wait that long before it kills.
+    #[serde(with = "seconds")]
+    pub drain: Duration,
     /// A folder whose sub-folders are contracts.
     pub contracts: PathBuf,
     /// A folder whose sub-folders are components.
@@ -101,6 +105,7 @@ impl Default for Config {
             service: "wharf".to_owned(),
             data: PathBuf::from(".wharf"),
             cache: None,
+            drain: Duration::from_secs(15),
             contracts: PathBuf::from("contracts"),
             components: PathBuf::from("components"),
             ingress: Ingress::default(),

@@ -9,6 +9,7 @@
 mod admin;
 mod audit;
 mod bad_input;
+mod by_hand;
 mod dev;
 mod effects;
 mod failures;
@@ -18,6 +19,7 @@ mod kill;
 mod new;
 mod order;
 mod program;
+mod relay;
 mod sandbox;
 mod swap;
 mod tidy;

@@ -32,7 +32,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use wharf::app::App;
+use wharf::app::{App, StartError};
 use wharf::catalog::load::{self, Offer};
 use wharf::clock::{Clock as _, ManualClock};
 use wharf::config::Config;
@@ -40,6 +40,7 @@ use wharf::effect::SqlValue;
 use wharf::name::{ComponentId, Pubsub, Topic};
 
 use crate::built;
+use crate::moods::Moods;
 
 /// How long a test waits for what must happen at once.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -134,10 +135,16 @@ impl Setup {
 
     /// Adds the contract `things`, which takes any JSON as data; see [`thing`].
     #[must_use]
-    pub fn things(mut self) -> Self {
-        let folder = self.folder.path().join("things");
+    pub fn things(self) -> Self {
+        self.contract("things", THINGS)
+    }
+
+    /// Adds a contract.
+    #[must_use]
+    pub fn contract(mut self, name: &str, text: &str) -> Self {
+        let folder = self.folder.path().join(name);
         fs::create_dir(&folder).expect("a contract's folder can be made");
-        fs::write(folder.join("contract.toml"), THINGS).expect("a contract can be written");
+        fs::write(folder.join("contract.toml"), text).expect("a contract can be written");
         self.contracts.push(folder);
         self
     }
@@ -165,6 +172,8 @@ pub struct Host {
     ingress: SocketAddr,
     admin: SocketAddr,
     dapr: SocketAddr,
+    /// Of the Dapr that effects are performed through.
+    pub moods: Moods,
     left: LeftRunning,
 }
 
@@ -181,7 +190,12 @@ impl Host {
     async fn start(setup: Setup, clock: ManualClock) -> Self {
         let (config, contracts) = (setup.config.clone(), setup.contracts.clone());
         let app = App::build(config, contracts, setup.offers(), Arc::new(clock.clone())).await;
-        let app = app.unwrap_or_else(|error| panic!("{error}"));
+        let mut app = app.unwrap_or_else(|error| match error {
+            StartError::Problems(problems) => panic!("{}", lines(&problems)),
+            StartError::Other(error) => panic!("{error:#}"),
+        });
+        let moods = Moods::of(app.embedded.clone());
+        app.backend = Arc::new(moods.clone());
         let routers = [app.ingress(), app.admin(), app.embedded.router()];
         let mut addresses = Vec::new();
         for router in routers {
@@ -200,6 +214,7 @@ impl Host {
             ingress,
             admin,
             dapr,
+            moods,
             left: LeftRunning,
         }
     }
