@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 
 use crate::catalog::Registry;
 use crate::clock::Clock;
+use crate::dispatch::room::Room;
 use crate::ledger::Ledger;
 use crate::recorder::Recorder;
 use crate::telemetry::metrics::Metrics;
@@ -25,6 +26,7 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     pub ledger: Ledger,
     pub recorder: Arc<Recorder>,
+    pub room: Room,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
 }

@@ -25,8 +25,10 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::contract::Contracts;
 use crate::dispatch::order::Order;
+use crate::dispatch::parked::ParkedCounts;
 use crate::dispatch::reads::LiveReads;
 use crate::dispatch::report::Reporter;
+use crate::dispatch::room::{Amount, Room};
 use crate::dispatch::{Dispatch, Parts};
 use crate::ingress::Ingress;
 use crate::ledger::{Ledger, LedgerOptions};
@@ -105,6 +107,8 @@ impl App {
             tasks: loops.clone(),
             stop: stop.clone(),
         };
+        let Config { ingress: config::Ingress { max_events, max_bytes, .. }, .. } = config;
+        let room = Room::new(Amount { events: max_events, bytes: max_bytes });
         let dispatch = Dispatch::new(Parts {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
@@ -116,6 +120,9 @@ impl App {
             reporter: Reporter { metrics: metrics.clone() },
             recorder: Arc::clone(&recorder),
             order: Order::default(),
+            parked: ParkedCounts::default(),
+            room: room.clone(),
+            patience: config.ingress.patience,
             work: work.clone(),
             stop: stop.clone(),
         });
@@ -135,6 +142,7 @@ impl App {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
             recorder: Arc::clone(&recorder),
+            room,
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
         });

@@ -52,6 +52,15 @@ pub struct Ingress {
     /// Bytes of one event. A larger one is kept as dead with its beginning only: it would block its
     /// partition for ever.
     pub max_body: usize,
+    /// Events in progress at a time, 1 or more; what comes beyond is answered RETRY at once.
+    pub max_events: usize,
+    /// Bytes of callbacks in progress at a time, as they came; the host holds a few times that. One
+    /// callback alone may be larger.
+    pub max_bytes: usize,
+    /// How long a delivery waits for the ledger to say that it is written, in seconds; then the answer
+    /// is RETRY.
+    #[serde(with = "seconds")]
+    pub patience: Duration,
     /// Checked against the `dapr-api-token` header when set. Also `APP_API_TOKEN`.
     pub token: Option<String>,
 }
@@ -119,7 +128,14 @@ impl Default for Config {
 
 impl Default for Ingress {
     fn default() -> Self {
-        Self { address: loopback(8080), max_body: 16 << 20, token: None }
+        Self {
+            address: loopback(8080),
+            max_body: 16 << 20,
+            max_events: 2000,
+            max_bytes: 64 << 20,
+            patience: Duration::from_secs(10),
+            token: None,
+        }
     }
 }
 
@@ -213,6 +229,9 @@ impl Config {
                  http://127.0.0.1:9000/notify: the embedded Dapr speaks no TLS"
                     .to_owned(),
             );
+        }
+        if self.ingress.max_events == 0 {
+            return refuse("[ingress] max_events is 0; give 1 or more".to_owned());
         }
         if self.relay.batch == 0 {
             return refuse("[relay] batch is 0; give 1 or more".to_owned());

@@ -18,6 +18,7 @@ mod flows;
 mod kill;
 mod new;
 mod order;
+mod overload;
 mod program;
 mod relay;
 mod sandbox;

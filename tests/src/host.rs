@@ -249,13 +249,19 @@ impl Host {
 
     /// Calls the ingress as daprd does for a bulk of `topic`; gives the status of each entry.
     pub async fn deliver_bulk(&self, topic: &str, events: &[Value]) -> Vec<String> {
+        let answer = self.deliver_raw_bulk(topic, events).await;
+        let statuses = answer["statuses"].as_array().expect("statuses of a bulk").iter();
+        statuses.map(|entry| entry["status"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The same; gives the answer as it is.
+    pub async fn deliver_raw_bulk(&self, topic: &str, events: &[Value]) -> Value {
         let headers = [("content-type", "application/json")];
         let path = format!("/events/{topic}");
         let (status, answer) =
             self.callback(&path, &headers, bulk(topic, events).to_string()).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
-        let statuses = answer["statuses"].as_array().expect("statuses of a bulk").iter();
-        statuses.map(|entry| entry["status"].as_str().unwrap_or_default().to_owned()).collect()
+        answer
     }
 
     /// Posts to the ingress.
