@@ -3,6 +3,8 @@
 
 #![expect(clippy::print_stdout, reason = "what was measured is shown")]
 
+mod flood;
+
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -251,5 +253,26 @@ async fn what_is_away_is_asked_ever_less_often_and_nobody_dies_of_it() {
     host.advance(Duration::from_secs(80)).await;
     let states = host.rows("SELECT status, attempts FROM wharf_deliveries").await;
     assert_eq!(states, [["done", "1"], ["done", "1"]]);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_leaves_a_handler_that_does_not_end_and_its_event_comes_again() {
+    let mut setup = one_place("");
+    setup.config.drain = Duration::from_millis(300);
+    let host = setup.start().await;
+    let held = Held::new(&host);
+    host.publish("things", &holding(1)).await;
+    until_it_runs(&host).await;
+    let started = Instant::now();
+    let host = host.restart().await;
+    let took = started.elapsed();
+    println!("a stop with a handler that does not end, and a start: {took:?}");
+    assert!(took < Duration::from_secs(12), "{took:?}");
+    held.release();
+    until_all_is_taken(&host).await;
+    host.advance(Duration::from_secs(80)).await;
+    assert_eq!(host.deliveries().await, [["caps done 1", ""]]);
+    assert_eq!(host.messages("echoes").await.len(), 1);
     host.stop().await;
 }

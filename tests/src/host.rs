@@ -489,8 +489,8 @@ pub fn thing(number: u32, subject: &str, data: impl Into<Value>) -> Value {
 /// The type of [`thing`].
 pub const THING: &str = "com.things.made.v1";
 
-/// What [`Setup::things`] adds. Nobody wants what the guests publish.
-const THINGS: &str = r#"
+/// The contract that [`Setup::things`] adds. Nobody wants what the guests publish.
+pub const THINGS: &str = r#"
 name = "things"
 description = "Any JSON"
 pubsub = "todo-pubsub"
