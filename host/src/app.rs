@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
+use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, Keep, Options};
 use crate::catalog::Registry;
 use crate::catalog::load::{self, Offer};
@@ -24,8 +25,10 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::contract::Contracts;
 use crate::dispatch::order::Order;
+use crate::dispatch::parked::ParkedCounts;
 use crate::dispatch::reads::LiveReads;
 use crate::dispatch::report::Reporter;
+use crate::dispatch::room::{Amount, Room};
 use crate::dispatch::{Dispatch, Parts};
 use crate::ingress::Ingress;
 use crate::ledger::{Ledger, LedgerOptions, Place};
@@ -37,7 +40,7 @@ use crate::sweep::{self, Sweep};
 use crate::telemetry::metrics::Metrics;
 use crate::work::Work;
 
-/// How long a stop waits for connections that are still open.
+/// How long a stop waits for connections that are still open, and then for the embedded Dapr's file.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// A host with the embedded Dapr.
@@ -48,6 +51,8 @@ pub struct App {
     pub registry: Arc<Registry>,
     pub swapper: Swapper,
     pub embedded: Embedded,
+    /// What effects are performed through.
+    pub backend: Arc<dyn Backend>,
     pub metrics: Metrics,
     recorder: Arc<Recorder>,
     dispatch: Dispatch,
@@ -102,6 +107,8 @@ impl App {
             tasks: loops.clone(),
             stop: stop.clone(),
         };
+        let Config { ingress: config::Ingress { max_events, max_bytes, .. }, .. } = config;
+        let room = Room::new(Amount { events: max_events, bytes: max_bytes });
         let dispatch = Dispatch::new(Parts {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
@@ -113,6 +120,9 @@ impl App {
             reporter: Reporter { metrics: metrics.clone() },
             recorder: Arc::clone(&recorder),
             order: Order::default(),
+            parked: ParkedCounts::default(),
+            room: room.clone(),
+            patience: config.ingress.patience,
             work: work.clone(),
             stop: stop.clone(),
         });
@@ -132,6 +142,7 @@ impl App {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
             recorder: Arc::clone(&recorder),
+            room,
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
         });
@@ -141,6 +152,7 @@ impl App {
             ledger,
             registry,
             swapper,
+            backend: Arc::new(embedded.clone()),
             embedded,
             metrics,
             recorder,
@@ -168,7 +180,7 @@ impl App {
     /// Starts the relay, the sweep and the embedded Dapr, and reports healthy.
     pub fn start(&self) {
         let relay = Relay {
-            backend: Arc::new(self.embedded.clone()),
+            backend: Arc::clone(&self.backend),
             registry: Arc::clone(&self.registry),
             ledger: self.ledger.clone(),
             clock: Arc::clone(&self.clock),
@@ -177,6 +189,7 @@ impl App {
             batch: self.config.relay.batch,
             work: self.work.clone(),
             places: Arc::new(Semaphore::new(relay::PLACES)),
+            batches: Arc::new(Semaphore::new(relay::BATCHES)),
         };
         let sweep = Sweep {
             dispatch: self.dispatch.clone(),
@@ -235,19 +248,28 @@ impl App {
         });
     }
 
-    /// Takes nothing new, finishes what is in progress, then closes the databases.
+    /// Takes nothing new, finishes what is in progress, then closes the databases. What does not end
+    /// within `drain` is left: nothing of it is acknowledged, and its claims end by themselves.
     pub async fn stop(&self) {
         self.stop.cancel();
         self.loops.close();
-        self.loops.wait().await;
-        self.work.ended().await;
+        let drained = async {
+            self.loops.wait().await;
+            self.work.ended().await;
+        };
+        if tokio::time::timeout(self.config.drain, drained).await.is_err() {
+            let (loops, begun) = (self.loops.len(), self.work.in_progress());
+            tracing::warn!(loops, begun, "what is in progress does not end, and is left");
+        }
         self.ingress.set_ready(false);
         self.close.cancel();
         self.services.close();
         if tokio::time::timeout(LINGER, self.services.wait()).await.is_err() {
             tracing::warn!("a connection was still open and is cut");
         }
-        self.embedded.close().await;
+        if tokio::time::timeout(LINGER, self.embedded.close()).await.is_err() {
+            tracing::warn!("the embedded Dapr's file was not closed");
+        }
     }
 
     /// What is in progress, for tests.

@@ -29,6 +29,10 @@ pub struct Config {
     /// What is found there is run: it must belong to this program's user, with mode 700, and never
     /// come with a repository.
     pub cache: Option<PathBuf>,
+    /// How long a stop waits for what is in progress, in seconds. All of a stop takes ten more at
+    /// most: an orchestrator must wait that long before it kills.
+    #[serde(with = "seconds")]
+    pub drain: Duration,
     /// A folder whose sub-folders are contracts.
     pub contracts: PathBuf,
     /// A folder whose sub-folders are components.
@@ -48,6 +52,15 @@ pub struct Ingress {
     /// Bytes of one event. A larger one is kept as dead with its beginning only: it would block its
     /// partition for ever.
     pub max_body: usize,
+    /// Events in progress at a time, 1 or more; what comes beyond is answered RETRY at once.
+    pub max_events: usize,
+    /// Bytes of callbacks in progress at a time, as they came; the host holds a few times that. One
+    /// callback alone may be larger.
+    pub max_bytes: usize,
+    /// How long a delivery waits for the ledger to say that it is written, in seconds; then the answer
+    /// is RETRY.
+    #[serde(with = "seconds")]
+    pub patience: Duration,
     /// Checked against the `dapr-api-token` header when set. Also `APP_API_TOKEN`.
     pub token: Option<String>,
 }
@@ -106,6 +119,7 @@ impl Default for Config {
             service: "wharf".to_owned(),
             data: PathBuf::from(".wharf"),
             cache: None,
+            drain: Duration::from_secs(15),
             contracts: PathBuf::from("contracts"),
             components: PathBuf::from("components"),
             ingress: Ingress::default(),
@@ -119,7 +133,14 @@ impl Default for Config {
 
 impl Default for Ingress {
     fn default() -> Self {
-        Self { address: loopback(8080), max_body: 16 << 20, token: None }
+        Self {
+            address: loopback(8080),
+            max_body: 16 << 20,
+            max_events: 2000,
+            max_bytes: 64 << 20,
+            patience: Duration::from_secs(10),
+            token: None,
+        }
     }
 }
 
@@ -232,6 +253,9 @@ impl Config {
         }
         if self.ledger.committers == 0 {
             return refuse("[ledger] committers is 0; give 1 or more".to_owned());
+        }
+        if self.ingress.max_events == 0 {
+            return refuse("[ingress] max_events is 0; give 1 or more".to_owned());
         }
         if self.relay.batch == 0 {
             return refuse("[relay] batch is 0; give 1 or more".to_owned());

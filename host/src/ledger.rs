@@ -4,6 +4,7 @@
 //! [`state_machine`] has the rules, `commit` writes deliveries in groups, `sql` has all SQL,
 //! `database` what differs between SQLite and PostgreSQL.
 
+pub mod by_filter;
 mod commit;
 mod database;
 pub mod error;
@@ -48,13 +49,14 @@ use database::Connect;
 use fault::Fault;
 use sql::readers::Readers;
 use sql::writer::Writers;
-use sql::{by_hand, claims, group, look, migrate, query, recordings, releases};
+use sql::{by_hand, claims, group, look, matching, migrate, query, recordings, releases};
 
+pub use by_filter::{Batch, Deed};
 pub use error::{LedgerError, MigrateError, SqlError};
 pub use record::{
     ByHand, ClaimedDelivery, ClaimedEffect, ComponentCounts, Counts, DeliveryDetail,
-    DeliveryFilter, DeliverySummary, EffectResult, EffectStatus, FinishedEffect, NextDue,
-    OutboxRow, Recording,
+    DeliveryFilter, DeliverySummary, EffectResult, EffectStatus, FinishedEffect, ListOrder,
+    NextDue, OutboxRow, Recording,
 };
 pub use release::{NewRelease, Release, Why};
 pub use sql::migrate::{Fitting, Migration};
@@ -315,13 +317,13 @@ impl Ledger {
         done
     }
 
-    /// Newest first.
+    /// What a filter matches.
     pub async fn deliveries(
         &self,
         filter: &DeliveryFilter,
     ) -> Result<Vec<DeliverySummary>, LedgerError> {
         let mut reader = self.readers.get().await?;
-        let deliveries = look::deliveries(&mut reader, filter).await?;
+        let deliveries = matching::deliveries(&mut reader, filter).await?;
         reader.give_back();
         Ok(deliveries)
     }

@@ -10,7 +10,7 @@ use wharf_tests::host::{Host, Setup, THING, event, thing};
 const CREATED: &str = "com.todo.task.created.v1";
 
 /// Lets Dapr send again what was not taken, until it has nothing left.
-async fn until_all_is_taken(host: &Host) {
+pub async fn until_all_is_taken(host: &Host) {
     host.until("everything is taken", async |host| {
         host.clock.advance(Duration::from_secs(1));
         host.app.embedded.waiting().await.unwrap() == 0

@@ -9,6 +9,7 @@
 mod admin;
 mod audit;
 mod bad_input;
+mod by_hand;
 mod dev;
 mod effects;
 mod failures;
@@ -18,7 +19,9 @@ mod full;
 mod kill;
 mod new;
 mod order;
+mod overload;
 mod program;
+mod relay;
 mod sandbox;
 mod swap;
 mod tidy;

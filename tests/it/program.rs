@@ -139,8 +139,8 @@ impl Place {
             let rest = line.split_once("http://").unwrap().1;
             rest.split_whitespace().next().unwrap().parse().unwrap()
         };
-        let (dapr, admin) = (address("dapr"), address("admin"));
-        Running { child, dapr, admin, greeting, _stdout: lines }
+        let (dapr, ingress, admin) = (address("dapr"), address("ingress"), address("admin"));
+        Running { child, dapr, ingress, admin, greeting, _stdout: lines }
     }
 
     /// What all starts have logged.
@@ -187,6 +187,7 @@ async fn ended(running: impl Future<Output = io::Result<Output>>) -> Ended {
 pub struct Running {
     child: Child,
     pub dapr: SocketAddr,
+    pub ingress: SocketAddr,
     pub admin: SocketAddr,
     /// What it printed.
     pub greeting: String,
@@ -212,6 +213,13 @@ impl Running {
 
     pub fn process(&self) -> u32 {
         self.child.id().expect("it still runs")
+    }
+
+    /// Its memory that is not swapped out, in bytes; Linux only.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// Asks the admin API.

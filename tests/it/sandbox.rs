@@ -202,6 +202,25 @@ fn ask() {
 }
 
 #[test]
+fn tally() {
+    let manifest = "[grants]\npublish = [\"com.things.said.v1\"]\nstate = [\"s\"]\n\
+        bindings = [\"b\"]\ntables = { t = \"write\" }\n\
+        [sql.add]\nexecute = \"INSERT INTO t (id) VALUES ($1)\"\n";
+    let tally = load(built::TALLY, manifest);
+    let counted = invoke(&tally, call(r#"{ "turns": 1000, "store": "s", "binding": "b" }"#));
+    let effects = counted.outcome.unwrap();
+    let [Effect::Execute(add), Effect::State(_), Effect::Invoke(_), Effect::Publish(said)] =
+        effects.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((add.statement.as_str(), add.expect), ("add", Some(1)));
+    assert_eq!(said.data, "{\"counted\":\"event-1\",\"filler\":\"\"}");
+    let rejected = invoke(&tally, call(r#"{ "reject": "no" }"#));
+    assert_eq!(rejected.outcome, Err(Failure::Reject("no".into())));
+}
+
+#[test]
 fn surroundings() {
     let surroundings = load(built::SURROUNDINGS, "");
     let lines = |call| {

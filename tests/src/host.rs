@@ -33,7 +33,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use wharf::app::App;
+use wharf::app::{App, StartError};
 use wharf::catalog::load::{self, Offer};
 use wharf::clock::{Clock as _, ManualClock};
 use wharf::config::Config;
@@ -41,6 +41,7 @@ use wharf::effect::SqlValue;
 use wharf::name::{ComponentId, Pubsub, Topic};
 
 use crate::built;
+use crate::moods::Moods;
 
 /// How long a test waits for what must happen at once.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -137,10 +138,16 @@ impl Setup {
 
     /// Adds the contract `things`, which takes any JSON as data; see [`thing`].
     #[must_use]
-    pub fn things(mut self) -> Self {
-        let folder = self.folder.path().join("things");
+    pub fn things(self) -> Self {
+        self.contract("things", THINGS)
+    }
+
+    /// Adds a contract.
+    #[must_use]
+    pub fn contract(mut self, name: &str, text: &str) -> Self {
+        let folder = self.folder.path().join(name);
         fs::create_dir(&folder).expect("a contract's folder can be made");
-        fs::write(folder.join("contract.toml"), THINGS).expect("a contract can be written");
+        fs::write(folder.join("contract.toml"), text).expect("a contract can be written");
         self.contracts.push(folder);
         self
     }
@@ -171,6 +178,8 @@ pub struct Host {
     ingress: SocketAddr,
     admin: SocketAddr,
     dapr: SocketAddr,
+    /// Of the Dapr that effects are performed through.
+    pub moods: Moods,
     left: LeftRunning,
 }
 
@@ -187,7 +196,12 @@ impl Host {
     async fn start(setup: Setup, clock: ManualClock) -> Self {
         let (config, contracts) = (setup.config.clone(), setup.contracts.clone());
         let app = App::build(config, contracts, setup.offers(), Arc::new(clock.clone())).await;
-        let app = app.unwrap_or_else(|error| panic!("{error}"));
+        let mut app = app.unwrap_or_else(|error| match error {
+            StartError::Problems(problems) => panic!("{}", lines(&problems)),
+            StartError::Other(error) => panic!("{error:#}"),
+        });
+        let moods = Moods::of(app.embedded.clone());
+        app.backend = Arc::new(moods.clone());
         let routers = [app.ingress(), app.admin(), app.embedded.router()];
         let mut addresses = Vec::new();
         for router in routers {
@@ -206,6 +220,7 @@ impl Host {
             ingress,
             admin,
             dapr,
+            moods,
             left: LeftRunning,
         }
     }
@@ -240,13 +255,19 @@ impl Host {
 
     /// Calls the ingress as daprd does for a bulk of `topic`; gives the status of each entry.
     pub async fn deliver_bulk(&self, topic: &str, events: &[Value]) -> Vec<String> {
+        let answer = self.deliver_raw_bulk(topic, events).await;
+        let statuses = answer["statuses"].as_array().expect("statuses of a bulk").iter();
+        statuses.map(|entry| entry["status"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The same; gives the answer as it is.
+    pub async fn deliver_raw_bulk(&self, topic: &str, events: &[Value]) -> Value {
         let headers = [("content-type", "application/json")];
         let path = format!("/events/{topic}");
         let (status, answer) =
             self.callback(&path, &headers, bulk(topic, events).to_string()).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
-        let statuses = answer["statuses"].as_array().expect("statuses of a bulk").iter();
-        statuses.map(|entry| entry["status"].as_str().unwrap_or_default().to_owned()).collect()
+        answer
     }
 
     /// Posts to the ingress.
@@ -522,8 +543,8 @@ pub fn thing(number: u32, subject: &str, data: impl Into<Value>) -> Value {
 /// The type of [`thing`].
 pub const THING: &str = "com.things.made.v1";
 
-/// What [`Setup::things`] adds. Nobody wants what the guests publish.
-const THINGS: &str = r#"
+/// The contract that [`Setup::things`] adds. Nobody wants what the guests publish.
+pub const THINGS: &str = r#"
 name = "things"
 description = "Any JSON"
 pubsub = "todo-pubsub"

@@ -1,8 +1,9 @@
-//! What tests of the whole share: the built components and guests by path, a whole host, and how
-//! benchmarks measure and print.
+//! What tests of the whole share: the built components and guests by path, a whole host, the moods
+//! of its Dapr, and how benchmarks measure and print.
 
 pub mod figures;
 pub mod host;
+pub mod moods;
 
 pub mod built {
     //! Paths of the components and guests as built for the sandbox, and [`foreach_guest`], by which

@@ -5,6 +5,7 @@ pub mod by_hand;
 pub mod claims;
 pub mod group;
 pub mod look;
+pub mod matching;
 pub mod migrate;
 pub mod query;
 pub mod readers;

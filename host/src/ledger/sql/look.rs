@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::claims::{parked_in_turn, waiting_in_turn};
-use super::row::{self, head_columns, time};
+use super::row::{self, time};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, DeliveryStatus};
 use crate::effect::{Outgoing, StateWrite};
 use crate::ledger::database::{Connection, Row, args};
 use crate::ledger::error::LedgerError;
 use crate::ledger::record::{
-    ComponentCounts, Counts, DeliveryDetail, DeliveryFilter, DeliverySummary, EffectStatus,
-    NextDue, OutboxRow,
+    ComponentCounts, Counts, DeliveryDetail, DeliverySummary, EffectStatus, NextDue, OutboxRow,
 };
 use crate::ledger::rows::Rows;
 use crate::name::{ComponentId, Lane};
@@ -24,52 +23,6 @@ pub async fn status(
     let args = args![id.component.as_str(), id.key.0.as_slice()];
     let found = connection.fetch_optional(sql, args).await?;
     found.as_ref().map(row::status).transpose()
-}
-
-macro_rules! summaries {
-    () => {
-        concat!(
-            "SELECT sequence, status, claim, attempts, next_attempt_at, error, ",
-            head_columns!(),
-            " FROM wharf_deliveries"
-        )
-    };
-}
-
-pub async fn deliveries(
-    connection: &mut Connection,
-    filter: &DeliveryFilter,
-) -> Result<Vec<DeliverySummary>, LedgerError> {
-    let sql = match filter.status {
-        // The fewest: from the outbox.
-        _ if filter.refused => concat!(
-            summaries!(),
-            " WHERE (component, key) IN (SELECT component, key FROM wharf_outbox \
-                  {index wharf_outbox_dead} WHERE status = 'dead') \
-             AND ($1 IS NULL OR component = $1) AND ($2 IS NULL OR status = $2) \
-             ORDER BY sequence DESC LIMIT $3"
-        ),
-        // The newest of all: from the end of the table.
-        None | Some(DeliveryStatus::Done) => concat!(
-            summaries!(),
-            " WHERE ($1 IS NULL OR component = $1) AND ($2 IS NULL OR status = $2) \
-             ORDER BY sequence DESC LIMIT $3"
-        ),
-        // The few: their index saves reading all that is done.
-        Some(DeliveryStatus::Parked | DeliveryStatus::Dead | DeliveryStatus::Discarded) => concat!(
-            summaries!(),
-            " {index wharf_deliveries_failed} \
-             WHERE status IN ('parked', 'dead', 'discarded') AND status = $2 \
-             AND ($1 IS NULL OR component = $1) ORDER BY sequence DESC LIMIT $3"
-        ),
-    };
-    let args = args![
-        filter.component.as_ref().map(|component| component.as_str()),
-        filter.status.map(DeliveryStatus::as_str),
-        filter.limit,
-    ];
-    let rows = connection.fetch_all(sql, args).await?;
-    rows.iter().map(summary).collect()
 }
 
 pub async fn delivery(
@@ -85,7 +38,7 @@ pub async fn delivery(
     Ok(Some(DeliveryDetail { summary: summary(&row)?, log, wire, outbox }))
 }
 
-fn summary(row: &Row) -> Result<DeliverySummary, LedgerError> {
+pub fn summary(row: &Row) -> Result<DeliverySummary, LedgerError> {
     let delivery = row::delivery(row)?;
     Ok(DeliverySummary {
         sequence: row.get("sequence")?,
