@@ -11,6 +11,7 @@ mod audit;
 mod bad_input;
 mod dev;
 mod effects;
+mod errands;
 mod failures;
 mod faults;
 mod flows;
