@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
+use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, Keep, Options};
 use crate::catalog::Registry;
 use crate::catalog::load::{self, Offer};
@@ -49,6 +50,8 @@ pub struct App {
     pub swapper: Swapper,
     pub embedded: Embedded,
     pub metrics: Metrics,
+    backend: Arc<dyn Backend>,
+    between: Arc<dyn Between>,
     recorder: Arc<Recorder>,
     dispatch: Dispatch,
     ingress: Arc<Ingress>,
@@ -63,6 +66,28 @@ pub struct App {
     stop: CancellationToken,
     /// Ends the services, after the work is done.
     close: CancellationToken,
+}
+
+/// What stands between a host and its Dapr: nothing, or faults in a test.
+pub trait Between: Send + Sync {
+    /// What the host calls instead of its backend.
+    fn calls(&self, backend: Arc<dyn Backend>) -> Arc<dyn Backend>;
+
+    /// What the embedded Dapr calls instead of the ingress.
+    fn callbacks(&self, ingress: Router) -> Router;
+}
+
+/// They call each other directly.
+pub struct Nothing;
+
+impl Between for Nothing {
+    fn calls(&self, backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
+        backend
+    }
+
+    fn callbacks(&self, ingress: Router) -> Router {
+        ingress
+    }
 }
 
 /// Why a host cannot start: faults in files that people write, or something else.
@@ -82,11 +107,23 @@ impl App {
         offers: Vec<Offer>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        Box::pin(Self::build_with(config, contracts, offers, clock, Arc::new(Nothing))).await
+    }
+
+    /// The same with something between the host and its Dapr.
+    pub async fn build_with(
+        config: Config,
+        contracts: Vec<PathBuf>,
+        offers: Vec<Offer>,
+        clock: Arc<dyn Clock>,
+        between: Arc<dyn Between>,
+    ) -> Result<Self, StartError> {
         let contracts = Contracts::load(&contracts).map_err(StartError::Problems)?;
         let (work, loops, services) = (Work::default(), TaskTracker::new(), TaskTracker::new());
         let (stop, close) = (CancellationToken::new(), CancellationToken::new());
         let ledger = open_ledger(&config, &services, &close).await?;
         let embedded = open_embedded(&config, &contracts, &clock).await?;
+        let backend = between.calls(Arc::new(embedded.clone()));
         let metrics = Metrics::new().context("the metrics cannot be set up")?;
         let cache = Some(config.cache_folder());
         let sandbox = Sandbox::new(SandboxConfig { cache, ..SandboxConfig::default() })?;
@@ -105,10 +142,7 @@ impl App {
         let dispatch = Dispatch::new(Parts {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
-            reads: Arc::new(LiveReads {
-                ledger: ledger.clone(),
-                backend: Arc::new(embedded.clone()),
-            }),
+            reads: Arc::new(LiveReads { ledger: ledger.clone(), backend: Arc::clone(&backend) }),
             clock: Arc::clone(&clock),
             reporter: Reporter { metrics: metrics.clone() },
             recorder: Arc::clone(&recorder),
@@ -143,6 +177,8 @@ impl App {
             swapper,
             embedded,
             metrics,
+            backend,
+            between,
             recorder,
             dispatch,
             ingress,
@@ -168,7 +204,7 @@ impl App {
     /// Starts the relay, the sweep and the embedded Dapr, and reports healthy.
     pub fn start(&self) {
         let relay = Relay {
-            backend: Arc::new(self.embedded.clone()),
+            backend: Arc::clone(&self.backend),
             registry: Arc::clone(&self.registry),
             ledger: self.ledger.clone(),
             clock: Arc::clone(&self.clock),
@@ -193,7 +229,8 @@ impl App {
         self.services.spawn(async move { recorder.run(close).await });
         self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));
         self.ingress.set_ready(true);
-        self.embedded.start(self.ingress(), &self.keeper(), self.stop.clone());
+        let ingress = self.between.callbacks(self.ingress());
+        self.embedded.start(ingress, &self.keeper(), self.stop.clone());
     }
 
     /// A loop that ends before the stop is a bug of the host: health says so, and daprd holds back.

@@ -55,7 +55,9 @@ bindings = ["notify-file"]
 tables = { errands = "write", errand_counts = "write", errand_news = "write" }
 [sql.note]
 many = true
-execute = "INSERT INTO errands (event_id, subject, effect, attempt) VALUES ($1, $2, $3, $4)"
+execute = """
+INSERT INTO errands (event_id, subject, effect, state, attempt) VALUES ($1, $2, $3, $4, $5)
+"""
 [sql.count]
 execute = """
 INSERT INTO errand_counts (subject, n) VALUES ($1, 1)
@@ -68,7 +70,8 @@ execute = "INSERT INTO errand_news (kind, what) VALUES ($1, $2)"
 pub const TABLES: &str = "
 CREATE TABLE errands (
     turn INTEGER PRIMARY KEY AUTOINCREMENT,
-    event_id TEXT NOT NULL, subject TEXT NOT NULL, effect TEXT NOT NULL, attempt INTEGER NOT NULL
+    event_id TEXT NOT NULL, subject TEXT NOT NULL, effect TEXT NOT NULL, state TEXT NOT NULL,
+    attempt INTEGER NOT NULL
 );
 CREATE TABLE errand_counts (subject TEXT PRIMARY KEY, n INTEGER NOT NULL);
 CREATE TABLE errand_news (kind TEXT NOT NULL, what TEXT NOT NULL);

@@ -9,6 +9,7 @@
 mod admin;
 mod audit;
 mod bad_input;
+mod calls;
 mod dev;
 mod effects;
 mod errands;

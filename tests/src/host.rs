@@ -32,7 +32,7 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use wharf::app::App;
+use wharf::app::{App, Between, Nothing};
 use wharf::catalog::load::{self, Offer};
 use wharf::clock::{Clock as _, ManualClock};
 use wharf::config::Config;
@@ -40,6 +40,7 @@ use wharf::effect::SqlValue;
 use wharf::name::{ComponentId, Pubsub, Topic};
 
 use crate::built;
+use crate::faults::{Faults, Faulty};
 
 /// How long a test waits for what must happen at once.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,6 +52,8 @@ pub struct Setup {
     pub contracts: Vec<PathBuf>,
     /// Components: their folder, and their wasm.
     components: Vec<(PathBuf, PathBuf)>,
+    /// What goes wrong between the host and its Dapr.
+    pub faults: Option<Arc<Faults>>,
     /// Holds the data and the guests' manifests; goes with the host.
     folder: TempDir,
 }
@@ -65,7 +68,7 @@ impl Setup {
         let config = Config { data, cache: Some(cache), ..Config::default() };
         fs::create_dir(&config.data).expect("the data folder can be made");
         let contracts = vec![root().join("contracts/cloudevents")];
-        Self { config, contracts, components: Vec::new(), folder }
+        Self { config, contracts, components: Vec::new(), faults: None, folder }
     }
 
     /// The contract `cloudevents` and the audit component.
@@ -134,10 +137,16 @@ impl Setup {
 
     /// Adds the contract `things`, which takes any JSON as data; see [`thing`].
     #[must_use]
-    pub fn things(mut self) -> Self {
-        let folder = self.folder.path().join("things");
-        fs::create_dir(&folder).expect("a contract's folder can be made");
-        fs::write(folder.join("contract.toml"), THINGS).expect("a contract can be written");
+    pub fn things(self) -> Self {
+        self.contract("things", THINGS)
+    }
+
+    /// Adds a contract, whose `name` must be `name`.
+    #[must_use]
+    pub fn contract(mut self, name: &str, text: &str) -> Self {
+        let folder = self.folder.path().join("contracts").join(name);
+        fs::create_dir_all(&folder).expect("a contract's folder can be made");
+        fs::write(folder.join("contract.toml"), text).expect("a contract can be written");
         self.contracts.push(folder);
         self
     }
@@ -180,7 +189,12 @@ impl Drop for LeftRunning {
 impl Host {
     async fn start(setup: Setup, clock: ManualClock) -> Self {
         let (config, contracts) = (setup.config.clone(), setup.contracts.clone());
-        let app = App::build(config, contracts, setup.offers(), Arc::new(clock.clone())).await;
+        let (offers, clocked) = (setup.offers(), Arc::new(clock.clone()));
+        let between: Arc<dyn Between> = match &setup.faults {
+            Some(faults) => Arc::new(Faulty(Arc::clone(faults))),
+            None => Arc::new(Nothing),
+        };
+        let app = App::build_with(config, contracts, offers, clocked, between).await;
         let app = app.unwrap_or_else(|error| panic!("{error}"));
         let routers = [app.ingress(), app.admin(), app.embedded.router()];
         let mut addresses = Vec::new();
@@ -429,6 +443,11 @@ impl Host {
     pub async fn stop(self) {
         self.app.stop().await;
         std::mem::forget(self.left);
+    }
+
+    /// The folder of everything that it keeps.
+    pub fn data(&self) -> &Path {
+        &self.setup.config.data
     }
 
     /// The ledger's SQLite file.

@@ -2,6 +2,7 @@
 //! benchmarks measure and print, and how suites of faults draw and tell.
 
 pub mod dice;
+pub mod faults;
 pub mod figures;
 pub mod host;
 pub mod tally;

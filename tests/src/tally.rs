@@ -66,6 +66,12 @@ impl Tally {
         self.findings.push(Finding { promise, checked, broken });
     }
 
+    /// The promises that are broken.
+    pub fn broken(&self) -> Vec<Promise> {
+        let broken = self.findings.iter().filter(|found| !found.broken.is_empty());
+        broken.map(|found| found.promise).collect()
+    }
+
     /// Prints a row for each fault, then fails if a promise is broken or a fault never came.
     #[track_caller]
     pub fn finish(self) {

@@ -10,8 +10,9 @@ use super::{Errand, TOPIC};
 /// What a suite can say of the order of its errands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Judged {
-    /// One host: lanes follow the order of the commits.
-    InOrder,
+    /// One host, and one producer: each subject's events take effect as they were sent, and each
+    /// sees what the one before it did.
+    AsSent,
     /// Several hosts, whose commits have no order among them.
     InAnyOrder,
 }
@@ -27,8 +28,9 @@ pub fn judge(tally: &mut Tally, sent: &BTreeSet<Errand>, seen: &Seen, judged: Ju
     let calls: usize = seen.calls.len() + seen.published.iter().map(Vec::len).sum::<usize>();
     tally.found(Promise::Effects, calls + dead.len(), effects(sent, seen, &dead));
     tally.found(Promise::Uncommitted, calls, uncommitted(seen, &done, &dead));
-    if judged == Judged::InOrder {
-        tally.found(Promise::Order, calls, out_of_order(seen));
+    if judged == Judged::AsSent {
+        let broken = [not_as_sent(seen), out_of_order(seen)].concat();
+        tally.found(Promise::Order, seen.notes.len() + calls, broken);
     }
     tally.found(Promise::GoesOn, sent.len(), seen.left.clone());
 }
@@ -135,6 +137,20 @@ fn uncommitted(seen: &Seen, done: &BTreeMap<String, u32>, dead: &BTreeSet<String
     broken
 }
 
+/// Ids grow with each event that is sent.
+fn not_as_sent(seen: &Seen) -> Vec<String> {
+    let mut last: BTreeMap<&String, &Attempt> = BTreeMap::new();
+    let mut broken = Vec::new();
+    for note in &seen.notes {
+        let before = last.insert(&note.subject, &note.attempt);
+        if before.is_some_and(|before| before.0 > note.attempt.0) || before != note.before.as_ref()
+        {
+            broken.push(format!("{note:?} came after {before:?}"));
+        }
+    }
+    broken
+}
+
 /// Of one subject, publishes come in the order of its rows; a repeat comes before the next one. The
 /// state is what the last one set.
 fn out_of_order(seen: &Seen) -> Vec<String> {
@@ -177,4 +193,113 @@ fn exactly_once(what: &str, expected: &BTreeSet<String>, found: &Times) -> Vec<S
 
 fn told(what: &str) -> impl Fn((&String, &usize)) -> String {
     move |(id, times)| format!("{id}: {what}, {times} times")
+}
+
+#[cfg(test)]
+mod tests {
+    use Promise::{Decided, Effects, GoesOn, Order, Sql, Uncommitted};
+
+    use super::super::seen::Note;
+    use super::*;
+
+    /// What is changed, and the promises that are then broken.
+    type Tampered = (fn(&mut Seen), &'static [Promise]);
+
+    fn errand(number: u32) -> Errand {
+        Errand { number, subjects: 3 }
+    }
+
+    /// Of number 0, which calls and plans; 3, which succeeds on its second attempt; and 15, which
+    /// is rejected; all of one subject.
+    fn all_is_well() -> (BTreeSet<Errand>, Seen) {
+        let sent = [0, 3, 15].map(errand);
+        let [first, second, third] = sent.map(Errand::id);
+        let subject = sent[0].subject();
+        let note = |id: &String, attempt, call: &str, before| Note {
+            attempt: (id.clone(), attempt),
+            subject: subject.clone(),
+            call: call.to_owned(),
+            before,
+        };
+        let out = |id: &str, errand: &String, attempt| Out {
+            id: id.to_owned(),
+            attempt: (errand.clone(), attempt),
+            subject: subject.clone(),
+        };
+        let once = |ids: &[&String]| ids.iter().map(|id| ((*id).clone(), 1)).collect::<Times>();
+        let ended = |id: &String, status: &str, attempts| (id.clone(), (status.into(), attempts));
+        let seen = Seen {
+            deliveries: [
+                ended(&first, "done", 1),
+                ended(&second, "done", 2),
+                ended(&third, "dead", 1),
+            ]
+            .into(),
+            audited: once(&[&first, &second, &third]),
+            reported: Times::from([("a report".into(), 1)]),
+            notes: vec![
+                note(&first, 1, "a call", None),
+                note(&second, 2, "", Some((first.clone(), 1))),
+            ],
+            counts: [(subject.clone(), 2)].into(),
+            fired: once(&[&first]),
+            called: Times::from([("a call".into(), 1)]),
+            published: vec![vec![
+                out("one", &first, 1),
+                out("one", &first, 1),
+                out("two", &second, 2),
+            ]],
+            calls: vec![out("a call", &first, 1)],
+            kept: vec![[(subject.clone(), (second.clone(), 2))].into()],
+            letters: once(&[&third]),
+            left: Vec::new(),
+        };
+        (sent.into(), seen)
+    }
+
+    #[test]
+    fn each_way_to_break_a_promise_is_found() {
+        let (sent, well) = all_is_well();
+        let found = |change: fn(&mut Seen)| {
+            let mut seen = well.clone();
+            change(&mut seen);
+            let mut tally = Tally::new("judge");
+            judge(&mut tally, &sent, &seen, Judged::AsSent);
+            tally.broken()
+        };
+        assert_eq!(found(|_| ()), []);
+        let broken: &[Tampered] = &[
+            (|seen| *seen.audited.values_mut().next().unwrap() = 2, &[Decided]),
+            (|seen| drop(seen.audited.pop_last()), &[Decided]),
+            (|seen| drop(seen.deliveries.pop_first()), &[Decided]),
+            (|seen| seen.deliveries.values_mut().last().unwrap().0 = "done".into(), &[Decided]),
+            (|seen| seen.deliveries.values_mut().last().unwrap().1 = 2, &[Decided]),
+            (|seen| seen.reported.clear(), &[Decided]),
+            (|seen| *seen.reported.values_mut().next().unwrap() = 2, &[Decided]),
+            (|seen| seen.notes.push(seen.notes[1].clone()), &[Sql, Order]),
+            (|seen| drop(seen.notes.pop()), &[Sql, Order]),
+            (|seen| *seen.counts.values_mut().next().unwrap() = 3, &[Sql]),
+            (|seen| *seen.fired.values_mut().next().unwrap() = 2, &[Sql]),
+            (|seen| seen.fired.clear(), &[Sql]),
+            (|seen| seen.called.clear(), &[Sql]),
+            (|seen| drop(seen.published[0].pop()), &[Effects, Order]),
+            (|seen| seen.published[0][1].id = "other".into(), &[Effects]),
+            (|seen| seen.calls.clear(), &[Effects]),
+            (|seen| seen.letters.clear(), &[Effects]),
+            (|seen| seen.kept[0].clear(), &[Effects]),
+            (|seen| seen.published[0][2].attempt.1 = 1, &[Uncommitted, Order]),
+            (|seen| seen.calls[0].attempt.1 = 2, &[Uncommitted]),
+            (|seen| seen.letters = seen.audited.clone(), &[Uncommitted]),
+            (|seen| seen.notes[1].before = None, &[Order]),
+            (|seen| seen.published[0].swap(1, 2), &[Order]),
+            (
+                |seen| *seen.kept[0].values_mut().next().unwrap() = seen.notes[0].attempt.clone(),
+                &[Order],
+            ),
+            (|seen| seen.left.push("something".into()), &[GoesOn]),
+        ];
+        for (number, (change, promises)) in broken.iter().enumerate() {
+            assert_eq!(found(*change), *promises, "the change at {number}");
+        }
+    }
 }

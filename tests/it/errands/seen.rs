@@ -25,16 +25,18 @@ pub type Times = BTreeMap<String, usize>;
 pub type Attempt = (String, u32);
 
 /// A row that an errand wrote, in order of writing.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Note {
     pub attempt: Attempt,
     pub subject: String,
     /// The id that its call was to have; empty when it made none.
     pub call: String,
+    /// What its subject's state was when it ran.
+    pub before: Option<Attempt>,
 }
 
 /// An effect that came out, with the id under which it came.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Out {
     pub id: String,
     pub attempt: Attempt,
@@ -42,6 +44,7 @@ pub struct Out {
 }
 
 /// Everything.
+#[derive(Debug, Clone)]
 pub struct Seen {
     /// Of the errands' own deliveries: their status and attempts.
     pub deliveries: BTreeMap<String, (String, u32)>,
@@ -78,9 +81,10 @@ impl Seen {
             reported: count(ledger.rows(REPORTED).await),
             notes: notes
                 .map(|row| Note {
-                    attempt: (row[0].clone(), number(&row[3])),
+                    attempt: (row[0].clone(), number(&row[4])),
                     subject: row[1].clone(),
                     call: row[2].clone(),
+                    before: serde_json::from_str(&row[3]).ok().map(|data| attempt(&data)),
                 })
                 .collect(),
             counts: count(ledger.rows(COUNTS).await),
@@ -135,8 +139,8 @@ const AUDITED: &str = "SELECT event_id, CAST(count(*) AS TEXT) FROM audit_log \
     WHERE type = 'com.errands.run.v1' GROUP BY event_id";
 const REPORTED: &str = "SELECT event_id, CAST(count(*) AS TEXT) FROM audit_log \
     WHERE type = 'com.todo.audit.failed.v1' GROUP BY event_id";
-const NOTES: &str =
-    "SELECT event_id, subject, effect, CAST(attempt AS TEXT) FROM errands ORDER BY turn";
+const NOTES: &str = "SELECT event_id, subject, effect, state, CAST(attempt AS TEXT) \
+    FROM errands ORDER BY turn";
 const COUNTS: &str = "SELECT subject, CAST(n AS TEXT) FROM errand_counts";
 const FIRED: &str = "SELECT what, CAST(count(*) AS TEXT) FROM errand_news \
     WHERE kind = 'fired' GROUP BY what";

@@ -3,8 +3,8 @@
 //!
 //! The data is `{"fails": 2, "how": "trap", "calls": true, "plans": true}`: the first two attempts
 //! fail, by a trap, a `retry` or a `reject`; it calls a binding, and schedules a job that is due.
-//! Every effect carries the event's id and the attempt. What comes back, the firing and the
-//! binding's result, is written down too.
+//! Every effect carries the event's id and the attempt. What its subject's state was before, and
+//! what comes back, the firing and the binding's result, is written down too.
 
 wit_bindgen::generate!({ path: "../../../wit", world: "worker", generate_all });
 export!(Component);
@@ -33,11 +33,13 @@ fn run(event: &Event, data: &Value) -> Result<(), Failure> {
     let (id, subject) = (event.id.clone(), event.subject.clone().unwrap_or_default());
     let trace = json!({ "errand": id, "attempt": event.attempt }).to_string();
     let attempt = Column::Integer(event.attempt.into());
+    let before = state::get("todo-statestore", &subject).map_err(wrong)?.unwrap_or_default();
+    let before = String::from_utf8_lossy(&before).into_owned();
     let mut call = String::new();
     if data["calls"] == true {
         call = bindings::invoke("notify-file", "create", trace.as_bytes(), &[]).map_err(wrong)?;
     }
-    let columns = [&id, &subject, &call].map(|text| Column::Text(text.clone()));
+    let columns = [&id, &subject, &call, &before].map(|text| Column::Text(text.clone()));
     sql::execute("note", &[columns.as_slice(), &[attempt]].concat(), None).map_err(wrong)?;
     sql::execute("count", &[Column::Text(subject.clone())], Some(1)).map_err(wrong)?;
     state::set("todo-statestore", &subject, trace.as_bytes(), None).map_err(wrong)?;
