@@ -22,7 +22,7 @@ use wharf::runtime::{
 };
 use wharf_tests::built;
 
-use granted::capabilities;
+use granted::{capabilities, errands};
 
 macro_rules! has_a_test {
     ($guest:ident) => {

@@ -13,8 +13,14 @@ mod admin;
 mod audit;
 #[path = "../it/bad_input.rs"]
 mod bad_input;
+#[path = "../it/by_hand.rs"]
+mod by_hand;
+#[path = "../it/calls.rs"]
+mod calls;
 #[path = "../it/effects.rs"]
 mod effects;
+#[path = "../it/errands.rs"]
+mod errands;
 #[path = "../it/failures.rs"]
 mod failures;
 #[path = "../it/faults.rs"]

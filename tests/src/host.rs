@@ -33,7 +33,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use wharf::app::{App, StartError};
+use wharf::app::{App, Between, Nothing, StartError};
 use wharf::catalog::load::{self, Offer};
 use wharf::clock::{Clock as _, ManualClock};
 use wharf::config::Config;
@@ -41,6 +41,7 @@ use wharf::effect::SqlValue;
 use wharf::name::{ComponentId, Pubsub, Topic};
 
 use crate::built;
+use crate::faults::{Faults, Faulty};
 use crate::moods::Moods;
 
 /// How long a test waits for what must happen at once.
@@ -53,6 +54,8 @@ pub struct Setup {
     pub contracts: Vec<PathBuf>,
     /// Components: their folder, and their wasm.
     components: Vec<(PathBuf, PathBuf)>,
+    /// What goes wrong between the host and its Dapr.
+    pub faults: Option<Arc<Faults>>,
     /// Holds the data and the guests' manifests; goes with the host.
     folder: TempDir,
 }
@@ -67,7 +70,7 @@ impl Setup {
         let config = Config { data, cache: Some(cache), ..Config::default() };
         fs::create_dir(&config.data).expect("the data folder can be made");
         let contracts = vec![root().join("contracts/cloudevents")];
-        Self { config, contracts, components: Vec::new(), folder }
+        Self { config, contracts, components: Vec::new(), faults: None, folder }
     }
 
     /// The contract `cloudevents` and the audit component.
@@ -142,11 +145,11 @@ impl Setup {
         self.contract("things", THINGS)
     }
 
-    /// Adds a contract.
+    /// Adds a contract, whose `name` must be `name`.
     #[must_use]
     pub fn contract(mut self, name: &str, text: &str) -> Self {
-        let folder = self.folder.path().join(name);
-        fs::create_dir(&folder).expect("a contract's folder can be made");
+        let folder = self.folder.path().join("contracts").join(name);
+        fs::create_dir_all(&folder).expect("a contract's folder can be made");
         fs::write(folder.join("contract.toml"), text).expect("a contract can be written");
         self.contracts.push(folder);
         self
@@ -195,13 +198,20 @@ impl Drop for LeftRunning {
 impl Host {
     async fn start(setup: Setup, clock: ManualClock) -> Self {
         let (config, contracts) = (setup.config.clone(), setup.contracts.clone());
-        let app = App::build(config, contracts, setup.offers(), Arc::new(clock.clone())).await;
+        let (offers, clocked) = (setup.offers(), Arc::new(clock.clone()));
+        let between: Arc<dyn Between> = match &setup.faults {
+            Some(faults) => Arc::new(Faulty(Arc::clone(faults))),
+            None => Arc::new(Nothing),
+        };
+        let app = App::build_with(config, contracts, offers, clocked, between).await;
         let mut app = app.unwrap_or_else(|error| match error {
             StartError::Problems(problems) => panic!("{}", lines(&problems)),
             StartError::Other(error) => panic!("{error:#}"),
         });
         let moods = Moods::of(app.embedded.clone());
-        app.backend = Arc::new(moods.clone());
+        if setup.faults.is_none() {
+            app.backend = Arc::new(moods.clone());
+        }
         let routers = [app.ingress(), app.admin(), app.embedded.router()];
         let mut addresses = Vec::new();
         for router in routers {
@@ -467,6 +477,11 @@ impl Host {
         std::mem::forget(self.left);
     }
 
+    /// The folder of everything that it keeps.
+    pub fn data(&self) -> &Path {
+        &self.setup.config.data
+    }
+
     /// The ledger's SQLite file.
     pub fn ledger_file(&self) -> PathBuf {
         self.setup.config.ledger_file()
@@ -488,6 +503,29 @@ impl Program {
             Self::Postgres(connection) => script.execute(connection).await.map(drop),
         };
         done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Until [`reopen`](Self::reopen) each insert into the table fails, with `closed`.
+    pub async fn close(&mut self, table: &str) {
+        let (function, trigger) = match self {
+            Self::Sqlite(_) => ("", "BEGIN SELECT RAISE(ABORT, 'closed'); END"),
+            Self::Postgres(_) => (
+                "CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN RAISE EXCEPTION 'closed'; END $$;",
+                "FOR EACH ROW EXECUTE FUNCTION closed()",
+            ),
+        };
+        self.run(&format!("{function} CREATE TRIGGER closed BEFORE INSERT ON {table} {trigger}"))
+            .await;
+    }
+
+    pub async fn reopen(&mut self, table: &str) {
+        match self {
+            Self::Sqlite(_) => self.run("DROP TRIGGER closed").await,
+            Self::Postgres(_) => {
+                self.run(&format!("DROP TRIGGER closed ON {table}; DROP FUNCTION closed")).await;
+            }
+        }
     }
 
     /// Until [`unlock`](Self::unlock) nobody else can write the ledger.

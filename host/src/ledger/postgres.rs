@@ -53,18 +53,15 @@ impl Options {
     /// Fails when the address is none.
     pub fn writing(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
         let millis = |duration: Duration| duration.as_millis().to_string();
-        Ok(Self::new(
-            options,
-            url,
-            &[
-                ("lock_timeout", millis(options.busy_timeout)),
-                // A host that stalls in the middle of a commit must not hold up the others.
-                ("idle_in_transaction_session_timeout", millis(options.query_timeout)),
-                // Each statement has its index. Without this a plan that was made while the tables
-                // were small would read all of them when they are large.
-                ("enable_seqscan", "off".to_owned()),
-            ],
-        )?)
+        let settings = [
+            ("lock_timeout", millis(options.busy_timeout)),
+            // A host that stalls in the middle of a commit must not hold up the others.
+            ("idle_in_transaction_session_timeout", millis(options.query_timeout)),
+            // Each statement has its index. Without this a plan that was made while the tables
+            // were small would read all of them when they are large.
+            ("enable_seqscan", "off".to_owned()),
+        ];
+        Self::new(options, url, &settings)
     }
 
     /// Fails when the address is none.

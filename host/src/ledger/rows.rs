@@ -82,12 +82,12 @@ impl<'a> Rows<'a> {
     /// What stands in FROM, with its columns' names; `first` is the number of its first parameter.
     pub fn source(&self, text: &mut String, database: Database, first: usize) {
         match database {
-            Database::Sqlite => self.from_json(text, first),
-            Database::Postgres => self.from_arrays(text, first),
+            Database::Sqlite => self.select_from_json(text, first),
+            Database::Postgres => self.select_from_arrays(text, first),
         }
     }
 
-    fn from_json(&self, text: &mut String, first: usize) {
+    fn select_from_json(&self, text: &mut String, first: usize) {
         text.push_str("(SELECT ");
         for (at, (name, column)) in self.columns.iter().enumerate() {
             let comma = if at == 0 { "" } else { ", " };
@@ -101,7 +101,7 @@ impl<'a> Rows<'a> {
         let _infallible = write!(text, " FROM json_each(?{first}))");
     }
 
-    fn from_arrays(&self, text: &mut String, first: usize) {
+    fn select_from_arrays(&self, text: &mut String, first: usize) {
         text.push_str("(SELECT * FROM UNNEST(");
         for (at, (_, column)) in self.columns.iter().enumerate() {
             let comma = if at == 0 { "" } else { ", " };

@@ -160,13 +160,17 @@ impl Senders {
         Self { http: reqwest::Client::new(), url: url(running), left, offered: Cell::new(0) }
     }
 
+    /// Takes the next of what is left.
+    fn next(&self, many: usize) -> Vec<u32> {
+        let mut left = self.left.borrow_mut();
+        let many = many.min(left.len());
+        left.drain(..many).collect()
+    }
+
     async fn send(&self, sender: usize) {
         let many = if sender.is_multiple_of(3) { IN_A_BULK } else { 1 };
         loop {
-            let mut left = self.left.borrow_mut();
-            let many = many.min(left.len());
-            let numbers: Vec<_> = left.drain(..many).collect();
-            drop(left);
+            let numbers = self.next(many);
             if numbers.is_empty() {
                 return;
             }

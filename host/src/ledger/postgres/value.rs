@@ -245,7 +245,7 @@ fn micros(bytes: &[u8]) -> Result<Timestamp, BoxDynError> {
 /// A number of any length: groups of four decimal digits, the first of them of `weight`.
 fn numeric(bytes: &[u8]) -> Result<SqlValue, BoxDynError> {
     let words: Vec<u16> =
-        bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+        bytes.as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
     let [_, weight, sign, _, groups @ ..] = words.as_slice() else {
         return Err("a NUMERIC that is too short".into());
     };

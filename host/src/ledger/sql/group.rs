@@ -32,7 +32,8 @@ pub async fn enter(
     newcomers.sort_by_key(|newcomer| (newcomer.head.id.key, newcomer.head.id.component.clone()));
     let free = || newcomers.iter().map(|newcomer| newcomer.free);
     let behind = || newcomers.iter().map(|newcomer| newcomer.behind);
-    let rows = heads(newcomers.iter().map(|newcomer| newcomer.head))
+    let heads: Vec<_> = newcomers.iter().map(|newcomer| newcomer.head).collect();
+    let rows = self::heads(&heads)
         .text("status", free().map(|state| state.status.as_str()))
         .integer("claim", free().map(|state| state.claim))
         .integer("attempts", free().map(|state| state.attempts.into()))
@@ -64,8 +65,8 @@ pub async fn enter(
 }
 
 /// The columns of heads that decide nothing, and those of their id.
-fn heads<'a>(heads: impl Iterator<Item = &'a DeliveryHead> + Clone) -> Rows<'a> {
-    let all = || heads.clone();
+fn heads<'a>(heads: &[&'a DeliveryHead]) -> Rows<'a> {
+    let all = || heads.iter();
     Rows::new()
         .text("component", all().map(|head| head.id.component.as_str()))
         .bytes("key", all().map(|head| head.id.key.0.as_slice()))
@@ -232,7 +233,8 @@ pub async fn add_internal<'a>(
     let arrivals = deliveries.iter().map(|delivery| json(&delivery.wire.arrival));
     let arrivals = arrivals.collect::<Result<Vec<_>, _>>()?;
     let states = || deliveries.iter().map(|delivery| Delivery::internal(delivery.head.received_at));
-    let rows = heads(deliveries.iter().map(|delivery| &delivery.head))
+    let heads: Vec<_> = deliveries.iter().map(|delivery| &delivery.head).collect();
+    let rows = self::heads(&heads)
         .text("status", states().map(|state| state.status.as_str()))
         .integer("claim", states().map(|state| state.claim))
         .integer("attempts", states().map(|state| state.attempts.into()))
