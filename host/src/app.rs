@@ -128,8 +128,8 @@ impl App {
         let embedded = open_embedded(&config, &contracts, &clock).await?;
         let backend = between.calls(Arc::new(embedded.clone()));
         let metrics = Metrics::new().context("the metrics cannot be set up")?;
-        let (cache, database) = (Some(config.cache_folder()), ledger.database());
-        let sandbox = Sandbox::new(SandboxConfig { cache, database, ..SandboxConfig::default() })?;
+        let cache = Some(config.cache_folder());
+        let sandbox = Sandbox::new(SandboxConfig { cache, ..SandboxConfig::default() })?;
         let catalog = load::load(contracts, offers, &sandbox, &ledger, clock.now()).await;
         let registry = Arc::new(Registry::new(catalog.map_err(StartError::Problems)?));
         let recorder = Arc::new(Recorder::new(ledger.clone()));
