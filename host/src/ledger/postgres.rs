@@ -170,6 +170,8 @@ impl Open {
             }
         };
         let columns = value::columns(types, rows).map_err(Fault::own).map_err(of)?;
+        // The text says its types; the arguments only know their elements'.
+        self.prepare(&text).await.map_err(Fault::from).map_err(of)?;
         let done = sqlx::query_with(AssertSqlSafe(text), columns).execute(&mut self.connection);
         let done = in_time(self.patience, done).await.map_err(Fault::from);
         done.map(drop).map_err(of)
