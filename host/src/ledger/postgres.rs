@@ -57,16 +57,19 @@ impl Options {
             ("lock_timeout", millis(options.busy_timeout)),
             // A host that stalls in the middle of a commit must not hold up the others.
             ("idle_in_transaction_session_timeout", millis(options.query_timeout)),
-            // Each statement has its index. Without this a plan that was made while the tables
-            // were small would read all of them when they are large.
-            ("enable_seqscan", "off".to_owned()),
+            by_index(),
         ];
         Self::new(options, url, &settings)
     }
 
-    /// Fails when the address is none.
+    /// For the ledger's own questions. Fails when the address is none.
+    pub fn looking(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
+        Self::new(options, url, &[read_only(), by_index()])
+    }
+
+    /// For components' queries. Fails when the address is none.
     pub fn reading(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
-        Self::new(options, url, &[("default_transaction_read_only", "on".to_owned())])
+        Self::new(options, url, &[read_only()])
     }
 
     fn new(
@@ -84,6 +87,16 @@ impl Options {
         let patience = options.query_timeout + GRACE;
         Ok(Self { connect, patience, connecting: options.busy_timeout + GRACE })
     }
+}
+
+fn read_only() -> (&'static str, String) {
+    ("default_transaction_read_only", "on".to_owned())
+}
+
+/// Each of the ledger's statements has its index. Without this a plan that was made while the tables
+/// were small would read all of them when they are large.
+fn by_index() -> (&'static str, String) {
+    ("enable_seqscan", "off".to_owned())
 }
 
 /// A server that is silent for too long is taken to be gone, as if the connection had broken.
