@@ -15,8 +15,6 @@ mod audit;
 mod bad_input;
 #[path = "../it/by_hand.rs"]
 mod by_hand;
-#[path = "../it/calls.rs"]
-mod calls;
 #[path = "../it/effects.rs"]
 mod effects;
 #[path = "../it/errands.rs"]

@@ -134,6 +134,7 @@ impl Setup {
         for database in ["sqlite", "postgres"] {
             let folder = self.folder.path().join(guest).join("migrations").join(database);
             fs::create_dir_all(&folder).expect("a folder for migrations can be made");
+            let sql = if database == "postgres" { for_postgres(sql) } else { sql.to_owned() };
             fs::write(folder.join("0001_tables.sql"), sql).expect("a migration can be written");
         }
         self
@@ -322,8 +323,9 @@ impl Host {
 
     /// The rows of a query on the ledger's database, every value as text; NULL is `-`.
     pub async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
-        let rows =
-            self.app.ledger.query(sql, &[], 10_000, || {}).await.expect("the query is right");
+        let sql = if on_postgres() { for_postgres(sql) } else { sql.to_owned() };
+        let rows = self.app.ledger.query(&sql, &[], 10_000, || {}).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{sql}: {error}"));
         let values = |row: Vec<(String, SqlValue)>| row.into_iter().map(|(_, value)| text(value));
         rows.into_iter().map(|row| values(row).collect()).collect()
     }
@@ -542,6 +544,22 @@ impl Program {
     pub async fn unlock(&mut self) {
         self.run("ROLLBACK").await;
     }
+}
+
+/// Tests ask in SQLite's words.
+fn for_postgres(sql: &str) -> String {
+    const WORDS: [(&str, &str); 6] = [
+        ("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED ALWAYS AS IDENTITY"),
+        ("rowid", "ctid"),
+        ("hex(wire)", "upper(encode(wire, 'hex'))"),
+        ("arrival->>'$.trace.parent'", "arrival::jsonb->'trace'->>'parent'"),
+        ("arrival->>'$.trace.state'", "arrival::jsonb->'trace'->>'state'"),
+        (
+            "substr(due_date,",
+            "substr(to_char(due_date AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS'),",
+        ),
+    ];
+    WORDS.iter().fold(sql.to_owned(), |sql, (sqlite, postgres)| sql.replace(sqlite, postgres))
 }
 
 /// Whether this is the test binary whose ledgers are in PostgreSQL.
