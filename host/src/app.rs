@@ -31,7 +31,7 @@ use crate::dispatch::report::Reporter;
 use crate::dispatch::room::{Amount, Room};
 use crate::dispatch::{Dispatch, Parts};
 use crate::ingress::Ingress;
-use crate::ledger::{Ledger, LedgerOptions};
+use crate::ledger::{Ledger, LedgerOptions, Place};
 use crate::problem::Problem;
 use crate::recorder::Recorder;
 use crate::relay::{self, Relay};
@@ -54,6 +54,7 @@ pub struct App {
     /// What effects are performed through.
     pub backend: Arc<dyn Backend>,
     pub metrics: Metrics,
+    between: Arc<dyn Between>,
     recorder: Arc<Recorder>,
     dispatch: Dispatch,
     ingress: Arc<Ingress>,
@@ -68,6 +69,28 @@ pub struct App {
     stop: CancellationToken,
     /// Ends the services, after the work is done.
     close: CancellationToken,
+}
+
+/// What stands between a host and its Dapr: nothing, or faults in a test.
+pub trait Between: Send + Sync {
+    /// What the host calls instead of its backend.
+    fn calls(&self, backend: Arc<dyn Backend>) -> Arc<dyn Backend>;
+
+    /// What the embedded Dapr calls instead of the ingress.
+    fn callbacks(&self, ingress: Router) -> Router;
+}
+
+/// They call each other directly.
+pub struct Nothing;
+
+impl Between for Nothing {
+    fn calls(&self, backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
+        backend
+    }
+
+    fn callbacks(&self, ingress: Router) -> Router {
+        ingress
+    }
 }
 
 /// Why a host cannot start: faults in files that people write, or something else.
@@ -87,11 +110,23 @@ impl App {
         offers: Vec<Offer>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        Box::pin(Self::build_with(config, contracts, offers, clock, Arc::new(Nothing))).await
+    }
+
+    /// The same with something between the host and its Dapr.
+    pub async fn build_with(
+        config: Config,
+        contracts: Vec<PathBuf>,
+        offers: Vec<Offer>,
+        clock: Arc<dyn Clock>,
+        between: Arc<dyn Between>,
+    ) -> Result<Self, StartError> {
         let contracts = Contracts::load(&contracts).map_err(StartError::Problems)?;
         let (work, loops, services) = (Work::default(), TaskTracker::new(), TaskTracker::new());
         let (stop, close) = (CancellationToken::new(), CancellationToken::new());
         let ledger = open_ledger(&config, &services, &close).await?;
         let embedded = open_embedded(&config, &contracts, &clock).await?;
+        let backend = between.calls(Arc::new(embedded.clone()));
         let metrics = Metrics::new().context("the metrics cannot be set up")?;
         let cache = Some(config.cache_folder());
         let sandbox = Sandbox::new(SandboxConfig { cache, ..SandboxConfig::default() })?;
@@ -112,10 +147,7 @@ impl App {
         let dispatch = Dispatch::new(Parts {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
-            reads: Arc::new(LiveReads {
-                ledger: ledger.clone(),
-                backend: Arc::new(embedded.clone()),
-            }),
+            reads: Arc::new(LiveReads { ledger: ledger.clone(), backend: Arc::clone(&backend) }),
             clock: Arc::clone(&clock),
             reporter: Reporter { metrics: metrics.clone() },
             recorder: Arc::clone(&recorder),
@@ -152,9 +184,10 @@ impl App {
             ledger,
             registry,
             swapper,
-            backend: Arc::new(embedded.clone()),
+            backend,
             embedded,
             metrics,
+            between,
             recorder,
             dispatch,
             ingress,
@@ -206,7 +239,8 @@ impl App {
         self.services.spawn(async move { recorder.run(close).await });
         self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));
         self.ingress.set_ready(true);
-        self.embedded.start(self.ingress(), &self.keeper(), self.stop.clone());
+        let ingress = self.between.callbacks(self.ingress());
+        self.embedded.start(ingress, &self.keeper(), self.stop.clone());
     }
 
     /// A loop that ends before the stop is a bug of the host: health says so, and daprd holds back.
@@ -283,14 +317,19 @@ async fn open_ledger(
     tasks: &TaskTracker,
     close: &CancellationToken,
 ) -> anyhow::Result<Ledger> {
+    let (place, name) = match &config.ledger.url {
+        // The address may hold a password: what is said of it is what sqlx says.
+        Some(url) => (Place::Url(url.clone()), "in PostgreSQL".to_owned()),
+        None => (Place::File(config.ledger_file()), config.ledger_file().display().to_string()),
+    };
     let options = LedgerOptions {
         max_page_count: config.ledger.max_page_count,
         busy_timeout: config.ledger.busy_timeout,
-        ..LedgerOptions::at(config.ledger_file())
+        committers: config.ledger.committers,
+        ..LedgerOptions::of(place)
     };
     let opened = Ledger::open(options, tasks, close.clone()).await;
-    opened
-        .with_context(|| format!("the ledger {} cannot be opened", config.ledger_file().display()))
+    opened.with_context(|| format!("the ledger {name} cannot be opened"))
 }
 
 async fn open_embedded(

@@ -88,10 +88,15 @@ pub struct Dapr {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ledger {
+    /// PostgreSQL, as `postgres://user:password@host:port/database`; also `DATABASE_URL`. None: the
+    /// SQLite file `ledger.db` in the data folder.
+    pub url: Option<String>,
+    /// How many groups are committed to PostgreSQL at a time, 1 or more.
+    pub committers: usize,
     /// How long a parked delivery stays claimed by the host that runs it.
     #[serde(with = "seconds")]
     pub lease: Duration,
-    /// How long a write waits for another process that holds the database.
+    /// How long a write waits for another process that holds the database, or a row of it.
     #[serde(with = "seconds")]
     pub busy_timeout: Duration,
     /// SQLite's `max_page_count`: the ledger refuses to grow past it. None: no limit.
@@ -154,6 +159,8 @@ impl Default for Dapr {
 impl Default for Ledger {
     fn default() -> Self {
         Self {
+            url: None,
+            committers: 2,
             lease: Duration::from_secs(60),
             busy_timeout: Duration::from_secs(1),
             max_page_count: None,
@@ -182,7 +189,11 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        for (name, key) in [("APP_API_TOKEN", "ingress.token"), ("DAPR_API_TOKEN", "dapr.token")] {
+        for (name, key) in [
+            ("APP_API_TOKEN", "ingress.token"),
+            ("DAPR_API_TOKEN", "dapr.token"),
+            ("DATABASE_URL", "ledger.url"),
+        ] {
             figment = match variable(name) {
                 Some(token) => figment.merge(Serialized::default(key, token)),
                 None => figment,
@@ -230,6 +241,19 @@ impl Config {
                     .to_owned(),
             );
         }
+        self.ledger.url = self.ledger.url.take().filter(|url| !url.is_empty());
+        let is_postgres =
+            |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if self.ledger.url.as_ref().is_some_and(|url| !is_postgres(url)) {
+            return refuse(
+                "[ledger] url (DATABASE_URL) does not begin with postgres://; give one such as \
+                 postgres://user:password@localhost:5432/wharf, or none for a SQLite file"
+                    .to_owned(),
+            );
+        }
+        if self.ledger.committers == 0 {
+            return refuse("[ledger] committers is 0; give 1 or more".to_owned());
+        }
         if self.ingress.max_events == 0 {
             return refuse("[ingress] max_events is 0; give 1 or more".to_owned());
         }
@@ -266,7 +290,8 @@ fn user_cache(caches: Option<String>, home: Option<String>) -> Option<PathBuf> {
 }
 
 /// What no error may show: tokens, and an address that may hold one.
-const HIDDEN: [&str; 4] = ["ingress.token", "admin.token", "dapr.token", "dapr.notify_url"];
+const HIDDEN: [&str; 5] =
+    ["ingress.token", "admin.token", "dapr.token", "dapr.notify_url", "ledger.url"];
 
 fn is_hidden(key: &UncasedStr) -> bool {
     HIDDEN.iter().any(|hidden| key == *hidden)

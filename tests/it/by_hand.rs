@@ -5,16 +5,11 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sqlx::Executor as _;
 use wharf_tests::built;
 use wharf_tests::host::{Host, Setup, THING, event, thing};
 use wharf_tests::moods::Mood;
 
 const AUDIT_FAILED: &str = "com.todo.audit.failed.v1";
-
-/// From then on `tally` cannot commit, until the trigger is dropped.
-const CLOSED: &str =
-    "CREATE TRIGGER closed BEFORE INSERT ON tally BEGIN SELECT RAISE(ABORT, 'closed'); END";
 
 /// Counts what it commits, and tells of it on `echoes`.
 fn tally(setup: Setup, name: &str, rest: &str) -> Setup {
@@ -64,7 +59,7 @@ async fn counted(host: &Host) -> Vec<Vec<String>> {
 async fn a_retry_commits_once_whatever_is_tried_and_sent_again() {
     let host = host().await;
     let mut other = host.other_program().await;
-    other.execute(CLOSED).await.unwrap();
+    other.close("tally").await;
     let one = thing(1, "s", json!({ "store": "todo-statestore", "binding": "notify-file" }));
     deliver(&host, one.clone()).await;
     for seconds in [1, 2, 4] {
@@ -75,7 +70,7 @@ async fn a_retry_commits_once_whatever_is_tried_and_sent_again() {
     assert!(host.messages("echoes").await.is_empty() && host.notifications().is_empty());
 
     // Someone mends the cause. Whoever tries it again, and however often, it is done once.
-    other.execute("DROP TRIGGER closed").await.unwrap();
+    other.reopen("tally").await;
     assert_eq!(by_hand(&host, "status=dead", "retry").await, StatusCode::OK);
     for _ in 0..2 {
         assert_eq!(by_hand(&host, "component=tally", "retry").await, StatusCode::CONFLICT);
@@ -309,7 +304,7 @@ async fn many_are_tried_again_in_batches_oldest_first_and_each_once() {
 async fn one_subject_that_is_tried_again_keeps_its_order() {
     let host = host().await;
     let mut other = host.other_program().await;
-    other.execute(CLOSED).await.unwrap();
+    other.close("tally").await;
     for number in 1..=6 {
         deliver(&host, thing(number, "s", json!({}))).await;
     }
@@ -319,7 +314,7 @@ async fn one_subject_that_is_tried_again_keeps_its_order() {
         }
     }
     assert_eq!(listed(&host, "status=dead").await.len(), 6);
-    other.execute("DROP TRIGGER closed").await.unwrap();
+    other.reopen("tally").await;
     assert_eq!(many(&host, "retry", "component=tally").await["changed"], 6);
     let echoes = host.messages("echoes").await;
     let told: Vec<_> = echoes.iter().map(|echo| echo["data"]["counted"].clone()).collect();
@@ -340,7 +335,7 @@ async fn parked_ones_can_be_given_up_and_refused_effects_tried_by_filter() {
     assert_eq!(host.messages("echoes").await.len(), 3);
     assert_eq!(many(&host, "retry", query).await["matched"], 0);
 
-    host.other_program().await.execute(CLOSED).await.unwrap();
+    host.other_program().await.close("tally").await;
     deliver(&host, thing(4, "s-4", json!({}))).await;
     assert_eq!(many(&host, "discard", "component=tally").await["matched"], 0, "dead ones only");
     assert_eq!(many(&host, "discard", "status=parked").await["changed"], 1);

@@ -91,10 +91,7 @@ async fn a_completed_task_recurs_once_whatever_its_rule() {
 async fn a_rule_by_id_is_looked_up_and_its_job_makes_what_is_missing() {
     let host = Setup::todo().start().await;
     let mut program = host.other_program().await;
-    sqlx::query("INSERT INTO recurrence_rules (id, rule, time_zone, user_id) VALUES ('rule-1', 'daily', 'UTC', 'ann')")
-        .execute(&mut program)
-        .await
-        .unwrap();
+    program.run("INSERT INTO recurrence_rules (id, rule, time_zone, user_id) VALUES ('rule-1', 'daily', 'UTC', 'ann')").await;
     let task = json!({ "id": TASK, "title": "Run", "completed": true,
         "due_date": "2026-01-01T18:00:00Z", "recurrence_id": "rule-1" });
     let data = json!({ "task_id": TASK, "user_id": "ann", "task": task });
@@ -104,7 +101,7 @@ async fn a_rule_by_id_is_looked_up_and_its_job_makes_what_is_missing() {
     assert_eq!(host.jobs().await, ["recurring-rule-1"]);
 
     // Someone loses the next task; the job's next firing makes it again.
-    sqlx::query("DELETE FROM tasks").execute(&mut program).await.unwrap();
+    program.run("DELETE FROM tasks").await;
     host.advance(Duration::from_secs(24 * 60 * 60)).await;
     assert_eq!(host.rows("SELECT substr(due_date, 1, 10) FROM tasks").await, [["2026-01-02"]]);
     host.advance(Duration::from_secs(24 * 60 * 60)).await;
@@ -120,10 +117,7 @@ async fn a_rule_by_id_is_looked_up_and_its_job_makes_what_is_missing() {
 async fn a_deleted_occurrence_does_not_come_back() {
     let host = Setup::todo().start().await;
     let mut program = host.other_program().await;
-    sqlx::query("INSERT INTO recurrence_rules (id, rule) VALUES ('rule-1', 'daily')")
-        .execute(&mut program)
-        .await
-        .unwrap();
+    program.run("INSERT INTO recurrence_rules (id, rule) VALUES ('rule-1', 'daily')").await;
     let task = json!({ "id": TASK, "title": "Run", "completed": true,
         "due_date": "2026-01-01T18:00:00Z", "recurrence_id": "rule-1" });
     let data = json!({ "task_id": TASK, "user_id": "ann", "task": task });
@@ -132,7 +126,7 @@ async fn a_deleted_occurrence_does_not_come_back() {
     let next = host.rows("SELECT id FROM tasks").await[0][0].clone();
 
     // The backend deletes its row, and tells the ids only.
-    sqlx::query("DELETE FROM tasks").execute(&mut program).await.unwrap();
+    program.run("DELETE FROM tasks").await;
     let gone = json!({ "task_id": next, "user_id": "ann" });
     host.publish("task-events", &cloud_event(2, "com.todo.task.deleted.v1", gone)).await;
     host.settle().await;

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
-use sqlx::Executor as _;
 use wharf::clock::Clock as _;
 use wharf_tests::built;
 use wharf_tests::host::{Host, Setup, THING, event, thing};
@@ -187,7 +186,7 @@ async fn a_caller_that_goes_away_leaves_no_room_behind() {
 async fn a_locked_ledger_is_answered_retry_within_seconds_however_much_comes() {
     let host = Setup::audit().start().await;
     let mut other = host.other_program().await;
-    other.execute("BEGIN EXCLUSIVE").await.unwrap();
+    other.lock().await;
     let started = Instant::now();
     let bulks = (0..8).map(|bulk| {
         let events: Vec<_> = (0..100).map(|n| event(CREATED, bulk * 100 + n)).collect();
@@ -200,7 +199,7 @@ async fn a_locked_ledger_is_answered_retry_within_seconds_however_much_comes() {
     assert_eq!(answers, vec!["RETRY"; 800]);
     // Four groups, a second each, and the time that it takes to run them.
     assert!(took < Duration::from_secs(12), "{took:?}");
-    other.execute("ROLLBACK").await.unwrap();
+    other.unlock().await;
     assert_eq!(host.deliver_bulk("task-events", &[event(CREATED, 1)]).await, ["SUCCESS"]);
     host.stop().await;
 }
@@ -212,7 +211,7 @@ async fn a_ledger_that_does_not_answer_is_waited_for_no_longer_than_said() {
     setup.config.ingress.patience = Duration::from_millis(500);
     let host = setup.start().await;
     let mut other = host.other_program().await;
-    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    other.lock().await;
     let started = Instant::now();
     let one = event(CREATED, 1);
     assert_eq!(host.deliver_bulk("task-events", std::slice::from_ref(&one)).await, ["RETRY"]);
@@ -220,7 +219,7 @@ async fn a_ledger_that_does_not_answer_is_waited_for_no_longer_than_said() {
     assert_eq!(status.as_u16(), 500);
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     // It was written after all, when that was possible; what comes again is a repeat.
-    other.execute("ROLLBACK").await.unwrap();
+    other.unlock().await;
     host.until("it is written", async |host| {
         host.rows("SELECT count(*) FROM audit_log").await == [["1"]]
     })

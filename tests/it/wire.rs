@@ -6,7 +6,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::Executor as _;
 use tower::ServiceExt as _;
 use wharf_tests::host::{Host, Setup, bulk, event, id};
 
@@ -231,11 +230,11 @@ async fn health_tells_whether_the_ledger_can_be_written() {
     assert_eq!(host.ingress(Method::GET, "/health").await, (StatusCode::OK, healthy.clone()));
 
     let mut other = host.other_program().await;
-    other.execute("BEGIN EXCLUSIVE").await.unwrap();
+    other.lock().await;
     let (status, body) = host.ingress(Method::GET, "/health").await;
     assert_eq!((status, &body["status"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unhealthy")));
     assert!(body["reason"].as_str().unwrap().contains("goes on by itself"), "{body}");
-    other.execute("ROLLBACK").await.unwrap();
+    other.unlock().await;
     assert_eq!(host.ingress(Method::GET, "/health").await, (StatusCode::OK, healthy));
     host.stop().await;
 }

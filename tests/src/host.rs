@@ -1,5 +1,6 @@
-//! A whole host for a test: the embedded Dapr, a SQLite ledger in a folder of its own, three
-//! listeners on free ports, and a clock that moves only when told.
+//! A whole host for a test: the embedded Dapr, a ledger of its own, three listeners on free ports,
+//! and a clock that moves only when told. The ledger is a SQLite file; in the test binary
+//! `it_postgres` it is a schema in PostgreSQL.
 //!
 //! ```no_run
 //! # async fn story() {
@@ -28,11 +29,11 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use wharf::app::{App, StartError};
+use wharf::app::{App, Between, Nothing, StartError};
 use wharf::catalog::load::{self, Offer};
 use wharf::clock::{Clock as _, ManualClock};
 use wharf::config::Config;
@@ -40,6 +41,7 @@ use wharf::effect::SqlValue;
 use wharf::name::{ComponentId, Pubsub, Topic};
 
 use crate::built;
+use crate::faults::{Faults, Faulty};
 use crate::moods::Moods;
 
 /// How long a test waits for what must happen at once.
@@ -52,6 +54,8 @@ pub struct Setup {
     pub contracts: Vec<PathBuf>,
     /// Components: their folder, and their wasm.
     components: Vec<(PathBuf, PathBuf)>,
+    /// What goes wrong between the host and its Dapr.
+    pub faults: Option<Arc<Faults>>,
     /// Holds the data and the guests' manifests; goes with the host.
     folder: TempDir,
 }
@@ -66,7 +70,7 @@ impl Setup {
         let config = Config { data, cache: Some(cache), ..Config::default() };
         fs::create_dir(&config.data).expect("the data folder can be made");
         let contracts = vec![root().join("contracts/cloudevents")];
-        Self { config, contracts, components: Vec::new(), folder }
+        Self { config, contracts, components: Vec::new(), faults: None, folder }
     }
 
     /// The contract `cloudevents` and the audit component.
@@ -127,9 +131,11 @@ impl Setup {
     /// Adds a migration to a guest that was added before.
     #[must_use]
     pub fn migration(self, guest: &str, sql: &str) -> Self {
-        let folder = self.folder.path().join(guest).join("migrations/sqlite");
-        fs::create_dir_all(&folder).expect("a folder for migrations can be made");
-        fs::write(folder.join("0001_tables.sql"), sql).expect("a migration can be written");
+        for database in ["sqlite", "postgres"] {
+            let folder = self.folder.path().join(guest).join("migrations").join(database);
+            fs::create_dir_all(&folder).expect("a folder for migrations can be made");
+            fs::write(folder.join("0001_tables.sql"), sql).expect("a migration can be written");
+        }
         self
     }
 
@@ -139,18 +145,21 @@ impl Setup {
         self.contract("things", THINGS)
     }
 
-    /// Adds a contract.
+    /// Adds a contract, whose `name` must be `name`.
     #[must_use]
     pub fn contract(mut self, name: &str, text: &str) -> Self {
-        let folder = self.folder.path().join(name);
-        fs::create_dir(&folder).expect("a contract's folder can be made");
+        let folder = self.folder.path().join("contracts").join(name);
+        fs::create_dir_all(&folder).expect("a contract's folder can be made");
         fs::write(folder.join("contract.toml"), text).expect("a contract can be written");
         self.contracts.push(folder);
         self
     }
 
     /// Starts a host, and waits until its Dapr delivers to it.
-    pub async fn start(self) -> Host {
+    pub async fn start(mut self) -> Host {
+        if on_postgres() && self.config.ledger.url.is_none() {
+            self.config.ledger.url = Some(wharf_test_postgres::schema("it").await.url);
+        }
         Host::start(self, ManualClock::default()).await
     }
 
@@ -189,13 +198,20 @@ impl Drop for LeftRunning {
 impl Host {
     async fn start(setup: Setup, clock: ManualClock) -> Self {
         let (config, contracts) = (setup.config.clone(), setup.contracts.clone());
-        let app = App::build(config, contracts, setup.offers(), Arc::new(clock.clone())).await;
+        let (offers, clocked) = (setup.offers(), Arc::new(clock.clone()));
+        let between: Arc<dyn Between> = match &setup.faults {
+            Some(faults) => Arc::new(Faulty(Arc::clone(faults))),
+            None => Arc::new(Nothing),
+        };
+        let app = App::build_with(config, contracts, offers, clocked, between).await;
         let mut app = app.unwrap_or_else(|error| match error {
             StartError::Problems(problems) => panic!("{}", lines(&problems)),
             StartError::Other(error) => panic!("{error:#}"),
         });
         let moods = Moods::of(app.embedded.clone());
-        app.backend = Arc::new(moods.clone());
+        if setup.faults.is_none() {
+            app.backend = Arc::new(moods.clone());
+        }
         let routers = [app.ingress(), app.admin(), app.embedded.router()];
         let mut addresses = Vec::new();
         for router in routers {
@@ -440,10 +456,19 @@ impl Host {
         Self::start(self.setup, self.clock).await
     }
 
-    /// Another program's connection to the ledger's file.
-    pub async fn other_program(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.ledger_file());
-        options.connect().await.expect("the ledger's file can be opened")
+    /// Another program's connection to the ledger's database.
+    pub async fn other_program(&self) -> Program {
+        match &self.setup.config.ledger.url {
+            Some(url) => {
+                let connection = PgConnection::connect(url).await;
+                Program::Postgres(connection.expect("the ledger's database can be reached"))
+            }
+            None => {
+                let options = SqliteConnectOptions::new().filename(self.ledger_file());
+                let connection = options.connect().await;
+                Program::Sqlite(connection.expect("the ledger's file can be opened"))
+            }
+        }
     }
 
     /// Stops it as Ctrl-C does.
@@ -452,10 +477,77 @@ impl Host {
         std::mem::forget(self.left);
     }
 
+    /// The folder of everything that it keeps.
+    pub fn data(&self) -> &Path {
+        &self.setup.config.data
+    }
+
     /// The ledger's SQLite file.
     pub fn ledger_file(&self) -> PathBuf {
         self.setup.config.ledger_file()
     }
+}
+
+/// Another program that uses the ledger's database.
+pub enum Program {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Program {
+    /// Runs statements, one after the other.
+    pub async fn run(&mut self, sql: &str) {
+        let script = sqlx::raw_sql(AssertSqlSafe(sql));
+        let done = match self {
+            Self::Sqlite(connection) => script.execute(connection).await.map(drop),
+            Self::Postgres(connection) => script.execute(connection).await.map(drop),
+        };
+        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Until [`reopen`](Self::reopen) each insert into the table fails, with `closed`.
+    pub async fn close(&mut self, table: &str) {
+        let (function, trigger) = match self {
+            Self::Sqlite(_) => ("", "BEGIN SELECT RAISE(ABORT, 'closed'); END"),
+            Self::Postgres(_) => (
+                "CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN RAISE EXCEPTION 'closed'; END $$;",
+                "FOR EACH ROW EXECUTE FUNCTION closed()",
+            ),
+        };
+        self.run(&format!("{function} CREATE TRIGGER closed BEFORE INSERT ON {table} {trigger}"))
+            .await;
+    }
+
+    pub async fn reopen(&mut self, table: &str) {
+        match self {
+            Self::Sqlite(_) => self.run("DROP TRIGGER closed").await,
+            Self::Postgres(_) => {
+                self.run(&format!("DROP TRIGGER closed ON {table}; DROP FUNCTION closed")).await;
+            }
+        }
+    }
+
+    /// Until [`unlock`](Self::unlock) nobody else can write the ledger.
+    pub async fn lock(&mut self) {
+        match self {
+            Self::Sqlite(_) => self.run("BEGIN IMMEDIATE").await,
+            Self::Postgres(_) => {
+                let tables = "wharf_deliveries, wharf_outbox, wharf_probe";
+                self.run(&format!("BEGIN; LOCK TABLE {tables} IN EXCLUSIVE MODE")).await;
+            }
+        }
+    }
+
+    pub async fn unlock(&mut self) {
+        self.run("ROLLBACK").await;
+    }
+}
+
+/// Whether this is the test binary whose ledgers are in PostgreSQL.
+pub fn on_postgres() -> bool {
+    let name = std::env::current_exe().expect("a process has a program");
+    name.file_name().is_some_and(|name| name.to_string_lossy().starts_with("it_postgres"))
 }
 
 /// A CloudEvent of the contract `cloudevents` about task `t-<number>`, whose id has the number too.

@@ -160,19 +160,21 @@ impl Senders {
         Self { http: reqwest::Client::new(), url: url(running), left, offered: Cell::new(0) }
     }
 
-    fn next(&self, many: usize) -> Vec<Value> {
+    /// Takes the next of what is left.
+    fn next(&self, many: usize) -> Vec<u32> {
         let mut left = self.left.borrow_mut();
         let many = many.min(left.len());
-        left.drain(..many).map(slow).collect()
+        left.drain(..many).collect()
     }
 
     async fn send(&self, sender: usize) {
         let many = if sender.is_multiple_of(3) { IN_A_BULK } else { 1 };
         loop {
-            let mut events = self.next(many);
-            if events.is_empty() {
+            let numbers = self.next(many);
+            if numbers.is_empty() {
                 return;
             }
+            let mut events: Vec<_> = numbers.into_iter().map(slow).collect();
             while !events.is_empty() {
                 self.offered.set(self.offered.get() + events.len() as u64);
                 let mut taken = post(&self.http, &self.url, &events).await.into_iter();
