@@ -135,14 +135,28 @@ pub struct Execute {
     pub expect: Option<u64>,
 }
 
-/// An INSERT of one row, as text for several rows with nameless parameters: SQLite looks a name up
-/// by walking over all of them.
+/// An INSERT of one row, as text for the rows of several deliveries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Many {
-    /// Numbers of rows with their texts, the largest first.
-    pub texts: Vec<(usize, std::sync::Arc<str>)>,
-    /// Which parameter of the one row stands at each place, counted from 0.
-    pub order: Vec<usize>,
+pub enum Many {
+    /// SQLite: a text for each of a few numbers of rows, `VALUES (?, ?), (?, ?), …`. The parameters
+    /// are nameless, since SQLite looks a name up by walking over all of them.
+    Values {
+        /// Numbers of rows with their texts, the largest first.
+        texts: Vec<(usize, std::sync::Arc<str>)>,
+        /// Which parameter of the one row stands at each place, counted from 0.
+        order: Vec<usize>,
+    },
+    /// PostgreSQL: one text for any number of rows, each parameter being the array of its values.
+    ///
+    /// Between the two stands `$1::T1[], $2::T2[], …`, for each parameter of the one row's statement
+    /// and in their order; `T` is the type that PostgreSQL infers for it there. An array of arrays
+    /// would come apart, so that a parameter that is an array itself cannot go this way.
+    Unnest {
+        /// `INSERT INTO t (a, b) SELECT r.p2, lower(r.p1) FROM UNNEST(`
+        head: std::sync::Arc<str>,
+        /// `) AS r (p1, p2) ON CONFLICT DO NOTHING`
+        tail: std::sync::Arc<str>,
+    },
 }
 
 /// A value that crosses between a component and the database.

@@ -186,14 +186,22 @@ fn is_text(text: &str) -> bool {
 pub fn is_reserved_table(name: &str) -> bool {
     const PREFIXES: [&str; 5] = ["wharf_", "sqlite_", "pragma_", "pg_", "_sqlx_"];
     /// Those of SQLite are there without being created, and a table would hide them.
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 15] = [
         "bytecode",
         "dbstat",
         "fts3tokenize",
         "information_schema",
+        // Functions that may stand where tables do.
+        "json_array_elements",
+        "json_array_elements_text",
         "json_each",
+        "json_each_text",
         "json_tree",
         "jsonb_array_elements",
+        "jsonb_array_elements_text",
+        "jsonb_each",
+        "jsonb_each_text",
+        "jsonb_object_keys",
         "tables_used",
     ];
     PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name)

@@ -2,14 +2,16 @@
 
 mod addition;
 mod functions;
+mod many;
 mod plain;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Delete, Expr, FromTable, Insert, ObjectName, ObjectNamePart, OnConflictAction, OnInsert, Query,
-    SetExpr, Statement, TableFactor, TableObject, TableWithJoins, Value, ValueWithSpan, Values,
+    Delete, Expr, FromTable, Ident, Insert, ObjectName, ObjectNamePart, OrderByExpr, OrderBySort,
+    Query, SetExpr, Statement, TableFactor, TableObject, TableWithJoins, Value, ValueWithSpan,
     Visit as _, Visitor,
 };
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
@@ -43,58 +45,26 @@ pub fn parse_statement(
     let [statement] = statements.as_slice() else {
         return Err("exactly one statement is allowed".into());
     };
-    if many && !is_plain_insert(statement) {
+    if many && !many::is_plain_insert(statement) {
         return Err("`many` needs a plain INSERT … VALUES (…) [ON CONFLICT DO NOTHING]".into());
     }
     let target = match kind {
         StatementKind::Query => query_only(statement).map(|()| None)?,
-        StatementKind::Execute => Some(target(statement)?),
+        StatementKind::Execute => Some(target(statement, database)?),
     };
-    let mut reach = Reach::default();
-    if let ControlFlow::Break(message) = statement.visit(&mut reach) {
-        return Err(message);
-    }
+    let reach = Reach::of(statement, false, database)?;
     let mut tables: BTreeMap<_, _> =
         reach.tables.into_iter().map(|table| (table, Access::Read)).collect();
     if let Some(target) = target {
         tables.insert(target, Access::Write);
     }
     let params = count(&reach.params)?;
-    let many = many.then(|| several_rows(statement)).flatten();
+    let many = match database {
+        _ if !many => None,
+        Database::Sqlite => many::values(statement),
+        Database::Postgres => many::unnest(statement, params),
+    };
     Ok(Parsed { tables, params, many })
-}
-
-/// SQLite's limit on the parameters of one statement is 32,766.
-const MOST_PARAMS: usize = 32_000;
-
-/// The texts for 64 rows, 32, and so on down to 2, so that any number is made of a few of them.
-/// `None` unless the row is of plain values: then their order in the text is certain.
-fn several_rows(statement: &Statement) -> Option<Many> {
-    let mut statement = statement.clone();
-    let mut order = Vec::new();
-    let values = values_of(&mut statement)?;
-    for expr in values.rows.first_mut()?.iter_mut() {
-        let Expr::Value(ValueWithSpan { value, .. }) = expr else { return None };
-        if let Value::Placeholder(text) = value {
-            order.push(number(text)?.checked_sub(1)?);
-            *text = "?".into();
-        }
-    }
-    let row = values.rows.first()?.clone();
-    let mut texts = Vec::new();
-    for rows in (1..=6).rev().map(|power| 1 << power) {
-        if rows * order.len() <= MOST_PARAMS {
-            values_of(&mut statement)?.rows = vec![row.clone(); rows];
-            texts.push((rows, statement.to_string().into()));
-        }
-    }
-    Some(Many { texts, order })
-}
-
-fn values_of(statement: &mut Statement) -> Option<&mut Values> {
-    let Statement::Insert(Insert { source: Some(source), .. }) = statement else { return None };
-    let SetExpr::Values(values) = &mut *source.body else { return None };
-    Some(values)
 }
 
 /// The number of the parameter `$<number>`.
@@ -103,39 +73,38 @@ fn number(placeholder: &str) -> Option<usize> {
 }
 
 pub fn parse_migration(text: &str, database: Database) -> Result<Vec<Addition>, String> {
+    let addition = |statement: &Statement| {
+        let tables = addition::tables(statement, database)?;
+        // In SQLite a type is any words, and says little.
+        if database == Database::Postgres {
+            let mut types =
+                addition::columns(statement).into_iter().map(|column| &column.data_type);
+            types.try_for_each(words::data_type_is_plain)?;
+        }
+        Reach::of(statement, true, database)?;
+        Ok(Addition { tables, sql: statement.to_string() })
+    };
     parse(text, database)?.iter().map(addition).collect()
-}
-
-fn addition(statement: &Statement) -> Result<Addition, String> {
-    let tables = addition::tables(statement)?;
-    let mut reach = Reach { definition: true, ..Reach::default() };
-    match statement.visit(&mut reach) {
-        ControlFlow::Break(message) => Err(message),
-        ControlFlow::Continue(()) => Ok(Addition { tables, sql: statement.to_string() }),
-    }
 }
 
 fn parse(sql: &str, database: Database) -> Result<Vec<Statement>, String> {
     let dialect: &dyn Dialect = match database {
-        Database::Sqlite => {
-            plain::check(sql)?;
-            &SQLiteDialect {}
-        }
+        Database::Sqlite => &SQLiteDialect {},
         Database::Postgres => &PostgreSqlDialect {},
     };
+    plain::check(sql, dialect, database)?;
     Parser::parse_sql(dialect, sql).map_err(|error| error.to_string())
 }
 
 fn query_only(statement: &Statement) -> Result<(), String> {
     match statement {
-        Statement::Query(query) if query.locks.is_empty() => Ok(()),
-        Statement::Query(_) => Err("a query cannot lock rows: guard with `expect`".into()),
+        Statement::Query(_) => Ok(()),
         _ => Err("a `query` must be a SELECT; use `execute` for writing".into()),
     }
 }
 
 /// The table that a statement writes.
-fn target(statement: &Statement) -> Result<String, String> {
+fn target(statement: &Statement, database: Database) -> Result<String, String> {
     let name = match statement {
         Statement::Insert(Insert { table: TableObject::TableName(name), .. }) => Some(name),
         Statement::Update(update) => only_table(&update.table),
@@ -146,7 +115,7 @@ fn target(statement: &Statement) -> Result<String, String> {
         },
         _ => return Err("an `execute` must be an INSERT, UPDATE or DELETE".into()),
     };
-    table_name(name.ok_or("write to one table, named directly")?)
+    table_name(name.ok_or("write to one table, named directly")?, database)
 }
 
 fn only_table(table: &TableWithJoins) -> Option<&ObjectName> {
@@ -156,24 +125,19 @@ fn only_table(table: &TableWithJoins) -> Option<&ObjectName> {
     }
 }
 
-fn table_name(name: &ObjectName) -> Result<String, String> {
+fn table_name(name: &ObjectName, database: Database) -> Result<String, String> {
     match name.0.as_slice() {
-        [ObjectNamePart::Identifier(table)] => Ok(table.value.to_lowercase()),
+        [ObjectNamePart::Identifier(table)] => Ok(folded(table, database)),
         _ => Err(format!("`{name}`: name tables plainly, without a schema")),
     }
 }
 
-fn is_plain_insert(statement: &Statement) -> bool {
-    let Statement::Insert(insert) = statement else { return false };
-    let values = insert.source.as_ref().is_some_and(
-        |source| matches!(&*source.body, SetExpr::Values(values) if values.rows.len() == 1),
-    );
-    let conflict = match &insert.on {
-        None => true,
-        Some(OnInsert::OnConflict(on)) => on.action == OnConflictAction::DoNothing,
-        Some(_) => false,
-    };
-    values && conflict && insert.returning.is_none() && insert.or.is_none()
+/// A name as the database knows it: in PostgreSQL, `"Tasks"` is not `tasks`.
+fn folded(name: &Ident, database: Database) -> String {
+    match (database, name.quote_style) {
+        (Database::Postgres, Some(_)) => name.value.clone(),
+        (Database::Postgres, None) | (Database::Sqlite, _) => name.value.to_ascii_lowercase(),
+    }
 }
 
 /// Parameters are numbered without gaps, so that a wrong count is seen before the database sees it.
@@ -185,17 +149,25 @@ fn count(params: &BTreeSet<usize>) -> Result<usize, String> {
 }
 
 /// Collects what a statement reaches.
-#[derive(Default)]
 struct Reach {
     /// Of a migration: nothing is read, and nothing comes in.
     definition: bool,
+    database: Database,
     tables: BTreeSet<String>,
     params: BTreeSet<usize>,
     statements: usize,
 }
 
-/// Table-valued functions that read nothing but their argument.
-const PURE_TABLES: [&str; 3] = ["json_each", "json_tree", "jsonb_array_elements"];
+impl Reach {
+    fn of(statement: &Statement, definition: bool, database: Database) -> Result<Self, String> {
+        let (tables, params) = (BTreeSet::new(), BTreeSet::new());
+        let mut reach = Self { definition, database, tables, params, statements: 0 };
+        match statement.visit(&mut reach) {
+            ControlFlow::Break(message) => Err(message),
+            ControlFlow::Continue(()) => Ok(reach),
+        }
+    }
+}
 
 impl Visitor for Reach {
     type Break = String;
@@ -209,13 +181,21 @@ impl Visitor for Reach {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
         refuse_if(self.definition, || "migrations only add; they cannot hold a query".into())?;
         refuse_if(query.with.is_some(), || "`WITH` is not allowed; use subqueries".into())?;
+        refuse_if(!query.locks.is_empty(), || {
+            "a query cannot lock rows: guard with `expect`".into()
+        })?;
         refuse_if(!is_select(&query.body), || "only SELECT and VALUES can be nested".into())
     }
 
     fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<String> {
         let plain = match table {
-            TableFactor::Table { name, args, .. } => args.is_none() || is_pure_table(name),
-            TableFactor::Derived { .. } | TableFactor::NestedJoin { .. } => true,
+            TableFactor::Table { sample: Some(_), .. } => false,
+            TableFactor::Table { name, args, .. } => {
+                args.is_none() || functions::is_pure_table(name, self.database)
+            }
+            TableFactor::Derived { .. }
+            | TableFactor::NestedJoin { .. }
+            | TableFactor::UNNEST { .. } => true,
             _ => false,
         };
         refuse_if(!plain, || {
@@ -224,8 +204,8 @@ impl Visitor for Reach {
     }
 
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<String> {
-        match table_name(relation) {
-            Ok(name) if PURE_TABLES.contains(&name.as_str()) => {}
+        match table_name(relation, self.database) {
+            Ok(_) if functions::is_pure_table(relation, self.database) => {}
             Ok(name) => _ = self.tables.insert(name),
             Err(message) => return ControlFlow::Break(message),
         }
@@ -233,8 +213,24 @@ impl Visitor for Reach {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<String> {
-        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-        refuse_if(!functions::is_allowed(&function.name), || functions::refusal(&function.name))
+        if let Expr::Function(function) = expr {
+            let is_allowed = functions::is_allowed(&function.name, self.database);
+            refuse_if(!is_allowed, || functions::refusal(&function.name))?;
+        }
+        match (self.database, words::of_expr(expr)) {
+            (Database::Postgres, Err(message)) => ControlFlow::Break(message),
+            (Database::Postgres, Ok(())) | (Database::Sqlite, _) => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_ident(&mut self, name: &Ident) -> ControlFlow<String> {
+        let is_taken = self.database == Database::Postgres && words::is_taken(name);
+        refuse_if(is_taken, || format!("`{name}` is a word of PostgreSQL's own; quote the name"))
+    }
+
+    fn pre_visit_order_by_expr(&mut self, order: &OrderByExpr) -> ControlFlow<String> {
+        let is_using = matches!(order.options.sort, Some(OrderBySort::Using(_)));
+        refuse_if(is_using, || "order by ASC or DESC, not by an operator".into())
     }
 
     fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<String> {
@@ -248,10 +244,6 @@ impl Visitor for Reach {
         }
         ControlFlow::Continue(())
     }
-}
-
-fn is_pure_table(name: &ObjectName) -> bool {
-    table_name(name).is_ok_and(|name| PURE_TABLES.contains(&name.as_str()))
 }
 
 fn refuse_if(refuse: bool, message: impl FnOnce() -> String) -> ControlFlow<String> {

@@ -6,16 +6,19 @@ use std::collections::BTreeMap;
 use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use sqlparser::ast::{
     AlterTable, AlterTableOperation, ColumnDef, ColumnOption, CreateIndex, CreateTable, Expr,
-    IndexColumn, ObjectName, Statement, TableConstraint,
+    Ident, IndexColumn, ObjectName, Statement, TableConstraint,
 };
 
 use super::table_name;
-use crate::manifest::Access;
+use crate::manifest::{Access, Database};
 
 /// The table that the statement adds or adds to, and those that it references, with the grant that
 /// each takes. Making what is not there, and only then, takes nothing from who owns it: shared
 /// migrations do so, and for that a grant to read is enough.
-pub fn tables(statement: &Statement) -> Result<BTreeMap<String, Access>, String> {
+pub fn tables(
+    statement: &Statement,
+    database: Database,
+) -> Result<BTreeMap<String, Access>, String> {
     let (table, access, referenced) = match statement {
         Statement::CreateTable(create) if is_plain_table(create) => {
             let mut named: Vec<_> = create.columns.iter().flat_map(references).collect();
@@ -24,7 +27,7 @@ pub fn tables(statement: &Statement) -> Result<BTreeMap<String, Access>, String>
         }
         // An index is named among the tables.
         Statement::CreateIndex(index) if is_plain_index(index) => {
-            index.name.iter().try_for_each(not_reserved)?;
+            index.name.iter().try_for_each(|name| not_reserved(name, database))?;
             let access = if_absent(index.if_not_exists && is_harmless(index));
             (&index.table_name, access, Vec::new())
         }
@@ -37,11 +40,20 @@ pub fn tables(statement: &Statement) -> Result<BTreeMap<String, Access>, String>
         },
         _ => return Err(refusal(statement)),
     };
-    let mut tables = BTreeMap::from([(table_name(table)?, access)]);
+    let mut tables = BTreeMap::from([(table_name(table, database)?, access)]);
     for name in referenced {
-        tables.insert(table_name(name)?, Access::Write);
+        tables.insert(table_name(name, database)?, Access::Write);
     }
     Ok(tables)
+}
+
+/// The columns that it adds.
+pub fn columns(statement: &Statement) -> Vec<&ColumnDef> {
+    match statement {
+        Statement::CreateTable(create) => create.columns.iter().collect(),
+        Statement::AlterTable(alter) => added(alter).unwrap_or_default(),
+        _ => Vec::new(),
+    }
 }
 
 fn if_absent(only_then: bool) -> Access {
@@ -63,11 +75,41 @@ fn is_plain_table(create: &CreateTable) -> bool {
         .without_rowid(create.without_rowid)
         .strict(create.strict)
         .build();
-    plain == *create && create.columns.iter().all(is_plain_column)
+    plain == *create
+        && create.columns.iter().all(is_plain_column)
+        && create.constraints.iter().all(is_plain_constraint)
+}
+
+/// A constraint may be named, and its index is named as it is.
+fn is_plain_constraint(constraint: &TableConstraint) -> bool {
+    let name = match constraint {
+        TableConstraint::Unique(unique) => &unique.name,
+        TableConstraint::PrimaryKey(key) => &key.name,
+        TableConstraint::ForeignKey(key) => &key.name,
+        TableConstraint::Check(check) => &check.name,
+        TableConstraint::Index(_)
+        | TableConstraint::FulltextOrSpatial(_)
+        | TableConstraint::PrimaryKeyUsingIndex(_)
+        | TableConstraint::UniqueUsingIndex(_)
+        | TableConstraint::Exclude(_) => return false,
+    };
+    name.iter().all(is_free)
+}
+
+fn is_free(name: &Ident) -> bool {
+    !crate::name::is_reserved_table(&name.value.to_ascii_lowercase())
 }
 
 fn is_plain_index(index: &CreateIndex) -> bool {
-    index.with.is_empty() && index.index_options.is_empty() && index.alter_options.is_empty()
+    // One that is built concurrently cannot be taken back with the rest.
+    let is_part = !index.concurrently && !index.r#async;
+    let classes = index.columns.iter().filter_map(|column| column.operator_class.as_ref());
+    let plain_classes = classes.into_iter().all(|class| class.0.len() == 1);
+    is_part
+        && plain_classes
+        && index.with.is_empty()
+        && index.index_options.is_empty()
+        && index.alter_options.is_empty()
 }
 
 /// A unique one could refuse rows, and one over an expression could fail on them.
@@ -78,8 +120,8 @@ fn is_harmless(index: &CreateIndex) -> bool {
     !index.unique && index.predicate.is_none() && index.columns.iter().all(plain)
 }
 
-fn not_reserved(name: &ObjectName) -> Result<(), String> {
-    let name = table_name(name)?;
+fn not_reserved(name: &ObjectName, database: Database) -> Result<(), String> {
+    let name = table_name(name, database)?;
     if crate::name::is_reserved_table(&name) {
         return Err(format!("index `{name}` is named as the host's own are; change its name"));
     }
@@ -105,9 +147,10 @@ fn added_column(operation: &AlterTableOperation) -> Option<&ColumnDef> {
 
 fn is_plain_column(column: &ColumnDef) -> bool {
     column.options.iter().all(|option| {
-        matches!(
-            option.option,
-            ColumnOption::Null
+        option.name.iter().all(is_free)
+            && matches!(
+                option.option,
+                ColumnOption::Null
                 | ColumnOption::NotNull
                 | ColumnOption::Default(_)
                 | ColumnOption::PrimaryKey(_)
@@ -119,7 +162,7 @@ fn is_plain_column(column: &ColumnDef) -> bool {
                 | ColumnOption::OnConflict(_)
                 // Such as AUTOINCREMENT.
                 | ColumnOption::DialectSpecific(_)
-        )
+            )
     })
 }
 

@@ -4,6 +4,9 @@
 
 use sqlparser::ast::{ObjectName, ObjectNamePart};
 
+use super::{folded, table_name};
+use crate::manifest::Database;
+
 /// Allowed beside `json_*` and `jsonb_*`. A database that lacks one says so when it prepares the
 /// statement. What makes text of any length from a number is left out.
 const ALLOWED: &[&str] = &[
@@ -11,6 +14,14 @@ const ALLOWED: &[&str] = &[
     "acos",
     "age",
     "array_agg",
+    "array_append",
+    "array_cat",
+    "array_length",
+    "array_position",
+    "array_prepend",
+    "array_remove",
+    "array_replace",
+    "array_to_string",
     "ascii",
     "asin",
     "atan",
@@ -19,6 +30,7 @@ const ALLOWED: &[&str] = &[
     "bool_and",
     "bool_or",
     "btrim",
+    "cardinality",
     "ceil",
     "ceiling",
     "char",
@@ -34,11 +46,15 @@ const ALLOWED: &[&str] = &[
     "current_time",
     "current_timestamp",
     "date",
+    "date_bin",
     "date_part",
     "date_trunc",
     "datetime",
+    "decode",
     "degrees",
     "dense_rank",
+    "div",
+    "encode",
     "every",
     "exp",
     "extract",
@@ -51,9 +67,13 @@ const ALLOWED: &[&str] = &[
     "iif",
     "initcap",
     "instr",
+    "isfinite",
     "json",
     "jsonb",
     "julianday",
+    "justify_days",
+    "justify_hours",
+    "justify_interval",
     "lag",
     "last_value",
     "lead",
@@ -63,22 +83,34 @@ const ALLOWED: &[&str] = &[
     "likelihood",
     "likely",
     "ln",
+    "localtime",
+    "localtimestamp",
     "log",
     "log10",
     "log2",
     "lower",
     "ltrim",
     "make_date",
+    "make_interval",
+    "make_time",
+    "make_timestamp",
+    "make_timestamptz",
     "max",
     "md5",
     "min",
     "mod",
+    "mode",
     "now",
     "nth_value",
     "ntile",
     "nullif",
+    "num_nonnulls",
+    "num_nulls",
     "octet_length",
+    "overlay",
     "percent_rank",
+    "percentile_cont",
+    "percentile_disc",
     "pi",
     "position",
     "pow",
@@ -86,19 +118,25 @@ const ALLOWED: &[&str] = &[
     "quote",
     "radians",
     "rank",
+    "regexp_match",
+    "regexp_replace",
     "replace",
     "reverse",
     "right",
     "round",
     "row_number",
+    "row_to_json",
     "rtrim",
+    "sha256",
     "sign",
     "sin",
     "split_part",
     "sqrt",
     "starts_with",
+    "stddev",
     "strftime",
     "string_agg",
+    "string_to_array",
     "strpos",
     "substr",
     "substring",
@@ -108,6 +146,9 @@ const ALLOWED: &[&str] = &[
     "timediff",
     "to_char",
     "to_date",
+    "to_json",
+    "to_jsonb",
+    "to_number",
     "to_timestamp",
     "total",
     "translate",
@@ -119,13 +160,35 @@ const ALLOWED: &[&str] = &[
     "unixepoch",
     "unlikely",
     "upper",
+    "variance",
+    "width_bucket",
 ];
 
-/// By what the name says, however it is quoted. One with a schema is not allowed.
-pub fn is_allowed(name: &ObjectName) -> bool {
+/// Table-valued functions that read nothing but their argument. No table can be called so.
+const TABLES: [&str; 10] = [
+    "json_array_elements",
+    "json_array_elements_text",
+    "json_each",
+    "json_each_text",
+    "json_tree",
+    "jsonb_array_elements",
+    "jsonb_array_elements_text",
+    "jsonb_each",
+    "jsonb_each_text",
+    "jsonb_object_keys",
+];
+
+/// By what the name says, however it is quoted. One with a schema is not allowed: without one,
+/// PostgreSQL looks among its own before it looks at what others made.
+pub fn is_allowed(name: &ObjectName, database: Database) -> bool {
     let [ObjectNamePart::Identifier(name)] = name.0.as_slice() else { return false };
-    let name = name.value.to_ascii_lowercase();
+    let name = folded(name, database);
     ALLOWED.contains(&name.as_str()) || name.starts_with("json_") || name.starts_with("jsonb_")
+}
+
+/// Whether it may stand in FROM.
+pub fn is_pure_table(name: &ObjectName, database: Database) -> bool {
+    table_name(name, database).is_ok_and(|name| TABLES.contains(&name.as_str()))
 }
 
 /// Names the function and says what is allowed.

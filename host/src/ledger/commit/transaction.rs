@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::Queued;
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus};
-use crate::effect::Execute;
+use crate::effect::{Execute, Many};
 use crate::ledger::error::LedgerError;
 use crate::ledger::sqlite::Fault;
 use crate::ledger::sqlite::group::{self, Kept, Leaving, Newcomer};
@@ -205,12 +205,14 @@ impl<'a> Transaction<'a> {
         for inserts in std::mem::take(&mut self.many).into_values() {
             let mut rest = inserts.as_slice();
             while let Some((first, others)) = rest.split_first() {
-                let fitting = first.many.iter().find_map(|many| {
-                    let mut texts = many.texts.iter();
-                    texts.find_map(|(rows, text)| Some((many, text, rest.split_at_checked(*rows)?)))
+                let fitting = first.many.iter().find_map(|many| match &**many {
+                    Many::Values { texts, order } => texts.iter().find_map(|(rows, text)| {
+                        Some((text, order, rest.split_at_checked(*rows)?))
+                    }),
+                    Many::Unnest { .. } => None,
                 });
-                if let Some((many, text, (now, later))) = fitting {
-                    group::execute_many(self.connection, text, &many.order, now).await?;
+                if let Some((text, order, (now, later))) = fitting {
+                    group::execute_many(self.connection, text, order, now).await?;
                     rest = later;
                 } else {
                     group::execute(self.connection, first).await?;

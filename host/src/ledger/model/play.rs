@@ -579,7 +579,7 @@ fn as_written(mut ended: Vec<Ended>) -> Vec<Ended> {
 /// A run that is done leaves its number, some with others in one statement, some with a count.
 fn statements(run: &Run, ending: Ending) -> Vec<Execute> {
     let text = "INSERT INTO written (run) VALUES (?), (?)".into();
-    let many = Arc::new(Many { texts: vec![(2, text)], order: vec![0] });
+    let many = Arc::new(Many::Values { texts: vec![(2, text)], order: vec![0] });
     let insert = |expect| Execute {
         statement: "insert".into(),
         sql: "INSERT INTO written (run) VALUES ($1)".into(),

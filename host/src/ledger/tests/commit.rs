@@ -80,7 +80,7 @@ async fn rows_of_many_deliveries_share_statements_and_an_error_costs_only_its_ow
         format!("INSERT INTO audit_log (note, event_id) VALUES {rows}").into()
     };
     let texts = vec![(4, text(4)), (2, text(2))];
-    let many = std::sync::Arc::new(Many { texts, order: vec![1, 0] });
+    let many = std::sync::Arc::new(Many::Values { texts, order: vec![1, 0] });
     let all = (0..23).map(|n| {
         // One of them is there already.
         let row = format!("e{:02}", if n == 13 { 12 } else { n });
