@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, DeliveryStatus};
 use crate::effect::{SqlRow, SqlValue, StateWrite};
+use crate::manifest::Database;
 use crate::name::{ComponentId, Lane, StoreName};
 use commit::{Committer, Queued};
 use sqlite::readers::Readers;
@@ -119,6 +120,11 @@ impl Ledger {
             tasks: tasks.clone(),
             busy_timeout: options.busy_timeout,
         })
+    }
+
+    /// The database that it is, and that the components' tables are in.
+    pub fn database(&self) -> Database {
+        Database::Sqlite
     }
 
     /// Joins a group, and answers when it is durable. Once submitted it is written, even when this

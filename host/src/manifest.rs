@@ -208,14 +208,6 @@ pub enum SqlText {
 }
 
 impl SqlText {
-    /// The databases whose text is to be checked: SQLite, and any that the manifest names.
-    pub fn checked_for(&self) -> &'static [Database] {
-        match self {
-            Self::Each { postgres: Some(_), .. } => &[Database::Sqlite, Database::Postgres],
-            Self::Each { postgres: None, .. } | Self::Any(_) => &[Database::Sqlite],
-        }
-    }
-
     /// The text for a database; `None` when the manifest gives none for it.
     pub fn of(&self, database: Database) -> Option<&Arc<str>> {
         match (self, database) {
@@ -227,10 +219,14 @@ impl SqlText {
 }
 
 /// The database that the ledger and the components' tables live in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Database {
     Sqlite,
     Postgres,
+}
+
+impl Database {
+    pub const ALL: [Self; 2] = [Self::Sqlite, Self::Postgres];
 }
 
 impl fmt::Display for Database {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use wharf::effect::{Secret, SqlRow, SqlValue};
 use wharf::event::{Arrival, Decoded, Event, WireEvent};
-use wharf::manifest::Manifest;
+use wharf::manifest::{Database, Manifest};
 use wharf::name::{ContractName, EventKey, EventType, StoreName};
 use wharf::runtime::{Call, Component, ReadError, Reads, Sandbox, SandboxConfig, Waiting};
 use wharf_tests::built;
@@ -143,7 +143,7 @@ fn component(wasm: &str, manifest: &str) -> Component {
     let sandbox = Sandbox::new(SandboxConfig::default()).expect("a sandbox");
     let manifest = Manifest::parse(Path::new("component.toml"), manifest).expect("a manifest");
     let wasm = std::fs::read(wasm).expect("a built component");
-    sandbox.load(manifest, &wasm, "digest".into()).expect("a component")
+    sandbox.load(manifest, &wasm, "digest".into(), Database::Sqlite).expect("a component")
 }
 
 const DATA: &str = r#"{"task_id":"7f1c9a52-6c1e-4f6e-9d1b-0a4f5c3e2d11","user_id":"user-42","task":{"title":"Water the plants","description":"The ones on the balcony too","completed":false,"priority":"high","tags":["home","weekly"],"due_date":"2026-02-01T09:00:00Z","recurrence":"weekly","time_zone":"Europe/Berlin","created_at":"2026-01-01T00:00:00Z","updated_at":"2026-01-01T00:00:00Z"},"extra":{"trace":"abcdef0123456789"}}"#;

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use wharf::effect::{Effect, Secret, SqlRow, SqlValue};
 use wharf::event::{Arrival, Decoded, Event, WireEvent};
-use wharf::manifest::Manifest;
+use wharf::manifest::{Database, Manifest};
 use wharf::name::{ContractName, EventKey, EventType, StoreName};
 use wharf::runtime::{
     Call, Component, Failure, Invocation, LoadError, ReadError, Reads, Sandbox, SandboxConfig,
@@ -229,7 +229,10 @@ fn compiled_code_is_found_again_and_does_the_same() {
     let load = || {
         let config =
             SandboxConfig { cache: Some(folder.path().join("code")), ..SandboxConfig::default() };
-        Sandbox::new(config).unwrap().load(manifest(ECHO), &wasm, "digest".into()).unwrap()
+        Sandbox::new(config)
+            .unwrap()
+            .load(manifest(ECHO), &wasm, "digest".into(), Database::Sqlite)
+            .unwrap()
     };
     let (first, second) = (load(), load());
     assert_eq!((first.is_cached(), second.is_cached()), (false, true));
@@ -243,7 +246,7 @@ fn audit_records_the_event_as_received() {
     let text = include_str!("../../components/audit/component.toml");
     let manifest = Manifest::parse(Path::new("component.toml"), text).unwrap();
     let wasm = std::fs::read(built::AUDIT).unwrap();
-    let audit = SANDBOX.load(manifest, &wasm, "digest".into()).unwrap();
+    let audit = SANDBOX.load(manifest, &wasm, "digest".into(), Database::Sqlite).unwrap();
     let invocation = invoke(&audit, call("{\"user_id\":\"u\",\"task_id\":\"t\"}"));
     let effects = invocation.outcome.unwrap();
     let [Effect::Execute(execute)] = effects.as_slice() else { panic!("{effects:?}") };
@@ -257,7 +260,8 @@ fn audit_records_the_event_as_received() {
 #[test]
 fn what_is_no_component_is_refused() {
     let refuse = |wasm: &[u8], rest: &str| {
-        let error = SANDBOX.load(manifest(rest), wasm, "digest".into()).unwrap_err();
+        let error =
+            SANDBOX.load(manifest(rest), wasm, "digest".into(), Database::Sqlite).unwrap_err();
         (error.to_string(), error)
     };
     let (text, error) = refuse(b"\0asm nonsense", "");
@@ -289,7 +293,7 @@ fn many_at_once_find_room() {
     let sandbox =
         Sandbox::new(SandboxConfig { invocations: 4, ..SandboxConfig::default() }).unwrap();
     let echo = std::fs::read(built::ECHO_PUBLISH).unwrap();
-    let echo = sandbox.load(manifest(ECHO), &echo, "digest".into()).unwrap();
+    let echo = sandbox.load(manifest(ECHO), &echo, "digest".into(), Database::Sqlite).unwrap();
     let invocations =
         block_on(futures::future::join_all((0..200).map(|_| invoke_async(&echo, call("{}")))));
     assert!(invocations.iter().all(|invocation| invocation.outcome.is_ok()));
@@ -304,7 +308,7 @@ fn manifest(rest: &str) -> Manifest {
 }
 
 fn try_load(wasm: &str, rest: &str) -> Result<Component, LoadError> {
-    SANDBOX.load(manifest(rest), &std::fs::read(wasm).unwrap(), "digest".into())
+    SANDBOX.load(manifest(rest), &std::fs::read(wasm).unwrap(), "digest".into(), Database::Sqlite)
 }
 
 fn load(wasm: &str, rest: &str) -> Component {

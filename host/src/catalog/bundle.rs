@@ -1,5 +1,6 @@
-//! A component as one file: a tar of manifest, wasm and migrations. What is unpacked came from
-//! anywhere: nothing of it touches the disk, and each size is bounded before it is read.
+//! A component as one file: a tar of manifest, wasm and migrations, for whichever database its host
+//! has. What is unpacked came from anywhere: nothing of it touches the disk, and each size is bounded
+//! before it is read.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use tar::{Archive, Builder, Entry, EntryType, Header};
 
 use super::load::{Offer, Script};
 use crate::ledger::Migration;
-use crate::manifest::Manifest;
+use crate::manifest::{Database, Manifest};
 
 /// The most that one entry may hold, in bytes.
 const MOST_ENTRY: u64 = 64 << 20;
@@ -22,7 +23,7 @@ const MOST_ENTRIES: usize = 1000;
 
 const MANIFEST: &str = "component.toml";
 const WASM: &str = "component.wasm";
-/// Below it, `<set>/<name>`, in the order in which they are applied.
+/// Below it, `<database>/<set>/<name>`, in the order in which they are applied.
 const MIGRATIONS: &str = "migrations";
 
 /// The same offer gives the same bytes.
@@ -30,8 +31,8 @@ pub fn pack(offer: &Offer) -> anyhow::Result<Vec<u8>> {
     let mut tar = Builder::new(Vec::new());
     add(&mut tar, MANIFEST, offer.text.as_bytes())?;
     add(&mut tar, WASM, &offer.wasm)?;
-    for Script { migration: Migration { set, name, sql }, .. } in &offer.migrations {
-        add(&mut tar, &format!("{MIGRATIONS}/{set}/{name}"), sql.as_bytes())?;
+    for Script { database, migration: Migration { set, name, sql }, .. } in &offer.migrations {
+        add(&mut tar, &format!("{MIGRATIONS}/{database}/{set}/{name}"), sql.as_bytes())?;
     }
     Ok(tar.into_inner()?)
 }
@@ -99,15 +100,19 @@ impl Found {
         let repeated = match parts.as_slice() {
             [MANIFEST] => self.manifest.replace(text(bytes)?).is_some(),
             [WASM] => self.wasm.replace(bytes).is_some(),
-            [MIGRATIONS, set, name] if is_plain(set) && is_plain(name) => {
+            [MIGRATIONS, database, set, name] if is_plain(set) && is_plain(name) => {
+                let is_named = |one: &Database| one.to_string() == *database;
+                let database = Database::ALL.into_iter().find(is_named).with_context(|| {
+                    format!("`{path}` is for no database that is known: sqlite or postgres")
+                })?;
                 let sql = text(bytes)?;
                 let migration = Migration { set: (*set).into(), name: (*name).into(), sql };
-                self.migrations.push(Script { file: PathBuf::from(&path), migration });
+                self.migrations.push(Script { file: PathBuf::from(&path), database, migration });
                 false
             }
             _ => bail!(
                 "`{path}` does not belong in a bundle; it holds {MANIFEST}, {WASM} and \
-                 {MIGRATIONS}/<set>/<name>"
+                 {MIGRATIONS}/<database>/<set>/<name>"
             ),
         };
         if repeated {
@@ -131,14 +136,20 @@ mod tests {
     fn offer() -> Offer {
         let file = PathBuf::from("components/a/component.toml");
         let manifest = Manifest::parse(&file, TEXT).unwrap();
-        let script = |set: &str, name: &str| Script {
+        let script_for = |database, set: &str, name: &str| Script {
             file: PathBuf::from(name),
+            database,
             migration: Migration { set: set.into(), name: name.into(), sql: format!("-- {name}") },
         };
+        let script = |set: &str, name: &str| script_for(Database::Sqlite, set, name);
         // The order of sets is the manifest's, not that of names.
         let long = format!("{}.sql", "n".repeat(150));
-        let migrations =
-            vec![script("todo", "0001.sql"), script("a", "0002.sql"), script("a", &long)];
+        let migrations = vec![
+            script("todo", "0001.sql"),
+            script("a", "0002.sql"),
+            script("a", &long),
+            script_for(Database::Postgres, "todo", "0001.sql"),
+        ];
         Offer::new(file, manifest, TEXT.to_owned(), b"\0asm".to_vec(), migrations)
     }
 
@@ -169,7 +180,8 @@ mod tests {
             (&offer.digest, &offer.text, &offer.wasm)
         );
         let migrations = |offer: &Offer| -> Vec<_> {
-            offer.migrations.iter().map(|script| script.migration.clone()).collect()
+            let both = offer.migrations.iter();
+            both.map(|script| (script.database, script.migration.clone())).collect()
         };
         assert_eq!(migrations(&again), migrations(&offer));
         assert_eq!(again.manifest.file, PathBuf::from("upload/component.toml"));
@@ -181,8 +193,10 @@ mod tests {
         for (tar, says) in [
             (file("../component.toml"), "does not belong"),
             (file("/component.toml"), "does not belong"),
-            (file("migrations/../0001.sql"), "does not belong"),
-            (file("migrations/a/b/0001.sql"), "does not belong"),
+            (file("migrations/sqlite/../0001.sql"), "does not belong"),
+            (file("migrations/sqlite/a/b/0001.sql"), "does not belong"),
+            (file("migrations/a/0001.sql"), "does not belong"),
+            (file("migrations/mysql/a/0001.sql"), "no database that is known"),
             (file("run.sh"), "does not belong"),
             (entry("component.wasm", EntryType::Symlink, 0, b""), "pack no links"),
             (entry("component.wasm", EntryType::Link, 0, b""), "pack no links"),
@@ -208,7 +222,7 @@ mod tests {
         };
         let error = unpack(&tar(&["component.toml"; 2]), "upload").map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("there twice"), "{error}");
-        let many = vec!["migrations/a/1.sql"; MOST_ENTRIES + 1];
+        let many = vec!["migrations/sqlite/a/1.sql"; MOST_ENTRIES + 1];
         let error = unpack(&tar(&many), "upload").map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("more than 1000 entries"), "{error}");
     }

@@ -10,7 +10,6 @@ use sha2::{Digest as _, Sha256};
 use crate::catalog::{Catalog, prepare, unknown};
 use crate::clock::Timestamp;
 use crate::contract::Contracts;
-use crate::grant;
 use crate::ledger::{Ledger, Migration, Why};
 use crate::manifest::{Database, Manifest};
 use crate::problem::Problem;
@@ -24,6 +23,7 @@ pub struct Offer {
     /// The manifest as written.
     pub text: String,
     pub wasm: Vec<u8>,
+    /// Those of every database that it knows: what is offered is the same wherever it runs.
     pub migrations: Vec<Script>,
     /// SHA-256 of wasm, manifest and migrations with their names, hexadecimal.
     pub digest: String,
@@ -39,22 +39,33 @@ impl Offer {
         migrations: Vec<Script>,
     ) -> Self {
         let mut hasher = Sha256::new();
-        // A script under another name is another migration.
-        let scripts = migrations.iter().flat_map(|Script { migration, .. }| {
-            [&migration.set, &migration.name, &migration.sql].map(|part| part.as_bytes())
-        });
-        for part in [wasm.as_slice(), text.as_bytes()].into_iter().chain(scripts) {
+        let mut add = |part: &[u8]| {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
+        };
+        add(&wasm);
+        add(text.as_bytes());
+        // A script under another name, or for another database, is another migration.
+        for Script { database, migration: Migration { set, name, sql }, .. } in &migrations {
+            for part in [&database.to_string(), set, name, sql] {
+                add(part.as_bytes());
+            }
         }
         let digest = crate::name::hex(&hasher.finalize());
         Self { file, manifest, text, wasm, migrations, digest }
     }
+
+    /// In the order in which they are applied.
+    pub fn migrations_for(&self, database: Database) -> impl Iterator<Item = &Migration> {
+        let scripts = self.migrations.iter().filter(move |script| script.database == database);
+        scripts.map(|script| &script.migration)
+    }
 }
 
-/// A migration and the file that it was read from.
+/// A migration, the database that it is for, and the file that it was read from.
 pub struct Script {
     pub file: PathBuf,
+    pub database: Database,
     pub migration: Migration,
 }
 
@@ -92,20 +103,34 @@ fn manifest_and_text(folder: &Path) -> Result<(Manifest, String), Vec<Problem>> 
     Ok((Manifest::parse(&file, &text)?, text))
 }
 
-/// What is wrong with a component's SQL and migrations, without its wasm and without a database.
-pub fn check(folder: &Path, manifest: &Manifest) -> Vec<Problem> {
-    let mut problems = match migrations(folder, manifest, Database::Sqlite) {
-        Ok(scripts) => prepare::ungranted(manifest, &scripts),
+/// What is wrong with a component's SQL and migrations for a database, without its wasm and without
+/// the database.
+pub fn check(folder: &Path, manifest: &Manifest, database: Database) -> Vec<Problem> {
+    match migrations(folder, manifest) {
+        Ok(scripts) => prepare::ungranted(manifest, &scripts, database),
         Err(problems) => problems,
-    };
-    match migrations(folder, manifest, Database::Postgres) {
-        Ok(scripts) => problems.extend(scripts.iter().flat_map(|Script { file, migration }| {
-            let granted = grant::migration(manifest, file, &migration.sql, Database::Postgres);
-            granted.err().unwrap_or_default()
-        })),
-        Err(found) => problems.extend(found),
     }
-    problems
+}
+
+/// The same for every database that the manifest gives statements for. What is so for one alone is
+/// told as that.
+pub fn check_everywhere(folder: &Path, manifest: &Manifest) -> Vec<Problem> {
+    let mut found = Database::ALL.map(|database| {
+        let mut given = manifest.clone();
+        given.sql.retain(|_, statement| statement.text.of(database).is_some());
+        (database, check(folder, &given, database))
+    });
+    let [(_, sqlite), (_, postgres)] = &mut found;
+    let on_both: Vec<_> = sqlite.extract_if(.., |problem| postgres.contains(problem)).collect();
+    postgres.retain(|problem| !on_both.contains(problem));
+    let on_one = found.into_iter().flat_map(|(database, problems)| {
+        let told = move |problem: Problem| Problem {
+            message: format!("{} (on {database})", problem.message),
+            ..problem
+        };
+        problems.into_iter().map(told)
+    });
+    on_both.into_iter().chain(on_one).collect()
 }
 
 /// Reads what a component's folder and its built wasm offer.
@@ -119,43 +144,44 @@ pub fn read(folder: &Path, wasm: &Path) -> Result<Offer, Vec<Problem>> {
             manifest.build.as_ref().map(|build| format!("build it with `{}`", build.command));
         vec![problem.help(help.unwrap_or_else(|| "put the built component there".to_owned()))]
     })?;
-    let migrations = migrations(folder, &manifest, Database::Sqlite)?;
+    let migrations = migrations(folder, &manifest)?;
     Ok(Offer::new(file, manifest, text, built, migrations))
 }
 
-/// The scripts of each migrations folder, for one database, in the order of their names.
-fn migrations(
-    folder: &Path,
-    manifest: &Manifest,
-    database: Database,
-) -> Result<Vec<Script>, Vec<Problem>> {
+/// The scripts of each migrations folder, for each database in the order of their names.
+fn migrations(folder: &Path, manifest: &Manifest) -> Result<Vec<Script>, Vec<Problem>> {
     let mut all = Vec::new();
-    for set in &manifest.migrations {
-        let scripts = folder.join(set).join(database.to_string());
-        if !scripts.is_dir() {
-            continue;
-        }
-        let entries = std::fs::read_dir(&scripts).map_err(|error| unreadable(&scripts, &error))?;
-        let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        files.retain(|file| file.extension().is_some_and(|extension| extension == "sql"));
-        files.sort();
-        for file in files {
-            all.push(migration(folder, set, &file)?);
+    for database in Database::ALL {
+        for set in &manifest.migrations {
+            for file in scripts(&folder.join(set).join(database.to_string()))? {
+                let migration = migration(folder, set, &file)?;
+                all.push(Script { file, database, migration });
+            }
         }
     }
     Ok(all)
 }
 
+fn scripts(folder: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
+    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "sql"));
+    files.sort();
+    Ok(files)
+}
+
 /// A set is named by the folder that holds it, so that components can share one.
-fn migration(folder: &Path, set: &Path, file: &Path) -> Result<Script, Vec<Problem>> {
+fn migration(folder: &Path, set: &Path, file: &Path) -> Result<Migration, Vec<Problem>> {
     let sql = std::fs::read_to_string(file).map_err(|error| unreadable(file, &error))?;
     let owner = folder.join(set);
     let owner = owner.canonicalize().unwrap_or(owner);
     let owner = owner.parent().and_then(Path::file_name).unwrap_or_default();
     let name = file.file_name().unwrap_or_default();
     let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
-    let migration = Migration { set: text(owner), name: text(name), sql };
-    Ok(Script { file: file.to_owned(), migration })
+    Ok(Migration { set: text(owner), name: text(name), sql })
 }
 
 /// Compiles the offers, applies their migrations, remembers them as running, and puts everything
@@ -168,7 +194,8 @@ pub async fn load(
     ledger: &Ledger,
     at: Timestamp,
 ) -> Result<Catalog, Vec<Problem>> {
-    let mut problems = refused(&offers);
+    let database = ledger.database();
+    let mut problems = refused(&offers, database);
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -179,7 +206,7 @@ pub async fn load(
     let offers: Vec<_> = offers.into_iter().map(Arc::new).collect();
     let mut components = Vec::new();
     for offer in &offers {
-        match prepare::compile(offer, sandbox).await {
+        match prepare::compile(offer, sandbox, database).await {
             Ok(component) => components.push(component),
             Err(found) => problems.extend(found),
         }
@@ -193,7 +220,7 @@ pub async fn load(
 }
 
 /// What is wrong with the offers before anything is done with them.
-fn refused(offers: &[Offer]) -> Vec<Problem> {
+fn refused(offers: &[Offer], database: Database) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut files = BTreeMap::new();
     for Offer { file, manifest, migrations, .. } in offers {
@@ -202,7 +229,7 @@ fn refused(offers: &[Offer]) -> Vec<Problem> {
                 format!("component `{}` is also offered by {}", manifest.name, first.display());
             problems.push(Problem::in_file(file, message).help("name each component once"));
         }
-        problems.extend(prepare::ungranted(manifest, migrations));
+        problems.extend(prepare::ungranted(manifest, migrations, database));
     }
     problems
 }
@@ -232,7 +259,8 @@ mod tests {
         let manifest = Manifest::parse(&file, &text).unwrap();
         let sql = "CREATE TABLE t (a TEXT)".to_owned();
         let migration = Migration { set: name.to_owned(), name: "1".into(), sql };
-        let script = Script { file: Path::new(folder).join("1.sql"), migration };
+        let file_of_script = Path::new(folder).join("1.sql");
+        let script = Script { file: file_of_script, database: Database::Sqlite, migration };
         Offer::new(file, manifest, text, Vec::new(), vec![script])
     }
 
@@ -265,11 +293,14 @@ mod tests {
 
     #[test]
     fn every_part_counts_in_the_digest() {
-        let digest = |wasm: &[u8], query: &str, set: &str, name: &str, sql: &str| {
+        let digest_on = |database, wasm: &[u8], query: &str, set: &str, name: &str, sql: &str| {
             let Offer { file, manifest, text, .. } = offer("a", "a", query);
             let migration = Migration { set: set.into(), name: name.into(), sql: sql.into() };
-            let script = Script { file: PathBuf::from("1.sql"), migration };
+            let script = Script { file: PathBuf::from("1.sql"), database, migration };
             Offer::new(file, manifest, text, wasm.to_vec(), vec![script]).digest
+        };
+        let digest = |wasm: &[u8], query: &str, set: &str, name: &str, sql: &str| {
+            digest_on(Database::Sqlite, wasm, query, set, name, sql)
         };
         let digests = [
             digest(b"w", "SELECT 1", "s", "n", "sql"),
@@ -279,6 +310,7 @@ mod tests {
             digest(b"w", "SELECT 1", "s", "m", "sql"),
             digest(b"w", "SELECT 1", "s", "n", "other"),
             digest(b"w", "SELECT 1", "sn", "", "sql"),
+            digest_on(Database::Postgres, b"w", "SELECT 1", "s", "n", "sql"),
         ];
         let different: std::collections::BTreeSet<_> = digests.iter().collect();
         assert_eq!(different.len(), digests.len(), "{digests:?}");

@@ -12,25 +12,30 @@ use crate::manifest::{Database, Manifest};
 use crate::problem::Problem;
 use crate::runtime::{Component, Sandbox};
 
-/// What a component's SQL reaches beyond its grants.
-pub fn ungranted(manifest: &Manifest, migrations: &[Script]) -> Vec<Problem> {
-    let statements = manifest.sql.iter().map(|(name, statement)| {
-        let check = |database| grant::statement(manifest, name, statement, database).err();
-        let problems = statement.text.checked_for().iter().copied().filter_map(check);
-        problems.flatten().collect::<Vec<_>>()
+/// What a component's SQL reaches beyond its grants on one database, or lacks for it. What it says
+/// for the other one does not keep it from running here.
+pub fn ungranted(manifest: &Manifest, migrations: &[Script], database: Database) -> Vec<Problem> {
+    let statements = manifest.sql.iter().filter_map(|(name, statement)| {
+        grant::statement(manifest, name, statement, database).err()
     });
-    let scripts = migrations.iter().filter_map(|Script { file, migration }| {
-        grant::migration(manifest, file, &migration.sql, Database::Sqlite).err()
+    let scripts = migrations.iter().filter(|script| script.database == database);
+    let scripts = scripts.filter_map(|Script { file, migration, .. }| {
+        grant::migration(manifest, file, &migration.sql, database).err()
     });
     statements.chain(scripts).flatten().collect()
 }
 
 /// Checks its world and its imports too. Changes nothing.
-pub async fn compile(offer: &Arc<Offer>, sandbox: &Sandbox) -> Result<Component, Vec<Problem>> {
+pub async fn compile(
+    offer: &Arc<Offer>,
+    sandbox: &Sandbox,
+    database: Database,
+) -> Result<Component, Vec<Problem>> {
     let (sandbox, offered) = (sandbox.clone(), Arc::clone(offer));
     // Compiling takes a while and must not hold up the runtime's other work.
     let compiled = tokio::task::spawn_blocking(move || {
-        sandbox.load(offered.manifest.clone(), &offered.wasm, offered.digest.clone())
+        let Offer { manifest, wasm, digest, .. } = &*offered;
+        sandbox.load(manifest.clone(), wasm, digest.clone(), database)
     });
     let fault = |message: String| vec![Problem::in_file(&offer.file, message)];
     compiled
@@ -62,14 +67,16 @@ pub async fn adopt_together(
 ) -> Result<Vec<String>, Vec<Problem>> {
     let releases = offers.iter().map(|offer| release(offer, at, why));
     let releases = releases.collect::<Result<Vec<_>, _>>()?;
-    let scripts = offers.iter().flat_map(|offer| &offer.migrations);
-    let migrations = scripts.map(|script| script.migration.clone()).collect();
-    let of_offers = offers.iter().flat_map(|offer| fitting(&offer.manifest, ""));
-    let of_running = running.iter().flat_map(|running| fitting(running, "the running "));
+    let database = ledger.database();
+    let migrations = offers.iter().flat_map(|offer| offer.migrations_for(database)).cloned();
+    let migrations = migrations.collect();
+    let of_offers = offers.iter().flat_map(|offer| fitting(&offer.manifest, "", database));
+    let of_running = running.iter().flat_map(|running| fitting(running, "the running ", database));
     let statements = of_offers.chain(of_running).collect();
     let applied = ledger.migrate_fitting(migrations, statements).await;
     let applied = applied.map_err(|error| {
-        let file = blamed(offers, &error).map(|offer| offer.file.clone()).unwrap_or_default();
+        let file =
+            blamed(offers, &error, database).map(|offer| offer.file.clone()).unwrap_or_default();
         vec![Problem::in_file(file, error.to_string())]
     })?;
     if !applied.is_empty() {
@@ -96,23 +103,23 @@ fn release(offer: &Offer, at: Timestamp, why: Why) -> Result<NewRelease, Vec<Pro
 }
 
 /// A manifest's statements. What is not granted was refused before.
-fn fitting(manifest: &Manifest, state: &str) -> impl Iterator<Item = Fitting> {
+fn fitting(manifest: &Manifest, state: &str, database: Database) -> impl Iterator<Item = Fitting> {
     manifest.sql.iter().filter_map(move |(name, statement)| {
-        let permitted = grant::statement(manifest, name, statement, Database::Sqlite).ok()?;
+        let permitted = grant::statement(manifest, name, statement, database).ok()?;
         let name = format!("[sql.{name}] of {state}`{}`", manifest.name);
         Some(Fitting { name, sql: permitted.sql })
     })
 }
 
 /// Whose file tells where the error comes from: the first one's when it is none's alone.
-fn blamed<'a>(offers: &[&'a Offer], error: &MigrateError) -> Option<&'a Offer> {
+fn blamed<'a>(offers: &[&'a Offer], error: &MigrateError, database: Database) -> Option<&'a Offer> {
     let is_at_fault = |offer: &&&Offer| match error {
         MigrateError::Statement { statement, .. } => {
-            fitting(&offer.manifest, "").any(|fitting| fitting.name == *statement)
+            fitting(&offer.manifest, "", database).any(|fitting| fitting.name == *statement)
         }
         MigrateError::Changed { set, name } | MigrateError::Failed { set, name, .. } => {
             let is_it = |m: &Migration| (&m.set, &m.name) == (set, name);
-            offer.migrations.iter().any(|script| is_it(&script.migration))
+            offer.migrations_for(database).any(is_it)
         }
         MigrateError::Ledger(_) => false,
     };

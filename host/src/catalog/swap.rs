@@ -83,7 +83,8 @@ impl Swapper {
         if before.as_ref().is_some_and(|before| before.digest() == offer.digest) {
             return Ok(Swapped::Same);
         }
-        let problems = prepare::ungranted(&offer.manifest, &offer.migrations);
+        let database = self.ledger.database();
+        let problems = prepare::ungranted(&offer.manifest, &offer.migrations, database);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -91,7 +92,7 @@ impl Swapper {
         warn_of_names(&offer.manifest, &running, &catalog.contracts);
         let offer = Arc::new(offer);
         let later = later(&offer.manifest, &running);
-        let component = prepare::compile(&offer, &self.sandbox).await?;
+        let component = prepare::compile(&offer, &self.sandbox, database).await?;
         let applied = prepare::adopt(&offer, &running, &self.ledger, self.clock.now(), why).await?;
         let grants = &offer.manifest.grants;
         let report = Report {

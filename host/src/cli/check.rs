@@ -16,7 +16,8 @@ use crate::runtime::{Sandbox, SandboxConfig};
 /// Find every problem of components and contracts
 ///
 /// A PATH is a component's or a contract's folder, or a folder of such folders. Nothing is built; a
-/// component that was built before is checked too.
+/// component that was built before is checked too. SQL is checked for SQLite and for PostgreSQL,
+/// unless the manifest gives a statement for one of them alone.
 #[derive(Args)]
 #[command(after_help = "Examples:
   wharf check                       everything in components/ and contracts/
@@ -98,7 +99,7 @@ async fn component(folder: &Path, sandbox: &Sandbox) -> Vec<Problem> {
         Ok(manifest) => manifest,
         Err(problems) => return problems,
     };
-    let mut problems = load::check(folder, &manifest);
+    let mut problems = load::check_everywhere(folder, &manifest);
     let file = build::output(folder, &manifest).await;
     if let Ok(wasm) = std::fs::read(&file) {
         problems.extend(built(&file, &wasm, &manifest, sandbox));

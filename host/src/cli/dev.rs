@@ -28,7 +28,7 @@ use crate::cli::{build, print};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::contract::Contracts;
-use crate::manifest::Manifest;
+use crate::manifest::{Database, Manifest};
 use crate::problem::Problem;
 use crate::telemetry;
 
@@ -57,6 +57,9 @@ pub struct Dev {
     config: Option<PathBuf>,
 }
 
+/// What the ledger will be, which is not open yet.
+const DATABASE: Database = Database::Sqlite;
+
 /// The three listeners, bound before anything is built, so that a port in use is said at once.
 struct Listeners {
     ingress: TcpListener,
@@ -74,7 +77,7 @@ impl Dev {
         if let Some(data) = self.data {
             config.data = data;
         }
-        let (components, contracts) = found(&config).map_err(StartError::Problems)?;
+        let (components, contracts) = found(&config, DATABASE).map_err(StartError::Problems)?;
         let _lock = lock(&config.data)?;
         let listeners = Listeners::bind(&config).await?;
         let mut signals = Signals::listen()?;
@@ -127,7 +130,7 @@ impl Signals {
 /// found here: building takes long.
 type Found = (Vec<(PathBuf, Manifest)>, Vec<PathBuf>);
 
-fn found(config: &Config) -> Result<Found, Vec<Problem>> {
+fn found(config: &Config, database: Database) -> Result<Found, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut kept = |found: Result<_, Vec<Problem>>| {
         found.map_err(|found| problems.extend(found)).unwrap_or_default()
@@ -139,7 +142,7 @@ fn found(config: &Config) -> Result<Found, Vec<Problem>> {
     for folder in folders {
         match load::read_manifest(&folder) {
             Ok(manifest) => {
-                problems.extend(load::check(&folder, &manifest));
+                problems.extend(load::check(&folder, &manifest, database));
                 components.push((folder, manifest));
             }
             Err(found) => problems.extend(found),

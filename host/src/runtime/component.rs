@@ -14,7 +14,7 @@ use super::invoke::{self, Run};
 use super::world::WorkerPre;
 use super::{Call, Invocation, LoadError, capability};
 use crate::grant::{self, Permitted};
-use crate::manifest::{Manifest, StatementKind};
+use crate::manifest::{Database, Manifest, StatementKind};
 use crate::name::ComponentId;
 
 /// A component that can be invoked. Cheap to clone; an old version lives until its last
@@ -54,9 +54,10 @@ impl Component {
         manifest: Manifest,
         wasm: &[u8],
         digest: String,
+        database: Database,
     ) -> Result<Self, LoadError> {
         check_memory(&sandbox, &manifest)?;
-        let statements = statements(&sandbox, &manifest)?;
+        let statements = statements(&manifest, database)?;
         let component = manifest.name.as_str();
         let compiled = cache::compile(&sandbox.engine, sandbox.config.cache.as_deref(), wasm);
         let Compiled { component: compiled, cached } = compiled.map_err(|error| {
@@ -146,13 +147,13 @@ fn check_memory(sandbox: &Shared, manifest: &Manifest) -> Result<(), LoadError> 
 }
 
 fn statements(
-    sandbox: &Shared,
     manifest: &Manifest,
+    database: Database,
 ) -> Result<HashMap<String, (StatementKind, Permitted)>, LoadError> {
     let mut statements = HashMap::new();
     let mut problems = Vec::new();
     for (name, statement) in &manifest.sql {
-        match grant::statement(manifest, name, statement, sandbox.config.database) {
+        match grant::statement(manifest, name, statement, database) {
             Ok(permitted) => {
                 statements.insert(name.clone(), (statement.kind, permitted));
             }

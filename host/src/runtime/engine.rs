@@ -26,15 +26,13 @@ pub struct SandboxConfig {
     pub invocations: u32,
     /// The most memory that any component may be allowed, in bytes.
     pub max_memory: usize,
-    /// The database whose SQL is taken from the manifests.
-    pub database: Database,
     /// Where compiled code is kept; `None` compiles at every load. The folder is the host's alone.
     pub cache: Option<PathBuf>,
 }
 
 impl Default for SandboxConfig {
     fn default() -> Self {
-        Self { invocations: 256, max_memory: 256 << 20, database: Database::Sqlite, cache: None }
+        Self { invocations: 256, max_memory: 256 << 20, cache: None }
     }
 }
 
@@ -98,15 +96,16 @@ impl Sandbox {
     }
 
     /// Compiles a component, or finds it compiled, and checks that it can run: its imports, its
-    /// export, its statements.
+    /// export, its statements for the database.
     /// Takes as long as compiling takes; call it where blocking is allowed.
     pub fn load(
         &self,
         manifest: Manifest,
         wasm: &[u8],
         digest: String,
+        database: Database,
     ) -> Result<Component, LoadError> {
-        Component::load(self.shared.clone(), manifest, wasm, digest)
+        Component::load(self.shared.clone(), manifest, wasm, digest, database)
     }
 
     /// What a component imports and exports, whether or not it could be loaded.

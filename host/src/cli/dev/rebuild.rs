@@ -14,7 +14,7 @@ use crate::catalog::swap::Swapped;
 use crate::cli::{build, print};
 use crate::config::Config;
 use crate::ledger::Why;
-use crate::manifest::Manifest;
+use crate::manifest::{Database, Manifest};
 use crate::name::ComponentId;
 use crate::problem::Problem;
 
@@ -159,7 +159,7 @@ impl Rebuild {
         let name = manifest.as_ref().ok().map(|manifest| &manifest.name);
         let is_name_free = self.remember(app, folder, name, files, change);
         let started = Instant::now();
-        let offered = self.offer(folder, manifest).await;
+        let offered = self.offer(folder, manifest, app.ledger.database()).await;
         let is_swapped = match offered {
             Ok((offer, built)) => {
                 let name = offer.manifest.name.clone();
@@ -228,6 +228,7 @@ impl Rebuild {
         &mut self,
         folder: &Path,
         manifest: Result<Manifest, Vec<Problem>>,
+        database: Database,
     ) -> Result<(load::Offer, bool), Fault> {
         let manifest = manifest.map_err(Fault::Files)?;
         if let Some(other) = self.other(folder, &manifest.name) {
@@ -236,7 +237,7 @@ impl Rebuild {
             let problem = Problem::in_file(&manifest.file, message);
             return Err(Fault::Files(vec![problem.help("name each component once")]));
         }
-        let problems = load::check(folder, &manifest);
+        let problems = load::check(folder, &manifest, database);
         if !problems.is_empty() {
             return Err(Fault::Files(problems));
         }
