@@ -41,7 +41,7 @@ pub enum Value {
 /// The values of a row, in the order of the manifest's statement `insert`.
 pub fn row(event: Event, arrival: Arrival) -> [Value; 14] {
     let data: Data<'_> = serde_json::from_str(&event.data).unwrap_or_default();
-    let user = text(data.user_id);
+    let user = id(data.user_id);
     let entity = data.entity(&event.ty);
     let (error, attempts) = match event.ty.starts_with("com.todo.audit.failed.") {
         true => (text(data.reason.or(data.error)), number(data.attempts)),
@@ -49,13 +49,13 @@ pub fn row(event: Event, arrival: Arrival) -> [Value; 14] {
     };
     let recorded_at = DateTime::<Utc>::from(arrival.recorded_at);
     [
-        Value::Text(event.id),
-        Value::Text(event.source),
-        Value::Text(event.ty),
-        Value::Text(arrival.wire_type),
-        Value::Text(event.contract),
-        arrival.pubsub.map_or(Value::Null, Value::Text),
-        arrival.topic.map_or(Value::Null, Value::Text),
+        kept(event.id),
+        kept(event.source),
+        kept(event.ty),
+        kept(arrival.wire_type),
+        kept(event.contract),
+        arrival.pubsub.map_or(Value::Null, kept),
+        arrival.topic.map_or(Value::Null, kept),
         user,
         entity,
         Value::Time(event.time),
@@ -87,7 +87,15 @@ impl Data<'_> {
             true => self.entity_id.or(self.reminder_id).or(self.task_id),
             false => self.entity_id.or(self.task_id).or(self.reminder_id),
         };
-        text(entity)
+        id(entity)
+    }
+}
+
+/// Ids have at most 255 characters. What is longer is none, and PostgreSQL could not index it.
+fn id(raw: Option<&RawValue>) -> Value {
+    match text(raw) {
+        Value::Text(id) => Value::Text(id.chars().take(255).collect()),
+        none @ (Value::Null | Value::Integer(_) | Value::Time(_) | Value::Bytes(_)) => none,
     }
 }
 
@@ -95,9 +103,14 @@ impl Data<'_> {
 fn text(raw: Option<&RawValue>) -> Value {
     let Some(raw) = raw.map(RawValue::get) else { return Value::Null };
     match serde_json::from_str::<Option<String>>(raw) {
-        Ok(text) => text.map_or(Value::Null, Value::Text),
-        Err(_) => Value::Text(raw.to_owned()),
+        Ok(text) => text.map_or(Value::Null, kept),
+        Err(_) => kept(raw.to_owned()),
     }
+}
+
+/// PostgreSQL keeps every character of a text but U+0000; the payload has that too.
+fn kept(text: String) -> Value {
+    Value::Text(text.replace('\0', "\u{fffd}"))
 }
 
 fn number(raw: Option<&RawValue>) -> Value {
@@ -176,5 +189,12 @@ mod tests {
             assert_eq!(row[11], Value::Bytes(b"as received".to_vec()), "{data}");
         }
         assert_eq!(row_of("com.todo.task.created.v1", r#"{"task_id":7}"#)[8], text("7"));
+    }
+
+    #[test]
+    fn a_row_holds_nothing_that_a_database_cannot_keep() {
+        let data = format!(r#"{{"user_id":"a\u0000b","task_id":"{}"}}"#, "é".repeat(3000));
+        let row = row_of("com.todo.task.created.v1", &data);
+        assert_eq!(row[7..9], [text("a\u{fffd}b"), text(&"é".repeat(255))]);
     }
 }
