@@ -17,6 +17,7 @@ mod bad_input;
 mod by_hand;
 #[path = "../it/effects.rs"]
 mod effects;
+#[expect(dead_code, unused_imports, reason = "only its manifest is read here")]
 #[path = "../it/errands.rs"]
 mod errands;
 #[path = "../it/failures.rs"]

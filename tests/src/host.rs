@@ -363,7 +363,7 @@ impl Host {
     pub async fn messages(&self, topic: &str) -> Vec<Value> {
         let pubsub = Pubsub::new("todo-pubsub").expect("a pubsub's name");
         let topic = Topic::new(topic).expect("a topic");
-        let messages = self.app.embedded.messages(&pubsub, &topic, 1000).await;
+        let messages = self.app.embedded.messages(&pubsub, &topic, 100_000).await;
         let payload = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or(Value::Null);
         messages.expect("the embedded Dapr's file").iter().map(|m| payload(&m.body)).collect()
     }
