@@ -5,6 +5,7 @@ pub mod dice;
 pub mod faults;
 pub mod figures;
 pub mod host;
+pub mod proxy;
 pub mod tally;
 
 pub mod built {
