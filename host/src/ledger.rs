@@ -272,9 +272,7 @@ impl Ledger {
             };
             !internal.is_empty()
         });
-        let is_plain = |effect: &FinishedEffect| {
-            matches!(&effect.result, EffectResult::Performed { internal } if internal.is_empty())
-        };
+        let is_plain = |effect: &FinishedEffect| matches!(&effect.result, EffectResult::Performed { internal } if internal.is_empty());
         let plain = finished.iter().all(is_plain);
         let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {

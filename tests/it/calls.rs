@@ -39,7 +39,9 @@ async fn until_all_is_done(host: &Host) {
     host.until("everything is done", async |host| {
         host.app.work().ended().await;
         host.clock.advance(Duration::from_millis(250));
+        // A job that could not be delivered waits for its next attempt.
         host.app.embedded.waiting().await.unwrap() == 0
+            && host.jobs().await.is_empty()
             && host.rows("SELECT 1 FROM wharf_outbox").await.is_empty()
             && host.rows("SELECT 1 FROM wharf_deliveries WHERE status = 'parked'").await.is_empty()
     })

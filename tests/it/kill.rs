@@ -51,6 +51,7 @@ async fn fifty_kills_of_two_hosts_on_one_sqlite_file_lose_nothing_and_do_nothing
 fn place() -> Place {
     let place = Place::new().known_contract("cloudevents").contract("errands", errands::CONTRACT);
     place.edit("components/audit/component.toml", "ON CONFLICT DO NOTHING", "");
+    place.edit("components/audit/component.toml", "time = \"1s\"", "time = \"10s\"");
     let migration = "components/audit/migrations/sqlite/0001_audit_log.sql";
     place.edit(migration, ",\n    PRIMARY KEY (contract, source, event_id, type)", "");
     place.component("errands", built::ERRANDS, errands::MANIFEST);
@@ -172,7 +173,15 @@ impl World {
             self.taken[site].borrow_mut().clear();
             self.daprs[site].set(Some(running.dapr));
             tokio::time::sleep(Duration::from_millis(dice.within(50..400))).await;
-            let in_flight = self.in_flight(site).await;
+            // A busy machine is slow to have enough on their way.
+            let mut in_flight = self.in_flight(site).await;
+            for _ in 0..100 {
+                if in_flight >= IN_FLIGHT || self.enough() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                in_flight = self.in_flight(site).await;
+            }
             running.kill().await;
             self.daprs[site].set(None);
             if in_flight >= IN_FLIGHT {
@@ -254,7 +263,7 @@ impl World {
         let sent = self.sent.borrow().clone();
         let plans = sent.iter().filter(|one| one.plans() && one.succeeds().is_some()).count();
         let expected = [sent.len(), plans, 0, 0].map(|number| number.to_string()).to_vec();
-        for _ in 0..300 {
+        for _ in 0..900 {
             let found = self.ledger.rows(SETTLED).await.remove(0);
             if found == expected && self.ledger.rows(ENDED).await.len() == sent.len() {
                 return;
