@@ -13,6 +13,10 @@ use crate::ledger::LedgerError;
 /// The wait after the ledger could not be used.
 const LEDGER_AWAY: Duration = Duration::from_secs(1);
 
+/// How long a rest is at most: another host on the same ledger may have left something, or died, and
+/// nobody here is told of that.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// What one step found.
 pub enum Step {
     /// There was something; there may be more.
@@ -45,6 +49,7 @@ impl Wake<'_> {
             () = self.stop.cancelled() => {}
             () = self.changed => {}
             () = until => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
 }
