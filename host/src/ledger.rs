@@ -178,7 +178,6 @@ impl Ledger {
             | MigrateError::Failed { .. }
             | MigrateError::Statement { .. }) => LedgerError::Unreadable(own.to_string()),
         })?;
-        drop(writer);
         let (committers, commits, writers) = match database {
             Database::Sqlite => {
                 let one = pool(&later, 1);
@@ -189,6 +188,7 @@ impl Ledger {
                 (committers, pool(&later, committers), pool(&later, OTHERS))
             }
         };
+        commits.adopt(writer);
         let (submissions, queue) = mpsc::channel(QUEUE);
         let (outbox_changed, parked_changed) = (Arc::<Notify>::default(), Arc::<Notify>::default());
         let committer = Committer {
