@@ -104,7 +104,8 @@ pub fn fault(error: &PgDatabaseError) -> Fault {
         None => error.message().to_owned(),
     };
     match (error.code().get(..2), error.code()) {
-        (_, "57014") => Fault::Late(message()),
+        // A statement that ran, or waited for a lock, for too long.
+        (_, "57014" | "55P03") => Fault::Late(message()),
         // Serialization failure, deadlock.
         (Some("40"), _) => Fault::Conflict(message()),
         // Unsupported feature, wrong cardinality, data, constraint, a write where only reading is
