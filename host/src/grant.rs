@@ -566,7 +566,8 @@ mod tests {
     #[test]
     fn a_migration_for_postgres_only_adds_too() {
         let manifest = manifest("query = 'SELECT 1'");
-        let check = |sql: &str| migration(&manifest, Path::new("0001.sql"), sql, Database::Postgres);
+        let check =
+            |sql: &str| migration(&manifest, Path::new("0001.sql"), sql, Database::Postgres);
         let good = "CREATE TABLE IF NOT EXISTS w (\n\
                     id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, seq BIGSERIAL,\n\
                     at TIMESTAMPTZ NOT NULL DEFAULT now(), tags JSONB DEFAULT '[]'::jsonb,\n\

@@ -12,6 +12,7 @@ use wharf::catalog::swap::{Report, Swapped};
 use wharf::clock::{Clock as _, ManualClock};
 use wharf::contract::Contracts;
 use wharf::ledger::{Ledger, LedgerOptions, Why};
+use wharf::manifest::Database;
 use wharf::name::ComponentId;
 use wharf::problem::Problem;
 use wharf::runtime::{Sandbox, SandboxConfig};
@@ -39,6 +40,17 @@ fn setup(more: &str) -> Setup {
     Setup::bare().things().guest("echo", built::ECHO_PUBLISH, &manifest(1, more))
 }
 
+/// The same for both databases.
+fn write_migrations(folder: &Path, migrations: &[(&str, &str)]) {
+    for database in Database::ALL {
+        let scripts = folder.join("migrations").join(database.to_string());
+        fs::create_dir_all(&scripts).unwrap();
+        for (name, sql) in migrations {
+            fs::write(scripts.join(name), sql).unwrap();
+        }
+    }
+}
+
 /// Where a test makes the versions that it offers.
 struct Bench(TempDir);
 
@@ -50,11 +62,9 @@ impl Bench {
     fn offer(&self, wasm: impl AsRef<Path>, manifest: &str, migrations: &[(&str, &str)]) -> Offer {
         let folder = self.0.path().join("echo");
         _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(folder.join("migrations/sqlite")).unwrap();
+        fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("component.toml"), manifest).unwrap();
-        for (name, sql) in migrations {
-            fs::write(folder.join("migrations/sqlite").join(name), sql).unwrap();
-        }
+        write_migrations(&folder, migrations);
         load::read(&folder, wasm.as_ref()).unwrap()
     }
 
@@ -221,8 +231,8 @@ async fn what_is_not_fit_changes_nothing_and_says_why() {
         assert!(reason.contains(says), "{reason}");
         assert_eq!(now["refused"]["at"], "2026-01-01T00:00:00Z");
         assert_eq!(now["releases"].as_array().unwrap().len(), 1, "{says}");
-        let tables = host.rows("SELECT name FROM sqlite_schema WHERE name = 'notes'").await;
-        assert!(tables.is_empty(), "nothing of a migration is left: {says}");
+        let has_table = host.app.ledger.prepare("SELECT * FROM notes").await.is_ok();
+        assert!(!has_table, "nothing of a migration is left: {says}");
 
         let number = u32::try_from(number).unwrap();
         host.deliver("things", thing(number, "s", number).to_string()).await;
@@ -254,9 +264,7 @@ async fn a_migration_must_leave_the_running_version_its_statements() {
     let problems = swap(&host, offer).await.unwrap_err();
     let said = problems[0].to_string();
     assert!(said.contains("[sql.note] of the running `echo` does not fit the tables"), "{said}");
-    assert!(
-        host.rows("SELECT * FROM pragma_table_info('notes') WHERE name = 'b'").await.is_empty()
-    );
+    assert!(host.app.ledger.prepare("SELECT b FROM notes").await.is_err());
     host.stop().await;
 }
 
@@ -268,12 +276,10 @@ async fn start(offers: &[Start<'_>]) -> (Result<(), String>, [bool; 2]) {
     let folder = TempDir::new().unwrap();
     let read = |(name, rest, migrations): &Start<'_>| {
         let folder = folder.path().join(name);
-        fs::create_dir_all(folder.join("migrations/sqlite")).unwrap();
+        fs::create_dir_all(&folder).unwrap();
         let manifest = manifest(1, rest).replace("echo\"", &format!("{name}\""));
         fs::write(folder.join("component.toml"), manifest).unwrap();
-        for (name, sql) in *migrations {
-            fs::write(folder.join("migrations/sqlite").join(name), sql).unwrap();
-        }
+        write_migrations(&folder, migrations);
         load::read(&folder, Path::new(built::ECHO_PUBLISH)).unwrap()
     };
     let offers: Vec<_> = offers.iter().map(read).collect();

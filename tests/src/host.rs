@@ -37,6 +37,7 @@ use wharf::catalog::load::{self, Offer};
 use wharf::clock::{Clock as _, ManualClock};
 use wharf::config::Config;
 use wharf::effect::SqlValue;
+use wharf::manifest::Database;
 use wharf::name::{ComponentId, Pubsub, Topic};
 
 use crate::built;
@@ -123,12 +124,15 @@ impl Setup {
         self
     }
 
-    /// Adds a migration to a guest that was added before.
+    /// Adds a migration to a guest that was added before, the same for both databases.
     #[must_use]
     pub fn migration(self, guest: &str, sql: &str) -> Self {
-        let folder = self.folder.path().join(guest).join("migrations/sqlite");
-        fs::create_dir_all(&folder).expect("a folder for migrations can be made");
-        fs::write(folder.join("0001_tables.sql"), sql).expect("a migration can be written");
+        for database in Database::ALL {
+            let folder = self.folder.path().join(guest).join("migrations");
+            let folder = folder.join(database.to_string());
+            fs::create_dir_all(&folder).expect("a folder for migrations can be made");
+            fs::write(folder.join("0001_tables.sql"), sql).expect("a migration can be written");
+        }
         self
     }
 
@@ -289,6 +293,17 @@ impl Host {
             self.app.ledger.query(sql, &[], 10_000, || {}).await.expect("the query is right");
         let values = |row: Vec<(String, SqlValue)>| row.into_iter().map(|(_, value)| text(value));
         rows.into_iter().map(|row| values(row).collect()).collect()
+    }
+
+    /// The first column of a query's rows, as bytes.
+    pub async fn bytes(&self, sql: &str) -> Vec<Vec<u8>> {
+        let rows =
+            self.app.ledger.query(sql, &[], 10_000, || {}).await.expect("the query is right");
+        let bytes = |row: Vec<(String, SqlValue)>| match row.into_iter().next() {
+            Some((_, SqlValue::Bytes(bytes))) => bytes,
+            other => panic!("{other:?} are no bytes"),
+        };
+        rows.into_iter().map(bytes).collect()
     }
 
     /// Status, attempts and error of each delivery, in order of entry.
