@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 
 use crate::catalog::Registry;
 use crate::clock::Clock;
+use crate::dispatch::room::Room;
 use crate::ledger::Ledger;
 use crate::recorder::Recorder;
 use crate::telemetry::metrics::Metrics;
@@ -25,6 +26,7 @@ pub struct Admin {
     pub registry: Arc<Registry>,
     pub ledger: Ledger,
     pub recorder: Arc<Recorder>,
+    pub room: Room,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
 }
@@ -36,6 +38,8 @@ impl Admin {
             .route("/components", get(components::list))
             .route("/components/{name}", get(components::show))
             .route("/deliveries", get(deliveries::list))
+            .route("/deliveries/retry", post(deliveries::many::retry))
+            .route("/deliveries/discard", post(deliveries::many::discard))
             .route("/deliveries/{component}/{key}", get(deliveries::show))
             .route("/deliveries/{component}/{key}/retry", post(deliveries::retry))
             .route("/deliveries/{component}/{key}/discard", post(deliveries::discard))

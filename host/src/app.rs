@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
+use crate::backend::Backend;
 use crate::backend::embedded::{Embedded, Keep, Options};
 use crate::catalog::Registry;
 use crate::catalog::load::{self, Offer};
@@ -24,11 +25,13 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::contract::Contracts;
 use crate::dispatch::order::Order;
+use crate::dispatch::parked::ParkedCounts;
 use crate::dispatch::reads::LiveReads;
 use crate::dispatch::report::Reporter;
+use crate::dispatch::room::{Amount, Room};
 use crate::dispatch::{Dispatch, Parts};
 use crate::ingress::Ingress;
-use crate::ledger::{Ledger, LedgerOptions};
+use crate::ledger::{Ledger, LedgerOptions, Place};
 use crate::problem::Problem;
 use crate::recorder::Recorder;
 use crate::relay::{self, Relay};
@@ -37,7 +40,7 @@ use crate::sweep::{self, Sweep};
 use crate::telemetry::metrics::Metrics;
 use crate::work::Work;
 
-/// How long a stop waits for connections that are still open.
+/// How long a stop waits for connections that are still open, and then for the embedded Dapr's file.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// A host with the embedded Dapr.
@@ -48,7 +51,10 @@ pub struct App {
     pub registry: Arc<Registry>,
     pub swapper: Swapper,
     pub embedded: Embedded,
+    /// What effects are performed through.
+    pub backend: Arc<dyn Backend>,
     pub metrics: Metrics,
+    between: Arc<dyn Between>,
     recorder: Arc<Recorder>,
     dispatch: Dispatch,
     ingress: Arc<Ingress>,
@@ -63,6 +69,28 @@ pub struct App {
     stop: CancellationToken,
     /// Ends the services, after the work is done.
     close: CancellationToken,
+}
+
+/// What stands between a host and its Dapr: nothing, or faults in a test.
+pub trait Between: Send + Sync {
+    /// What the host calls instead of its backend.
+    fn calls(&self, backend: Arc<dyn Backend>) -> Arc<dyn Backend>;
+
+    /// What the embedded Dapr calls instead of the ingress.
+    fn callbacks(&self, ingress: Router) -> Router;
+}
+
+/// They call each other directly.
+pub struct Nothing;
+
+impl Between for Nothing {
+    fn calls(&self, backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
+        backend
+    }
+
+    fn callbacks(&self, ingress: Router) -> Router {
+        ingress
+    }
 }
 
 /// Why a host cannot start: faults in files that people write, or something else.
@@ -82,11 +110,23 @@ impl App {
         offers: Vec<Offer>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
+        Box::pin(Self::build_with(config, contracts, offers, clock, Arc::new(Nothing))).await
+    }
+
+    /// The same with something between the host and its Dapr.
+    pub async fn build_with(
+        config: Config,
+        contracts: Vec<PathBuf>,
+        offers: Vec<Offer>,
+        clock: Arc<dyn Clock>,
+        between: Arc<dyn Between>,
+    ) -> Result<Self, StartError> {
         let contracts = Contracts::load(&contracts).map_err(StartError::Problems)?;
         let (work, loops, services) = (Work::default(), TaskTracker::new(), TaskTracker::new());
         let (stop, close) = (CancellationToken::new(), CancellationToken::new());
         let ledger = open_ledger(&config, &services, &close).await?;
         let embedded = open_embedded(&config, &contracts, &clock).await?;
+        let backend = between.calls(Arc::new(embedded.clone()));
         let metrics = Metrics::new().context("the metrics cannot be set up")?;
         let cache = Some(config.cache_folder());
         let sandbox = Sandbox::new(SandboxConfig { cache, ..SandboxConfig::default() })?;
@@ -102,17 +142,19 @@ impl App {
             tasks: loops.clone(),
             stop: stop.clone(),
         };
+        let Config { ingress: config::Ingress { max_events, max_bytes, .. }, .. } = config;
+        let room = Room::new(Amount { events: max_events, bytes: max_bytes });
         let dispatch = Dispatch::new(Parts {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
-            reads: Arc::new(LiveReads {
-                ledger: ledger.clone(),
-                backend: Arc::new(embedded.clone()),
-            }),
+            reads: Arc::new(LiveReads { ledger: ledger.clone(), backend: Arc::clone(&backend) }),
             clock: Arc::clone(&clock),
             reporter: Reporter { metrics: metrics.clone() },
             recorder: Arc::clone(&recorder),
             order: Order::default(),
+            parked: ParkedCounts::default(),
+            room: room.clone(),
+            patience: config.ingress.patience,
             work: work.clone(),
             stop: stop.clone(),
         });
@@ -132,6 +174,7 @@ impl App {
             registry: Arc::clone(&registry),
             ledger: ledger.clone(),
             recorder: Arc::clone(&recorder),
+            room,
             clock: Arc::clone(&clock),
             metrics: metrics.clone(),
         });
@@ -141,8 +184,10 @@ impl App {
             ledger,
             registry,
             swapper,
+            backend,
             embedded,
             metrics,
+            between,
             recorder,
             dispatch,
             ingress,
@@ -168,7 +213,7 @@ impl App {
     /// Starts the relay, the sweep and the embedded Dapr, and reports healthy.
     pub fn start(&self) {
         let relay = Relay {
-            backend: Arc::new(self.embedded.clone()),
+            backend: Arc::clone(&self.backend),
             registry: Arc::clone(&self.registry),
             ledger: self.ledger.clone(),
             clock: Arc::clone(&self.clock),
@@ -177,6 +222,7 @@ impl App {
             batch: self.config.relay.batch,
             work: self.work.clone(),
             places: Arc::new(Semaphore::new(relay::PLACES)),
+            batches: Arc::new(Semaphore::new(relay::BATCHES)),
         };
         let sweep = Sweep {
             dispatch: self.dispatch.clone(),
@@ -193,7 +239,8 @@ impl App {
         self.services.spawn(async move { recorder.run(close).await });
         self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));
         self.ingress.set_ready(true);
-        self.embedded.start(self.ingress(), &self.keeper(), self.stop.clone());
+        let ingress = self.between.callbacks(self.ingress());
+        self.embedded.start(ingress, &self.keeper(), self.stop.clone());
     }
 
     /// A loop that ends before the stop is a bug of the host: health says so, and daprd holds back.
@@ -235,19 +282,28 @@ impl App {
         });
     }
 
-    /// Takes nothing new, finishes what is in progress, then closes the databases.
+    /// Takes nothing new, finishes what is in progress, then closes the databases. What does not end
+    /// within `drain` is left: nothing of it is acknowledged, and its claims end by themselves.
     pub async fn stop(&self) {
         self.stop.cancel();
         self.loops.close();
-        self.loops.wait().await;
-        self.work.ended().await;
+        let drained = async {
+            self.loops.wait().await;
+            self.work.ended().await;
+        };
+        if tokio::time::timeout(self.config.drain, drained).await.is_err() {
+            let (loops, begun) = (self.loops.len(), self.work.in_progress());
+            tracing::warn!(loops, begun, "what is in progress does not end, and is left");
+        }
         self.ingress.set_ready(false);
         self.close.cancel();
         self.services.close();
         if tokio::time::timeout(LINGER, self.services.wait()).await.is_err() {
             tracing::warn!("a connection was still open and is cut");
         }
-        self.embedded.close().await;
+        if tokio::time::timeout(LINGER, self.embedded.close()).await.is_err() {
+            tracing::warn!("the embedded Dapr's file was not closed");
+        }
     }
 
     /// What is in progress, for tests.
@@ -261,14 +317,19 @@ async fn open_ledger(
     tasks: &TaskTracker,
     close: &CancellationToken,
 ) -> anyhow::Result<Ledger> {
+    let (place, name) = match &config.ledger.url {
+        // The address may hold a password: what is said of it is what sqlx says.
+        Some(url) => (Place::Url(url.clone()), "in PostgreSQL".to_owned()),
+        None => (Place::File(config.ledger_file()), config.ledger_file().display().to_string()),
+    };
     let options = LedgerOptions {
         max_page_count: config.ledger.max_page_count,
         busy_timeout: config.ledger.busy_timeout,
-        ..LedgerOptions::at(config.ledger_file())
+        committers: config.ledger.committers,
+        ..LedgerOptions::of(place)
     };
     let opened = Ledger::open(options, tasks, close.clone()).await;
-    opened
-        .with_context(|| format!("the ledger {} cannot be opened", config.ledger_file().display()))
+    opened.with_context(|| format!("the ledger {name} cannot be opened"))
 }
 
 async fn open_embedded(

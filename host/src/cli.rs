@@ -12,6 +12,7 @@ pub mod new;
 pub mod print;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -38,6 +39,9 @@ enum Command {
     Discard(deliveries::Discard),
 }
 
+/// How long what still runs at a command's end may take.
+const LEFT: Duration = Duration::from_secs(1);
+
 /// What a command found out: whether anything is wrong that a script should know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
@@ -50,7 +54,12 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(cli.command)),
+        Ok(runtime) => {
+            let result = runtime.block_on(run(cli.command));
+            // A call to the operating system that is stuck would be waited for without end.
+            runtime.shutdown_timeout(LEFT);
+            result
+        }
         Err(error) => Err(anyhow::Error::from(error).into()),
     };
     match result {

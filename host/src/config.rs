@@ -29,6 +29,10 @@ pub struct Config {
     /// What is found there is run: it must belong to this program's user, with mode 700, and never
     /// come with a repository.
     pub cache: Option<PathBuf>,
+    /// How long a stop waits for what is in progress, in seconds. All of a stop takes ten more at
+    /// most: an orchestrator must wait that long before it kills.
+    #[serde(with = "seconds")]
+    pub drain: Duration,
     /// A folder whose sub-folders are contracts.
     pub contracts: PathBuf,
     /// A folder whose sub-folders are components.
@@ -48,6 +52,15 @@ pub struct Ingress {
     /// Bytes of one event. A larger one is kept as dead with its beginning only: it would block its
     /// partition for ever.
     pub max_body: usize,
+    /// Events in progress at a time, 1 or more; what comes beyond is answered RETRY at once.
+    pub max_events: usize,
+    /// Bytes of callbacks in progress at a time, as they came; the host holds a few times that. One
+    /// callback alone may be larger.
+    pub max_bytes: usize,
+    /// How long a delivery waits for the ledger to say that it is written, in seconds; then the answer
+    /// is RETRY.
+    #[serde(with = "seconds")]
+    pub patience: Duration,
     /// Checked against the `dapr-api-token` header when set. Also `APP_API_TOKEN`.
     pub token: Option<String>,
 }
@@ -75,10 +88,15 @@ pub struct Dapr {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ledger {
+    /// PostgreSQL, as `postgres://user:password@host:port/database`; also `DATABASE_URL`. None: the
+    /// SQLite file `ledger.db` in the data folder.
+    pub url: Option<String>,
+    /// How many groups are committed to PostgreSQL at a time, 1 or more.
+    pub committers: usize,
     /// How long a parked delivery stays claimed by the host that runs it.
     #[serde(with = "seconds")]
     pub lease: Duration,
-    /// How long a write waits for another process that holds the database.
+    /// How long a write waits for another process that holds the database, or a row of it.
     #[serde(with = "seconds")]
     pub busy_timeout: Duration,
     /// SQLite's `max_page_count`: the ledger refuses to grow past it. None: no limit.
@@ -101,6 +119,7 @@ impl Default for Config {
             service: "wharf".to_owned(),
             data: PathBuf::from(".wharf"),
             cache: None,
+            drain: Duration::from_secs(15),
             contracts: PathBuf::from("contracts"),
             components: PathBuf::from("components"),
             ingress: Ingress::default(),
@@ -114,7 +133,14 @@ impl Default for Config {
 
 impl Default for Ingress {
     fn default() -> Self {
-        Self { address: loopback(8080), max_body: 16 << 20, token: None }
+        Self {
+            address: loopback(8080),
+            max_body: 16 << 20,
+            max_events: 2000,
+            max_bytes: 64 << 20,
+            patience: Duration::from_secs(10),
+            token: None,
+        }
     }
 }
 
@@ -133,6 +159,8 @@ impl Default for Dapr {
 impl Default for Ledger {
     fn default() -> Self {
         Self {
+            url: None,
+            committers: 2,
             lease: Duration::from_secs(60),
             busy_timeout: Duration::from_secs(1),
             max_page_count: None,
@@ -161,7 +189,11 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        for (name, key) in [("APP_API_TOKEN", "ingress.token"), ("DAPR_API_TOKEN", "dapr.token")] {
+        for (name, key) in [
+            ("APP_API_TOKEN", "ingress.token"),
+            ("DAPR_API_TOKEN", "dapr.token"),
+            ("DATABASE_URL", "ledger.url"),
+        ] {
             figment = match variable(name) {
                 Some(token) => figment.merge(Serialized::default(key, token)),
                 None => figment,
@@ -209,6 +241,22 @@ impl Config {
                     .to_owned(),
             );
         }
+        self.ledger.url = self.ledger.url.take().filter(|url| !url.is_empty());
+        let is_postgres =
+            |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if self.ledger.url.as_ref().is_some_and(|url| !is_postgres(url)) {
+            return refuse(
+                "[ledger] url (DATABASE_URL) does not begin with postgres://; give one such as \
+                 postgres://user:password@localhost:5432/wharf, or none for a SQLite file"
+                    .to_owned(),
+            );
+        }
+        if self.ledger.committers == 0 {
+            return refuse("[ledger] committers is 0; give 1 or more".to_owned());
+        }
+        if self.ingress.max_events == 0 {
+            return refuse("[ingress] max_events is 0; give 1 or more".to_owned());
+        }
         if self.relay.batch == 0 {
             return refuse("[relay] batch is 0; give 1 or more".to_owned());
         }
@@ -242,7 +290,8 @@ fn user_cache(caches: Option<String>, home: Option<String>) -> Option<PathBuf> {
 }
 
 /// What no error may show: tokens, and an address that may hold one.
-const HIDDEN: [&str; 4] = ["ingress.token", "admin.token", "dapr.token", "dapr.notify_url"];
+const HIDDEN: [&str; 5] =
+    ["ingress.token", "admin.token", "dapr.token", "dapr.notify_url", "ledger.url"];
 
 fn is_hidden(key: &UncasedStr) -> bool {
     HIDDEN.iter().any(|hidden| key == *hidden)

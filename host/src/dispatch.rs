@@ -5,8 +5,10 @@
 pub mod answer;
 pub mod decide;
 pub mod order;
+pub mod parked;
 pub mod reads;
 pub mod report;
+pub mod room;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +30,9 @@ use crate::work::Work;
 use answer::Answer;
 use decide::{Attempt, Ending, host_event, internal};
 use order::{Order, Turn};
+use parked::ParkedCounts;
 use report::{Finished, NotDurable, Reporter};
+use room::{Room, Share};
 
 /// How long a delivery waits for a free place in its component before it is parked.
 const PERMIT_WAIT: Duration = Duration::from_millis(250);
@@ -66,6 +70,11 @@ pub struct Parts {
     pub reporter: Reporter,
     pub recorder: Arc<Recorder>,
     pub order: Order,
+    pub parked: ParkedCounts,
+    /// What may be in progress at a time.
+    pub room: Room,
+    /// How long the ledger may take to say that something is written.
+    pub patience: Duration,
     /// Work in progress: a stop waits for it.
     pub work: Work,
     /// Once cancelled, events are answered RETRY.
@@ -92,10 +101,16 @@ impl Dispatch {
         Self { parts: Arc::new(parts) }
     }
 
+    /// A callback comes in: what it takes up is bounded, and whatever does not fit is to be answered
+    /// RETRY.
+    pub fn enter_callback(&self) -> Share {
+        self.parts.room.enter()
+    }
+
     /// Takes an event from daprd. Its places behind earlier events of the same subjects are taken
     /// before this returns; the answer comes when every delivery is durable. Dropping the answer
-    /// withdraws nothing.
-    pub fn receive(&self, wire: WireEvent) -> BoxFuture<'static, Answer> {
+    /// withdraws nothing. `share` is held until then.
+    pub fn receive(&self, wire: WireEvent, share: Arc<Share>) -> BoxFuture<'static, Answer> {
         if self.parts.stop.is_cancelled() {
             return futures::future::ready(Answer::Retry).boxed();
         }
@@ -111,7 +126,7 @@ impl Dispatch {
                 async move { dispatch.bury(&catalog, wire, unreadable).await }.boxed()
             }
         };
-        let task = self.parts.work.spawn(task);
+        let task = self.parts.work.spawn(holding(share, task));
         // A panic is a bug of the host; the event comes again.
         async move { task.await.unwrap_or(Answer::Retry) }.boxed()
     }
@@ -122,13 +137,14 @@ impl Dispatch {
         bytes: Bytes,
         origin: TopicOrigin,
         reason: String,
+        share: Arc<Share>,
     ) -> BoxFuture<'static, Answer> {
         let (dispatch, catalog) = (self.clone(), self.parts.registry.snapshot());
         let unreadable = catalog.contracts.refuse(&origin, &bytes, reason);
         let arrival = Arrival { origin: Origin::Topic(origin), ..Arrival::default() };
         let wire = WireEvent { bytes, arrival };
         let task = async move { dispatch.bury(&catalog, wire, unreadable).await };
-        let task = self.parts.work.spawn(task);
+        let task = self.parts.work.spawn(holding(share, task));
         async move { task.await.unwrap_or(Answer::Retry) }.boxed()
     }
 
@@ -181,10 +197,12 @@ impl Dispatch {
             return Entered::Unwanted;
         }
         let ledger = self.parts.ledger.clone();
-        match self.parts.work.spawn(async move { ledger.enter(deliveries).await }).await {
-            Ok(Ok(())) => Entered::Taken,
+        let entering = self.parts.work.spawn(async move { ledger.enter(deliveries).await });
+        match tokio::time::timeout(self.parts.patience, entering).await {
+            Ok(Ok(Ok(()))) => Entered::Taken,
+            Ok(Ok(Err(error))) => Entered::NotDurable(error.to_string()),
             Ok(Err(error)) => Entered::NotDurable(error.to_string()),
-            Err(error) => Entered::NotDurable(error.to_string()),
+            Err(_) => Entered::NotDurable(NotDurable::Late(self.parts.patience).to_string()),
         }
     }
 
@@ -316,8 +334,13 @@ impl Dispatch {
 
     async fn commit(&self, submission: Submission) -> Finished {
         let why = submission.outcome.error().map(str::to_owned);
-        let committed = self.parts.ledger.commit(submission).await;
-        Finished { committed: committed.map_err(NotDurable::from), why }
+        let (ledger, patience) = (&self.parts.ledger, self.parts.patience);
+        let committed = match tokio::time::timeout(patience, ledger.commit(submission)).await {
+            Ok(committed) => committed.map_err(NotDurable::from),
+            // It may be written yet; then it is a repeat when it comes again.
+            Err(_) => Err(NotDurable::Late(patience)),
+        };
+        Finished { committed, why }
     }
 
     /// A place in the component. Without one the delivery is parked, due now; when enough are
@@ -327,9 +350,7 @@ impl Dispatch {
         if let Some(permit) = component.permit(PERMIT_WAIT).await {
             return Ok(permit);
         }
-        let counts = self.parts.ledger.counts().await;
-        let parked = counts.map(|counts| counts.parked(component.id()));
-        match parked {
+        match self.parts.parked.of(&self.parts.ledger, component.id()).await {
             Ok(parked)
                 if run.claim.is_none() && parked >= component.manifest().limits.max_parked =>
             {
@@ -365,6 +386,13 @@ impl Dispatch {
     fn ending<'a>(&self, catalog: &'a Catalog) -> Ending<'a> {
         Ending { catalog, now: self.parts.clock.now() }
     }
+}
+
+/// What a callback takes up is given back when its last task is through, not when its caller goes.
+async fn holding<T>(share: Arc<Share>, task: impl Future<Output = T>) -> T {
+    let done = task.await;
+    drop(share);
+    done
 }
 
 impl Run {

@@ -23,9 +23,10 @@ use futures::future::BoxFuture;
 use crate::catalog::Registry;
 use crate::dispatch::Dispatch;
 use crate::dispatch::answer::Answer;
+use crate::dispatch::room::Share;
 use crate::event::TopicOrigin;
 use crate::ledger::Ledger;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{self, Metrics};
 
 /// What the callbacks need.
 pub struct Ingress {
@@ -63,6 +64,7 @@ impl Ingress {
         origin: TopicOrigin,
         beginning: Bytes,
         hash: &str,
+        share: Arc<Share>,
     ) -> BoxFuture<'static, Answer> {
         let reason = format!(
             "the event is larger than {} bytes, and only its beginning is kept; raise [ingress] \
@@ -71,7 +73,16 @@ impl Ingress {
         );
         // Without a position the bytes would identify it, and they are not all here.
         let position = origin.position.or_else(|| Some(format!("sha256/{hash}")));
-        self.dispatch.refuse(beginning, TopicOrigin { position, ..origin }, reason)
+        self.dispatch.refuse(beginning, TopicOrigin { position, ..origin }, reason, share)
+    }
+
+    /// So many events find no room, for want of `what`. Not a line for each: under overload they are
+    /// many.
+    fn turned_away(&self, events: usize, what: &'static str) -> Answer {
+        let events = u64::try_from(events).unwrap_or(u64::MAX);
+        self.metrics.count(metrics::TURNED_AWAY, &[("room", what)], events);
+        tracing::debug!(events, what, "too much is in progress: RETRY");
+        Answer::Retry
     }
 
     pub fn set_ready(&self, ready: bool) {

@@ -1,12 +1,19 @@
 //! What must not be lost: which deliveries are handled, with their effects in the same transaction,
 //! and what is parked, dead, or waits to be performed.
 //!
-//! [`state_machine`] has the rules, `commit` writes deliveries in groups, `sqlite` is all SQL.
+//! [`state_machine`] has the rules, `commit` writes deliveries in groups, `sql` has all SQL,
+//! `database` what differs between SQLite and PostgreSQL.
 
+pub mod by_filter;
 mod commit;
+mod database;
 pub mod error;
+mod fault;
+mod postgres;
 pub mod record;
 pub mod release;
+mod rows;
+mod sql;
 mod sqlite;
 pub mod state_machine;
 pub mod submission;
@@ -15,7 +22,14 @@ pub mod submission;
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "ledger/tests/file.rs"]
+mod tests_of_a_file;
+#[cfg(test)]
+#[path = "ledger/tests.rs"]
+mod tests_on_postgres;
 
+use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,19 +44,22 @@ use crate::delivery::{DeliveryId, DeliveryStatus};
 use crate::effect::{SqlRow, SqlValue, StateWrite};
 use crate::manifest::Database;
 use crate::name::{ComponentId, Lane, StoreName};
-use commit::{Committer, Queued};
-use sqlite::readers::Readers;
-use sqlite::writer::Writer;
-use sqlite::{Fault, by_hand, claims, group, look, migrate, query, recordings, releases};
+use commit::{Committer, Intake, Queued};
+use database::Connect;
+use fault::Fault;
+use sql::readers::Readers;
+use sql::writer::Writers;
+use sql::{by_hand, claims, group, look, matching, migrate, query, recordings, releases};
 
+pub use by_filter::{Batch, Deed};
 pub use error::{LedgerError, MigrateError, SqlError};
 pub use record::{
     ByHand, ClaimedDelivery, ClaimedEffect, ComponentCounts, Counts, DeliveryDetail,
-    DeliveryFilter, DeliverySummary, EffectResult, EffectStatus, FinishedEffect, NextDue,
-    OutboxRow, Recording,
+    DeliveryFilter, DeliverySummary, EffectResult, EffectStatus, FinishedEffect, ListOrder,
+    NextDue, OutboxRow, Recording,
 };
 pub use release::{NewRelease, Release, Why};
-pub use sqlite::migrate::{Fitting, Migration};
+pub use sql::migrate::{Fitting, Migration};
 pub use submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
 
 /// How many submissions wait for a committer before submitting waits too.
@@ -51,8 +68,10 @@ const QUEUE: usize = 1024;
 /// A handle to the ledger, cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
+    database: Database,
     submissions: mpsc::Sender<Queued>,
-    writer: Arc<Mutex<Writer>>,
+    /// For whatever is no group: claims, results, and what people do.
+    writers: Arc<Writers>,
     readers: Arc<Readers>,
     outbox_changed: Arc<Notify>,
     parked_changed: Arc<Notify>,
@@ -63,29 +82,79 @@ pub struct Ledger {
 /// Where the ledger is and how long it is waited for.
 #[derive(Debug, Clone)]
 pub struct LedgerOptions {
-    /// The database file; made when missing. Its folder must exist.
-    pub path: PathBuf,
-    /// A bound on the file's size, in pages of 4 KiB.
+    pub place: Place,
+    /// A bound on SQLite's file, in pages of 4 KiB.
     pub max_page_count: Option<u32>,
-    /// How long to wait for another program that has the file locked.
+    /// How long to wait for another program or host that holds a lock.
     pub busy_timeout: Duration,
     /// How many queries run at a time.
     pub readers: u32,
+    /// How many groups PostgreSQL commits at a time; SQLite commits one.
+    pub committers: usize,
     /// How long one query may take, and the statements of one commit together.
     pub query_timeout: Duration,
 }
 
-impl LedgerOptions {
-    pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            max_page_count: None,
-            busy_timeout: Duration::from_secs(1),
-            readers: 4,
-            query_timeout: Duration::from_secs(5),
+/// Where the ledger is.
+#[derive(Clone)]
+pub enum Place {
+    /// SQLite's file; made when missing. Its folder must exist.
+    File(PathBuf),
+    /// PostgreSQL: `postgres://user:password@host:port/database`.
+    Url(String),
+}
+
+/// An address may hold a password.
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Url(_) => f.write_str("Url"),
         }
     }
 }
+
+impl LedgerOptions {
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self::of(Place::File(path.into()))
+    }
+
+    pub fn postgres(url: impl Into<String>) -> Self {
+        Self::of(Place::Url(url.into()))
+    }
+
+    pub fn of(place: Place) -> Self {
+        Self {
+            place,
+            max_page_count: None,
+            busy_timeout: Duration::from_secs(1),
+            readers: 4,
+            committers: 2,
+            query_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// How to open what writes the first time, what writes later, and what reads.
+    fn connects(&self) -> Result<[Connect; 3], LedgerError> {
+        Ok(match &self.place {
+            Place::File(path) => {
+                let writing = sqlite::Options::writing(self, path);
+                let reading = sqlite::Options::reading(self, path);
+                [writing.clone(), writing.of_existing(), reading]
+                    .map(|options| Connect::Sqlite(Box::new(options)))
+            }
+            Place::Url(url) => {
+                let writing = postgres::Options::writing(self, url)?;
+                let reading = postgres::Options::reading(self, url)?;
+                [writing.clone(), writing, reading]
+                    .map(|options| Connect::Postgres(Box::new(options)))
+            }
+        })
+    }
+}
+
+/// Beside the committers' connections to PostgreSQL: claims and results.
+const OTHERS: usize = 2;
 
 impl Ledger {
     /// Opens the file, brings its tables up to date, and starts the committer among `tasks`. On
@@ -95,36 +164,57 @@ impl Ledger {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, LedgerError> {
-        let mut writer = Writer::open(&options).await?;
-        migrate::migrate(&mut writer, &migrate::own(), &[]).await.map_err(|error| match error {
+        let [first, later, reading] = options.connects()?;
+        let LedgerOptions { busy_timeout, query_timeout, committers, .. } = options;
+        let pool = |connect: &Connect, count| {
+            Arc::new(Writers::new(connect.clone(), count, query_timeout, query_timeout * 2))
+        };
+        let database = first.database();
+        let mut writer = pool(&first, 1).get().await?;
+        let migrated = migrate::migrate(&mut writer, &migrate::own(database), &[]).await;
+        migrated.map_err(|error| match error {
             MigrateError::Ledger(error) => error,
             own @ (MigrateError::Changed { .. }
             | MigrateError::Failed { .. }
             | MigrateError::Statement { .. }) => LedgerError::Unreadable(own.to_string()),
         })?;
-        let writer = Arc::new(Mutex::new(writer));
+        drop(writer);
+        let (committers, commits, writers) = match database {
+            Database::Sqlite => {
+                let one = pool(&later, 1);
+                (1, Arc::clone(&one), one)
+            }
+            Database::Postgres => {
+                let committers = committers.max(1);
+                (committers, pool(&later, committers), pool(&later, OTHERS))
+            }
+        };
         let (submissions, queue) = mpsc::channel(QUEUE);
         let (outbox_changed, parked_changed) = (Arc::<Notify>::default(), Arc::<Notify>::default());
         let committer = Committer {
-            writer: Arc::clone(&writer),
+            intake: Arc::new(Mutex::new(Intake::new(queue))),
+            writers: commits,
             outbox_changed: Arc::clone(&outbox_changed),
             parked_changed: Arc::clone(&parked_changed),
         };
-        tasks.spawn(committer.run(queue, stop));
+        for _ in 0..committers {
+            tasks.spawn(committer.clone().run(stop.clone()));
+        }
         Ok(Self {
+            database,
             submissions,
-            writer,
-            readers: Arc::new(Readers::new(&options)),
+            writers,
+            readers: Arc::new(Readers::new(reading, options.readers, query_timeout)),
             outbox_changed,
             parked_changed,
             tasks: tasks.clone(),
-            busy_timeout: options.busy_timeout,
+            busy_timeout,
         })
     }
 
-    /// The database that it is, and that the components' tables are in.
+    /// Which database it is.
     pub fn database(&self) -> Database {
-        Database::Sqlite
+        self.database
     }
 
     /// Joins a group, and answers when it is durable. Once submitted it is written, even when this
@@ -153,7 +243,7 @@ impl Ledger {
         components: &[ComponentId],
         limit: u32,
     ) -> Result<Vec<ClaimedDelivery>, LedgerError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writers.get().await?;
         let connection = writer.connection().await?;
         let claimed = claims::claim_parked(connection, now, now + lease, components, limit).await;
         writer.checked(claimed)
@@ -166,7 +256,7 @@ impl Ledger {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<ClaimedEffect>, LedgerError> {
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.writers.get().await?;
         let connection = writer.connection().await?;
         let claimed = claims::claim_outbox(connection, now, now + lease, limit).await;
         writer.checked(claimed)
@@ -182,9 +272,16 @@ impl Ledger {
             };
             !internal.is_empty()
         });
-        let writer = Arc::clone(&self.writer);
+        let is_plain = |effect: &FinishedEffect| matches!(&effect.result, EffectResult::Performed { internal } if internal.is_empty());
+        let plain = finished.iter().all(is_plain);
+        let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
-            let mut writer = writer.lock().await;
+            let mut writer = writers.get().await?;
+            if plain {
+                // One statement, which is its own transaction: that saves two round trips.
+                let done = claims::finish(writer.connection().await?, &finished).await;
+                return writer.checked(done.map_err(LedgerError::from));
+            }
             let result = claims::finish(writer.begin().await?, &finished).await;
             writer.end(result).await.map_err(LedgerError::from)
         })
@@ -199,10 +296,10 @@ impl Ledger {
     /// A dead delivery is parked again, due now, its attempts counted anew; of a done one the
     /// refused effects are.
     pub async fn retry(&self, id: &DeliveryId, now: Timestamp) -> Result<ByHand, LedgerError> {
-        let (writer, id) = (Arc::clone(&self.writer), id.clone());
+        let (writers, id) = (Arc::clone(&self.writers), id.clone());
         let done = self
             .uncancelled(async move {
-                let mut writer = writer.lock().await;
+                let mut writer = writers.get().await?;
                 let result = by_hand::retry(writer.begin().await?, &id, now).await;
                 writer.end(result).await.map_err(LedgerError::from)
             })
@@ -215,10 +312,10 @@ impl Ledger {
     /// A parked or dead delivery is not wanted, or what Dapr refused of a done one. A run that is
     /// under way is thrown away.
     pub async fn discard(&self, id: &DeliveryId) -> Result<ByHand, LedgerError> {
-        let (writer, id) = (Arc::clone(&self.writer), id.clone());
+        let (writers, id) = (Arc::clone(&self.writers), id.clone());
         let done = self
             .uncancelled(async move {
-                let mut writer = writer.lock().await;
+                let mut writer = writers.get().await?;
                 let result = by_hand::discard(writer.begin().await?, &id).await;
                 writer.end(result).await.map_err(LedgerError::from)
             })
@@ -227,13 +324,13 @@ impl Ledger {
         done
     }
 
-    /// Newest first.
+    /// What a filter matches.
     pub async fn deliveries(
         &self,
         filter: &DeliveryFilter,
     ) -> Result<Vec<DeliverySummary>, LedgerError> {
         let mut reader = self.readers.get().await?;
-        let deliveries = look::deliveries(&mut reader, filter).await?;
+        let deliveries = matching::deliveries(&mut reader, filter).await?;
         reader.give_back();
         Ok(deliveries)
     }
@@ -276,8 +373,8 @@ impl Ledger {
         if self.submissions.is_closed() {
             return Err(LedgerError::Stopping);
         }
-        let writer = Arc::clone(&self.writer);
-        let probe = self.uncancelled(async move { writer.lock().await.probe().await });
+        let writers = Arc::clone(&self.writers);
+        let probe = self.uncancelled(async move { writers.get().await?.probe().await });
         let late = |_| LedgerError::Unavailable("it is busy".into());
         tokio::time::timeout(self.busy_timeout * 2, probe).await.map_err(late)?
     }
@@ -311,9 +408,9 @@ impl Ledger {
     /// Enters internal events; those that it already has are left as they are. On return they are
     /// durable.
     pub async fn enter(&self, deliveries: Vec<NewDelivery>) -> Result<(), LedgerError> {
-        let writer = Arc::clone(&self.writer);
+        let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
-            let mut writer = writer.lock().await;
+            let mut writer = writers.get().await?;
             let result = group::add_internal(writer.begin().await?, &deliveries).await;
             writer.end(result.map_err(Fault::from)).await.map_err(LedgerError::from)
         })
@@ -328,9 +425,9 @@ impl Ledger {
         recordings: Vec<Recording>,
         keep: (u32, u32),
     ) -> Result<(), LedgerError> {
-        let writer = Arc::clone(&self.writer);
+        let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
-            let mut writer = writer.lock().await;
+            let mut writer = writers.get().await?;
             let result = recordings::add(writer.begin().await?, &recordings, keep).await;
             writer.end(result).await.map_err(LedgerError::from)
         })
@@ -361,10 +458,10 @@ impl Ledger {
         migrations: Vec<Migration>,
         statements: Vec<Fitting>,
     ) -> Result<Vec<String>, MigrateError> {
-        let (writer, readers) = (Arc::clone(&self.writer), Arc::clone(&self.readers));
+        let (writers, readers) = (Arc::clone(&self.writers), Arc::clone(&self.readers));
         self.uncancelled(async move {
             let _paused = readers.pause().await?;
-            let mut writer = writer.lock().await;
+            let mut writer = writers.get().await?;
             migrate::migrate(&mut writer, &migrations, &statements).await
         })
         .await
@@ -372,9 +469,9 @@ impl Ledger {
 
     /// Remembers that a version of a component runs, and says whether that is news.
     pub async fn record_release(&self, release: NewRelease) -> Result<bool, LedgerError> {
-        let writer = Arc::clone(&self.writer);
+        let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
-            let mut writer = writer.lock().await;
+            let mut writer = writers.get().await?;
             let result = releases::record(writer.begin().await?, &release).await;
             writer.end(result).await.map_err(LedgerError::from)
         })

@@ -18,6 +18,11 @@
 //! | composition | [`app`] |
 //! | command line | [`cli`] |
 
+#![cfg_attr(
+    test,
+    expect(clippy::duplicate_mod, reason = "the ledger's tests are compiled for each database")
+)]
+
 pub mod clock;
 pub mod config;
 pub mod delivery;

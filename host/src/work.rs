@@ -37,6 +37,11 @@ impl Work {
         self.begun.load(Ordering::Acquire)
     }
 
+    /// How much has begun and not ended.
+    pub fn in_progress(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// Waits until all that has begun has ended.
     pub async fn ended(&self) {
         self.tasks.close();

@@ -274,6 +274,63 @@ async fn an_event_type_that_nobody_can_send_is_told() {
 }
 
 #[tokio::test]
+async fn many_are_tried_again_and_given_up_from_a_terminal() {
+    let place = Place::new();
+    let running = place.start().await;
+    let url = format!("http://{}/v1.0/publish/todo-pubsub/task-events", running.dapr);
+    let http = reqwest::Client::new();
+    let broken = (0..120).map(|id| {
+        let event = json!({ "specversion": "1.0", "id": format!("no uuid {id}"), "source": "me",
+            "type": TYPE, "data": {} });
+        let request = http.post(&url).header("content-type", "application/cloudevents+json");
+        request.body(event.to_string()).send()
+    });
+    let answers = futures::future::join_all(broken).await;
+    assert!(answers.into_iter().all(|answer| answer.unwrap().status() == 204));
+    let admin = format!("http://{}", running.admin);
+    let run =
+        async |arguments: &[&str]| place.run(&[arguments, &["--admin", &admin]].concat()).await;
+    let dead = ["deliveries", "--component", "-", "--status", "dead", "--limit", "1000", "--json"];
+    let all_dead = async || run(&dead).await.json().as_array().unwrap().len() == 120;
+    until("all are dead", all_dead).await;
+
+    let counted = run(&["retry", "--component", "-", "--topic", "task-events", "--dry-run"]).await;
+    assert_eq!(
+        (counted.code, counted.stdout.as_str()),
+        (Some(0), "120 deliveries would be tried again\n")
+    );
+    assert_eq!(counted.stderr, "100 so far\n");
+    let one = run(&["retry", "--error", "no uuid 7 ", "--dry-run", "--json"]).await;
+    assert_eq!(one.json(), json!({ "matched": 0, "changed": 0, "passed": [] }));
+    let tried = run(&["retry", "--all"]).await;
+    assert_eq!((tried.code, tried.stdout.as_str()), (Some(0), "120 deliveries tried again\n"));
+    until("they died again", all_dead).await;
+    let given_up = run(&["discard", "--type", TYPE, "--since", "1h", "--json"]).await;
+    assert_eq!(given_up.json(), json!({ "matched": 120, "changed": 120, "passed": [] }));
+    let again = run(&["discard", "--type", TYPE]).await;
+    assert_eq!((again.code, again.stdout.as_str()), (Some(0), "no delivery matches\n"));
+
+    // A name that is misspelt is said to be one.
+    for command in ["deliveries", "retry", "discard"] {
+        run(&[command, "--component", "audti"]).await.failed_with(&["`audti`", "audit"]);
+    }
+    assert_eq!(
+        run(&["deliveries", "--component", "audit", "--status", "dead"]).await.code,
+        Some(0)
+    );
+    let id = format!("-/{}", "0".repeat(32));
+    for wrong in [
+        &["retry"][..],
+        &["discard", "--dry-run"],
+        &["retry", &id, "--all"],
+        &["deliveries", &id, "--refused"],
+    ] {
+        assert_eq!(run(wrong).await.code, Some(2), "{wrong:?}");
+    }
+    assert_eq!(running.signal("TERM").await.code(), Some(0), "{}", place.stderr());
+}
+
+#[tokio::test]
 async fn wrong_use_is_exit_code_2_and_help_has_examples() {
     let place = Place::new();
     let wrong: [&[&str]; 5] =
@@ -283,7 +340,9 @@ async fn wrong_use_is_exit_code_2_and_help_has_examples() {
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains("--help"), "{arguments:?}: {ended:?}");
     }
-    for command in ["dev", "new", "components", "emit", "check", "inspect"] {
+    for command in
+        ["dev", "new", "components", "deliveries", "retry", "discard", "emit", "check", "inspect"]
+    {
         let help = place.run(&[command, "--help"]).await;
         assert_eq!(help.code, Some(0));
         assert!(help.stdout.contains(&format!("Examples:\n  wharf {command}")), "{}", help.stdout);

@@ -4,14 +4,13 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sqlx::Executor as _;
 use wharf_tests::built;
-use wharf_tests::host::{Host, Setup, THING, event, id, thing};
+use wharf_tests::host::{Host, Setup, THING, event, thing};
 
 const CREATED: &str = "com.todo.task.created.v1";
 
 /// Lets Dapr send again what was not taken, until it has nothing left.
-async fn until_all_is_taken(host: &Host) {
+pub async fn until_all_is_taken(host: &Host) {
     host.until("everything is taken", async |host| {
         host.clock.advance(Duration::from_secs(1));
         host.app.embedded.waiting().await.unwrap() == 0
@@ -26,7 +25,7 @@ async fn a_locked_ledger_acknowledges_nothing_and_goes_on_by_itself() {
     setup.config.ledger.busy_timeout = Duration::from_millis(100);
     let host = setup.start().await;
     let mut other = host.other_program().await;
-    other.execute("BEGIN EXCLUSIVE").await.unwrap();
+    other.lock().await;
 
     let started = Instant::now();
     let (status, answer) = host.deliver("task-events", event(CREATED, 1).to_string()).await;
@@ -40,48 +39,12 @@ async fn a_locked_ledger_acknowledges_nothing_and_goes_on_by_itself() {
     assert!(host.rows("SELECT * FROM audit_log").await.is_empty());
     assert_eq!(host.app.embedded.waiting().await.unwrap(), 5);
 
-    other.execute("ROLLBACK").await.unwrap();
+    other.unlock().await;
     until_all_is_taken(&host).await;
     let rows = host.rows("SELECT entity_id FROM audit_log ORDER BY entity_id").await;
     assert_eq!(rows, [["t-4"], ["t-5"], ["t-6"], ["t-7"], ["t-8"]]);
     assert_eq!(host.deliver_bulk("task-events", &[event(CREATED, 2)]).await, ["SUCCESS"]);
     assert_eq!(host.rows("SELECT count(*) FROM audit_log").await, [["6"]]);
-    host.stop().await;
-}
-
-#[tokio::test]
-async fn a_full_ledger_acknowledges_nothing_until_it_may_grow() {
-    let mut setup = Setup::audit();
-    setup.config.ledger.max_page_count = Some(160);
-    let host = setup.start().await;
-    let large = |number| {
-        let mut event = event(CREATED, number);
-        event["data"]["task"]["description"] = "x".repeat(50_000).into();
-        event
-    };
-    let mut taken = 0;
-    while host.deliver("task-events", large(taken).to_string()).await.1
-        == json!({ "status": "SUCCESS" })
-    {
-        taken += 1;
-        assert!(taken < 20, "it never gets full");
-    }
-    assert!(taken > 0, "it is full from the start");
-    // Only what was acknowledged is there, and that for good.
-    let rows =
-        async |host: &Host| host.rows("SELECT event_id FROM audit_log ORDER BY event_id").await;
-    let ids = |count| (0..count).map(|number| vec![id(number)]).collect::<Vec<_>>();
-    assert_eq!(rows(&host).await, ids(taken));
-    for number in 0..taken + 5 {
-        host.publish("task-events", &large(number)).await;
-    }
-    assert_eq!(host.ingress(reqwest::Method::GET, "/health").await.0, 503);
-    assert_eq!(rows(&host).await, ids(taken));
-
-    let host = host.restart_with(|config| config.ledger.max_page_count = None).await;
-    until_all_is_taken(&host).await;
-    assert_eq!(rows(&host).await, ids(taken + 5));
-    assert!(host.messages("task-events-dlq").await.is_empty());
     host.stop().await;
 }
 

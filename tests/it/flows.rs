@@ -57,14 +57,14 @@ async fn a_completed_task_recurs_once_whatever_its_rule() {
         host.publish("task-events", &completed(1, recurrence, zone, due)).await;
         host.settle().await;
         let rows = host
-            .rows("SELECT title, completed, parent_task_id, user_id, due_date FROM tasks")
+            .rows("SELECT title, completed, parent_task_id, user_id, substr(due_date, 1, 19) FROM tasks")
             .await;
         let completed_now = &rows[0][1];
         assert!(["0", "false"].contains(&completed_now.as_str()), "{rows:?}");
         assert_eq!(rows.len(), 1, "{recurrence}");
         assert_eq!(
             (&*rows[0][0], &*rows[0][2], &*rows[0][3], &*rows[0][4]),
-            ("Water the plants", TASK, "ann", &*format!("{next}.000000Z")),
+            ("Water the plants", TASK, "ann", next),
             "{recurrence}"
         );
         assert_eq!(types(&host, "task-events").await, [COMPLETED, "com.todo.task.created.v1"]);
@@ -91,22 +91,19 @@ async fn a_completed_task_recurs_once_whatever_its_rule() {
 async fn a_rule_by_id_is_looked_up_and_its_job_makes_what_is_missing() {
     let host = Setup::todo().start().await;
     let mut program = host.other_program().await;
-    sqlx::query("INSERT INTO recurrence_rules (id, rule, time_zone, user_id) VALUES ('rule-1', 'daily', 'UTC', 'ann')")
-        .execute(&mut program)
-        .await
-        .unwrap();
+    program.run("INSERT INTO recurrence_rules (id, rule, time_zone, user_id) VALUES ('rule-1', 'daily', 'UTC', 'ann')").await;
     let task = json!({ "id": TASK, "title": "Run", "completed": true,
         "due_date": "2026-01-01T18:00:00Z", "recurrence_id": "rule-1" });
     let data = json!({ "task_id": TASK, "user_id": "ann", "task": task });
     host.publish("task-events", &cloud_event(1, COMPLETED, data.clone())).await;
     host.settle().await;
-    assert_eq!(host.rows("SELECT due_date FROM tasks").await, [["2026-01-02T18:00:00.000000Z"]]);
+    assert_eq!(host.rows("SELECT substr(due_date, 1, 10) FROM tasks").await, [["2026-01-02"]]);
     assert_eq!(host.jobs().await, ["recurring-rule-1"]);
 
     // Someone loses the next task; the job's next firing makes it again.
-    sqlx::query("DELETE FROM tasks").execute(&mut program).await.unwrap();
+    program.run("DELETE FROM tasks").await;
     host.advance(Duration::from_secs(24 * 60 * 60)).await;
-    assert_eq!(host.rows("SELECT due_date FROM tasks").await, [["2026-01-02T18:00:00.000000Z"]]);
+    assert_eq!(host.rows("SELECT substr(due_date, 1, 10) FROM tasks").await, [["2026-01-02"]]);
     host.advance(Duration::from_secs(24 * 60 * 60)).await;
     assert_eq!(host.rows("SELECT count(*) FROM tasks").await, [["1"]], "nothing is missing now");
 
@@ -120,10 +117,7 @@ async fn a_rule_by_id_is_looked_up_and_its_job_makes_what_is_missing() {
 async fn a_deleted_occurrence_does_not_come_back() {
     let host = Setup::todo().start().await;
     let mut program = host.other_program().await;
-    sqlx::query("INSERT INTO recurrence_rules (id, rule) VALUES ('rule-1', 'daily')")
-        .execute(&mut program)
-        .await
-        .unwrap();
+    program.run("INSERT INTO recurrence_rules (id, rule) VALUES ('rule-1', 'daily')").await;
     let task = json!({ "id": TASK, "title": "Run", "completed": true,
         "due_date": "2026-01-01T18:00:00Z", "recurrence_id": "rule-1" });
     let data = json!({ "task_id": TASK, "user_id": "ann", "task": task });
@@ -132,7 +126,7 @@ async fn a_deleted_occurrence_does_not_come_back() {
     let next = host.rows("SELECT id FROM tasks").await[0][0].clone();
 
     // The backend deletes its row, and tells the ids only.
-    sqlx::query("DELETE FROM tasks").execute(&mut program).await.unwrap();
+    program.run("DELETE FROM tasks").await;
     let gone = json!({ "task_id": next, "user_id": "ann" });
     host.publish("task-events", &cloud_event(2, "com.todo.task.deleted.v1", gone)).await;
     host.settle().await;
@@ -148,7 +142,7 @@ async fn a_deleted_occurrence_does_not_come_back() {
 #[tokio::test]
 async fn a_series_keeps_its_day_without_a_row_of_its_first_task() {
     let host = Setup::todo().start().await;
-    let last = "SELECT id, due_date FROM tasks ORDER BY due_date DESC LIMIT 1";
+    let last = "SELECT id, substr(due_date, 1, 10) FROM tasks ORDER BY due_date DESC LIMIT 1";
     let mut current = (TASK.to_owned(), "2026-01-31".to_owned());
     for (number, due) in (1..).zip(["2026-02-28", "2026-03-31", "2026-04-30"]) {
         let (id, date) = &current;
@@ -158,9 +152,8 @@ async fn a_series_keeps_its_day_without_a_row_of_its_first_task() {
         host.publish("task-events", &cloud_event(number, COMPLETED, data)).await;
         host.settle().await;
         let row = host.rows(last).await.remove(0);
-        let date = row[1].split('T').next().unwrap();
-        assert_eq!(date, due);
-        current = (row[0].clone(), date.to_owned());
+        assert_eq!(row[1], due);
+        current = (row[0].clone(), row[1].clone());
     }
     host.stop().await;
 }
@@ -175,8 +168,8 @@ async fn a_task_without_a_due_date_is_followed_once() {
         host.publish("task-events", &event).await;
         host.settle().await;
     }
-    let rows = host.rows("SELECT due_date FROM tasks").await;
-    assert_eq!(rows, [["2026-01-02T01:00:00.000000Z"]]);
+    let rows = host.rows("SELECT substr(due_date, 1, 19) FROM tasks").await;
+    assert_eq!(rows, [["2026-01-02T01:00:00"]]);
     let kept = host.rows("SELECT count(*) FROM recurring_tasks WHERE series = task_id").await;
     assert_eq!(kept, [["1"]]);
     host.stop().await;

@@ -66,9 +66,26 @@ impl Place {
         fs::copy(wasm, self.path(&format!("components/{name}/{name}.wasm"))).unwrap();
     }
 
+    /// A contract, instead of all that come with Wharf; again, and both are there.
+    pub fn contract(self, name: &str, text: &str) -> Self {
+        self.write(&format!("contracts/{name}/contract.toml"), text);
+        self.own()
+    }
+
+    /// The same for one that comes with Wharf.
+    pub fn known_contract(self, name: &str) -> Self {
+        let contract = format!("contracts/{name}");
+        copy(&root().join(&contract), &self.path(&contract));
+        self.own()
+    }
+
     /// An own copy of the contracts, to be changed.
-    pub fn own_contracts(mut self) -> Self {
+    pub fn own_contracts(self) -> Self {
         copy(&root().join("contracts"), &self.path("contracts"));
+        self.own()
+    }
+
+    fn own(mut self) -> Self {
         self.variables.retain(|(name, _)| *name != "WHARF_CONTRACTS");
         self
     }
@@ -126,11 +143,22 @@ impl Place {
         self.start_with(&["dev"]).await
     }
 
-    async fn start_with(&self, arguments: &[&str]) -> Running {
+    /// Kills a start at some moment, most likely before it serves.
+    pub async fn start_and_kill(&self, after: Duration) {
+        let mut child = self.spawn(&["dev", "--no-build"]);
+        tokio::time::sleep(after).await;
+        child.kill().await.unwrap();
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Child {
         let stderr = fs::File::options().create(true).append(true).open(self.path(".stderr"));
         let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(stderr.unwrap());
-        let mut child = command.spawn().unwrap();
+        command.spawn().unwrap()
+    }
+
+    async fn start_with(&self, arguments: &[&str]) -> Running {
+        let mut child = self.spawn(arguments);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let greeting = tokio::time::timeout(PATIENCE, greeting(&mut lines)).await;
         let greeting = greeting.ok().flatten().unwrap_or_else(|| panic!("{}", self.stderr()));
@@ -139,8 +167,8 @@ impl Place {
             let rest = line.split_once("http://").unwrap().1;
             rest.split_whitespace().next().unwrap().parse().unwrap()
         };
-        let (dapr, admin) = (address("dapr"), address("admin"));
-        Running { child, dapr, admin, greeting, _stdout: lines }
+        let (dapr, ingress, admin) = (address("dapr"), address("ingress"), address("admin"));
+        Running { child, dapr, ingress, admin, greeting, _stdout: lines }
     }
 
     /// What all starts have logged.
@@ -187,6 +215,7 @@ async fn ended(running: impl Future<Output = io::Result<Output>>) -> Ended {
 pub struct Running {
     child: Child,
     pub dapr: SocketAddr,
+    pub ingress: SocketAddr,
     pub admin: SocketAddr,
     /// What it printed.
     pub greeting: String,
@@ -212,6 +241,13 @@ impl Running {
 
     pub fn process(&self) -> u32 {
         self.child.id().expect("it still runs")
+    }
+
+    /// Its memory that is not swapped out, in bytes; Linux only.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// Asks the admin API.

@@ -1,6 +1,7 @@
 //! The sandbox against guests that misbehave: each ends its own invocation and nothing else.
 //! A guest without a test of its name does not compile.
 
+#[path = "sandbox/granted.rs"]
 mod granted;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use wharf::runtime::{
 };
 use wharf_tests::built;
 
-use granted::capabilities;
+use granted::{capabilities, errands};
 
 macro_rules! has_a_test {
     ($guest:ident) => {
@@ -198,6 +199,25 @@ fn ask() {
     assert!(away.unavailable && matches!(away.outcome, Err(Failure::Retry(_))), "{away:?}");
     let failed = answer(Err(ReadError::Failed("no such table".into())));
     assert!(!failed.unavailable && failed.outcome.is_err(), "{failed:?}");
+}
+
+#[test]
+fn tally() {
+    let manifest = "[grants]\npublish = [\"com.things.said.v1\"]\nstate = [\"s\"]\n\
+        bindings = [\"b\"]\ntables = { t = \"write\" }\n\
+        [sql.add]\nexecute = \"INSERT INTO t (id) VALUES ($1)\"\n";
+    let tally = load(built::TALLY, manifest);
+    let counted = invoke(&tally, call(r#"{ "turns": 1000, "store": "s", "binding": "b" }"#));
+    let effects = counted.outcome.unwrap();
+    let [Effect::Execute(add), Effect::State(_), Effect::Invoke(_), Effect::Publish(said)] =
+        effects.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((add.statement.as_str(), add.expect), ("add", Some(1)));
+    assert_eq!(said.data, "{\"counted\":\"event-1\",\"filler\":\"\"}");
+    let rejected = invoke(&tally, call(r#"{ "reject": "no" }"#));
+    assert_eq!(rejected.outcome, Err(Failure::Reject("no".into())));
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! A whole host for a test: the embedded Dapr, a SQLite ledger in a folder of its own, three
-//! listeners on free ports, and a clock that moves only when told.
+//! A whole host for a test: the embedded Dapr, a ledger of its own, three listeners on free ports,
+//! and a clock that moves only when told. The ledger is a SQLite file; in the test binary
+//! `it_postgres` it is a schema in PostgreSQL.
 //!
 //! ```no_run
 //! # async fn story() {
@@ -28,19 +29,20 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use wharf::app::App;
+use wharf::app::{App, Between, Nothing, StartError};
 use wharf::catalog::load::{self, Offer};
 use wharf::clock::{Clock as _, ManualClock};
 use wharf::config::Config;
 use wharf::effect::SqlValue;
-use wharf::manifest::Database;
 use wharf::name::{ComponentId, Pubsub, Topic};
 
 use crate::built;
+use crate::faults::{Faults, Faulty};
+use crate::moods::Moods;
 
 /// How long a test waits for what must happen at once.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,6 +54,8 @@ pub struct Setup {
     pub contracts: Vec<PathBuf>,
     /// Components: their folder, and their wasm.
     components: Vec<(PathBuf, PathBuf)>,
+    /// What goes wrong between the host and its Dapr.
+    pub faults: Option<Arc<Faults>>,
     /// Holds the data and the guests' manifests; goes with the host.
     folder: TempDir,
 }
@@ -66,7 +70,7 @@ impl Setup {
         let config = Config { data, cache: Some(cache), ..Config::default() };
         fs::create_dir(&config.data).expect("the data folder can be made");
         let contracts = vec![root().join("contracts/cloudevents")];
-        Self { config, contracts, components: Vec::new(), folder }
+        Self { config, contracts, components: Vec::new(), faults: None, folder }
     }
 
     /// The contract `cloudevents` and the audit component.
@@ -124,13 +128,13 @@ impl Setup {
         self
     }
 
-    /// Adds a migration to a guest that was added before, the same for both databases.
+    /// Adds a migration to a guest that was added before.
     #[must_use]
     pub fn migration(self, guest: &str, sql: &str) -> Self {
-        for database in Database::ALL {
-            let folder = self.folder.path().join(guest).join("migrations");
-            let folder = folder.join(database.to_string());
+        for database in ["sqlite", "postgres"] {
+            let folder = self.folder.path().join(guest).join("migrations").join(database);
             fs::create_dir_all(&folder).expect("a folder for migrations can be made");
+            let sql = if database == "postgres" { for_postgres(sql) } else { sql.to_owned() };
             fs::write(folder.join("0001_tables.sql"), sql).expect("a migration can be written");
         }
         self
@@ -138,16 +142,25 @@ impl Setup {
 
     /// Adds the contract `things`, which takes any JSON as data; see [`thing`].
     #[must_use]
-    pub fn things(mut self) -> Self {
-        let folder = self.folder.path().join("things");
-        fs::create_dir(&folder).expect("a contract's folder can be made");
-        fs::write(folder.join("contract.toml"), THINGS).expect("a contract can be written");
+    pub fn things(self) -> Self {
+        self.contract("things", THINGS)
+    }
+
+    /// Adds a contract, whose `name` must be `name`.
+    #[must_use]
+    pub fn contract(mut self, name: &str, text: &str) -> Self {
+        let folder = self.folder.path().join("contracts").join(name);
+        fs::create_dir_all(&folder).expect("a contract's folder can be made");
+        fs::write(folder.join("contract.toml"), text).expect("a contract can be written");
         self.contracts.push(folder);
         self
     }
 
     /// Starts a host, and waits until its Dapr delivers to it.
-    pub async fn start(self) -> Host {
+    pub async fn start(mut self) -> Host {
+        if on_postgres() && self.config.ledger.url.is_none() {
+            self.config.ledger.url = Some(wharf_test_postgres::schema("it").await.url);
+        }
         Host::start(self, ManualClock::default()).await
     }
 
@@ -169,6 +182,8 @@ pub struct Host {
     ingress: SocketAddr,
     admin: SocketAddr,
     dapr: SocketAddr,
+    /// Of the Dapr that effects are performed through.
+    pub moods: Moods,
     left: LeftRunning,
 }
 
@@ -184,8 +199,20 @@ impl Drop for LeftRunning {
 impl Host {
     async fn start(setup: Setup, clock: ManualClock) -> Self {
         let (config, contracts) = (setup.config.clone(), setup.contracts.clone());
-        let app = App::build(config, contracts, setup.offers(), Arc::new(clock.clone())).await;
-        let app = app.unwrap_or_else(|error| panic!("{error}"));
+        let (offers, clocked) = (setup.offers(), Arc::new(clock.clone()));
+        let between: Arc<dyn Between> = match &setup.faults {
+            Some(faults) => Arc::new(Faulty(Arc::clone(faults))),
+            None => Arc::new(Nothing),
+        };
+        let app = App::build_with(config, contracts, offers, clocked, between).await;
+        let mut app = app.unwrap_or_else(|error| match error {
+            StartError::Problems(problems) => panic!("{}", lines(&problems)),
+            StartError::Other(error) => panic!("{error:#}"),
+        });
+        let moods = Moods::of(app.embedded.clone());
+        if setup.faults.is_none() {
+            app.backend = Arc::new(moods.clone());
+        }
         let routers = [app.ingress(), app.admin(), app.embedded.router()];
         let mut addresses = Vec::new();
         for router in routers {
@@ -204,6 +231,7 @@ impl Host {
             ingress,
             admin,
             dapr,
+            moods,
             left: LeftRunning,
         }
     }
@@ -238,13 +266,19 @@ impl Host {
 
     /// Calls the ingress as daprd does for a bulk of `topic`; gives the status of each entry.
     pub async fn deliver_bulk(&self, topic: &str, events: &[Value]) -> Vec<String> {
+        let answer = self.deliver_raw_bulk(topic, events).await;
+        let statuses = answer["statuses"].as_array().expect("statuses of a bulk").iter();
+        statuses.map(|entry| entry["status"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The same; gives the answer as it is.
+    pub async fn deliver_raw_bulk(&self, topic: &str, events: &[Value]) -> Value {
         let headers = [("content-type", "application/json")];
         let path = format!("/events/{topic}");
         let (status, answer) =
             self.callback(&path, &headers, bulk(topic, events).to_string()).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
-        let statuses = answer["statuses"].as_array().expect("statuses of a bulk").iter();
-        statuses.map(|entry| entry["status"].as_str().unwrap_or_default().to_owned()).collect()
+        answer
     }
 
     /// Posts to the ingress.
@@ -289,21 +323,11 @@ impl Host {
 
     /// The rows of a query on the ledger's database, every value as text; NULL is `-`.
     pub async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
-        let rows =
-            self.app.ledger.query(sql, &[], 10_000, || {}).await.expect("the query is right");
+        let sql = if on_postgres() { for_postgres(sql) } else { sql.to_owned() };
+        let rows = self.app.ledger.query(&sql, &[], 10_000, || {}).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{sql}: {error}"));
         let values = |row: Vec<(String, SqlValue)>| row.into_iter().map(|(_, value)| text(value));
         rows.into_iter().map(|row| values(row).collect()).collect()
-    }
-
-    /// The first column of a query's rows, as bytes.
-    pub async fn bytes(&self, sql: &str) -> Vec<Vec<u8>> {
-        let rows =
-            self.app.ledger.query(sql, &[], 10_000, || {}).await.expect("the query is right");
-        let bytes = |row: Vec<(String, SqlValue)>| match row.into_iter().next() {
-            Some((_, SqlValue::Bytes(bytes))) => bytes,
-            other => panic!("{other:?} are no bytes"),
-        };
-        rows.into_iter().map(bytes).collect()
     }
 
     /// Status, attempts and error of each delivery, in order of entry.
@@ -339,7 +363,7 @@ impl Host {
     pub async fn messages(&self, topic: &str) -> Vec<Value> {
         let pubsub = Pubsub::new("todo-pubsub").expect("a pubsub's name");
         let topic = Topic::new(topic).expect("a topic");
-        let messages = self.app.embedded.messages(&pubsub, &topic, 1000).await;
+        let messages = self.app.embedded.messages(&pubsub, &topic, 100_000).await;
         let payload = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or(Value::Null);
         messages.expect("the embedded Dapr's file").iter().map(|m| payload(&m.body)).collect()
     }
@@ -434,10 +458,19 @@ impl Host {
         Self::start(self.setup, self.clock).await
     }
 
-    /// Another program's connection to the ledger's file.
-    pub async fn other_program(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.ledger_file());
-        options.connect().await.expect("the ledger's file can be opened")
+    /// Another program's connection to the ledger's database.
+    pub async fn other_program(&self) -> Program {
+        match &self.setup.config.ledger.url {
+            Some(url) => {
+                let connection = PgConnection::connect(url).await;
+                Program::Postgres(connection.expect("the ledger's database can be reached"))
+            }
+            None => {
+                let options = SqliteConnectOptions::new().filename(self.ledger_file());
+                let connection = options.connect().await;
+                Program::Sqlite(connection.expect("the ledger's file can be opened"))
+            }
+        }
     }
 
     /// Stops it as Ctrl-C does.
@@ -446,10 +479,93 @@ impl Host {
         std::mem::forget(self.left);
     }
 
+    /// The folder of everything that it keeps.
+    pub fn data(&self) -> &Path {
+        &self.setup.config.data
+    }
+
     /// The ledger's SQLite file.
     pub fn ledger_file(&self) -> PathBuf {
         self.setup.config.ledger_file()
     }
+}
+
+/// Another program that uses the ledger's database.
+pub enum Program {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Program {
+    /// Runs statements, one after the other.
+    pub async fn run(&mut self, sql: &str) {
+        let script = sqlx::raw_sql(AssertSqlSafe(sql));
+        let done = match self {
+            Self::Sqlite(connection) => script.execute(connection).await.map(drop),
+            Self::Postgres(connection) => script.execute(connection).await.map(drop),
+        };
+        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Until [`reopen`](Self::reopen) each insert into the table fails, with `closed`.
+    pub async fn close(&mut self, table: &str) {
+        let (function, trigger) = match self {
+            Self::Sqlite(_) => ("", "BEGIN SELECT RAISE(ABORT, 'closed'); END"),
+            Self::Postgres(_) => (
+                "CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN RAISE EXCEPTION 'closed'; END $$;",
+                "FOR EACH ROW EXECUTE FUNCTION closed()",
+            ),
+        };
+        self.run(&format!("{function} CREATE TRIGGER closed BEFORE INSERT ON {table} {trigger}"))
+            .await;
+    }
+
+    pub async fn reopen(&mut self, table: &str) {
+        match self {
+            Self::Sqlite(_) => self.run("DROP TRIGGER closed").await,
+            Self::Postgres(_) => {
+                self.run(&format!("DROP TRIGGER closed ON {table}; DROP FUNCTION closed")).await;
+            }
+        }
+    }
+
+    /// Until [`unlock`](Self::unlock) nobody else can write the ledger.
+    pub async fn lock(&mut self) {
+        match self {
+            Self::Sqlite(_) => self.run("BEGIN IMMEDIATE").await,
+            Self::Postgres(_) => {
+                let tables = "wharf_deliveries, wharf_outbox, wharf_probe";
+                self.run(&format!("BEGIN; LOCK TABLE {tables} IN EXCLUSIVE MODE")).await;
+            }
+        }
+    }
+
+    pub async fn unlock(&mut self) {
+        self.run("ROLLBACK").await;
+    }
+}
+
+/// Tests ask in SQLite's words.
+fn for_postgres(sql: &str) -> String {
+    const WORDS: [(&str, &str); 6] = [
+        ("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED ALWAYS AS IDENTITY"),
+        ("rowid", "ctid"),
+        ("hex(wire)", "upper(encode(wire, 'hex'))"),
+        ("arrival->>'$.trace.parent'", "arrival::jsonb->'trace'->>'parent'"),
+        ("arrival->>'$.trace.state'", "arrival::jsonb->'trace'->>'state'"),
+        (
+            "substr(due_date,",
+            "substr(to_char(due_date AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS'),",
+        ),
+    ];
+    WORDS.iter().fold(sql.to_owned(), |sql, (sqlite, postgres)| sql.replace(sqlite, postgres))
+}
+
+/// Whether this is the test binary whose ledgers are in PostgreSQL.
+pub fn on_postgres() -> bool {
+    let name = std::env::current_exe().expect("a process has a program");
+    name.file_name().is_some_and(|name| name.to_string_lossy().starts_with("it_postgres"))
 }
 
 /// A CloudEvent of the contract `cloudevents` about task `t-<number>`, whose id has the number too.
@@ -483,8 +599,8 @@ pub fn thing(number: u32, subject: &str, data: impl Into<Value>) -> Value {
 /// The type of [`thing`].
 pub const THING: &str = "com.things.made.v1";
 
-/// What [`Setup::things`] adds. Nobody wants what the guests publish.
-const THINGS: &str = r#"
+/// The contract that [`Setup::things`] adds. Nobody wants what the guests publish.
+pub const THINGS: &str = r#"
 name = "things"
 description = "Any JSON"
 pubsub = "todo-pubsub"

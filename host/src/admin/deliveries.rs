@@ -1,44 +1,34 @@
-//! `GET /deliveries`: what happened to which event, newest first.
+//! `GET /deliveries`: what happened to which event, newest first; and what to do about one of them.
+
+mod filter;
+pub mod many;
 
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::admin::Admin;
 use crate::admin::reply::AdminError;
 use crate::delivery::{DeliveryId, DeliveryStatus};
-use crate::ledger::{ByHand, DeliveryDetail, DeliveryFilter, DeliverySummary, Recording};
+use crate::ledger::{ByHand, DeliveryDetail, DeliverySummary, Recording};
 use crate::name::ComponentId;
+use filter::Asked;
 
-/// `?component=&status=&refused=&limit=`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Filter {
-    component: Option<String>,
-    status: Option<String>,
-    refused: Option<bool>,
-    limit: Option<u32>,
-}
-
-/// The newest deliveries, 50 unless told otherwise, 1000 at most.
+/// The newest that match, 50 unless told otherwise, 1000 at most.
 pub async fn list(
     State(admin): State<Arc<Admin>>,
-    filter: Result<Query<Filter>, axum::extract::rejection::QueryRejection>,
+    asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<Vec<Value>>, AdminError> {
-    let bad = |error: String| AdminError::BadRequest(error);
-    let Query(filter) = filter.map_err(|error| bad(error.body_text()))?;
-    let component = filter.component.map(ComponentId::new).transpose();
-    let status = filter.status.map(|status| status.parse::<DeliveryStatus>()).transpose();
-    let filter = DeliveryFilter {
-        component: component.map_err(|error| bad(error.to_string()))?,
-        status: status.map_err(bad)?,
-        refused: filter.refused.unwrap_or_default(),
-        limit: filter.limit.unwrap_or(50).min(1000),
-    };
+    let asked = filter::query(asked)?;
+    asked.lists_only()?;
+    let filter = asked.filter(admin.clock.now(), 50)?;
     let deliveries = admin.ledger.deliveries(&filter).await?;
+    if deliveries.is_empty() {
+        filter::refuse_unknown(&admin, &filter).await?;
+    }
     Ok(Json(deliveries.iter().map(summary).collect()))
 }
 
@@ -59,14 +49,22 @@ pub async fn retry(
     match admin.ledger.retry(&id, admin.clock.now()).await? {
         ByHand::Changed => of_id(&admin, &id).await,
         ByHand::Unknown => Err(unknown(&id)),
-        ByHand::Refused(status) => Err(AdminError::Conflict(match status {
-            DeliveryStatus::Done => format!("`{id}` is done, and Dapr refused none of its effects"),
-            DeliveryStatus::Parked => format!("`{id}` is parked: it is tried again by itself"),
-            DeliveryStatus::Dead | DeliveryStatus::Discarded => {
-                format!("`{id}` is {}: its event is not kept any more", status.as_str())
-            }
-        })),
+        ByHand::Refused(status) => Err(AdminError::Conflict(not_tried(&id, status))),
     }
+}
+
+fn not_tried(id: &DeliveryId, status: DeliveryStatus) -> String {
+    match status {
+        DeliveryStatus::Done => format!("`{id}` is done, and Dapr refused none of its effects"),
+        DeliveryStatus::Parked => format!("`{id}` is parked: it is tried again by itself"),
+        DeliveryStatus::Dead | DeliveryStatus::Discarded => {
+            format!("`{id}` is {}: its event is not kept any more", status.as_str())
+        }
+    }
+}
+
+fn not_discarded(id: &DeliveryId, status: DeliveryStatus) -> String {
+    format!("`{id}` is {}: there is nothing to discard", status.as_str())
 }
 
 /// Gives up a parked or dead delivery, or what Dapr refused of one that is done.
@@ -78,10 +76,7 @@ pub async fn discard(
     match admin.ledger.discard(&id).await? {
         ByHand::Changed => of_id(&admin, &id).await,
         ByHand::Unknown => Err(unknown(&id)),
-        ByHand::Refused(status) => Err(AdminError::Conflict(format!(
-            "`{id}` is {}: there is nothing to discard",
-            status.as_str()
-        ))),
+        ByHand::Refused(status) => Err(AdminError::Conflict(not_discarded(&id, status))),
     }
 }
 

@@ -9,14 +9,13 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::admin::Admin;
-use crate::catalog::Catalog;
 use crate::ledger::Counts;
 use crate::name::ComponentId;
 
 /// `GET /health`: 200 with the ledger's counts, 503 when the ledger cannot be read.
 pub async fn health(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Value>) {
     let (code, status, ledger) = match admin.ledger.counts().await {
-        Ok(counts) => (StatusCode::OK, "healthy", ledger(&counts, &admin.registry.snapshot())),
+        Ok(counts) => (StatusCode::OK, "healthy", ledger(&admin, &counts)),
         Err(error) => {
             let error = json!({ "error": error.to_string() });
             (StatusCode::SERVICE_UNAVAILABLE, "unhealthy", error)
@@ -32,7 +31,8 @@ pub async fn health(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Value>
 }
 
 /// Deliveries of a component that does not run stay parked until it does.
-fn ledger(counts: &Counts, catalog: &Catalog) -> Value {
+fn ledger(admin: &Admin, counts: &Counts) -> Value {
+    let catalog = admin.registry.snapshot();
     let runs = |id: &ComponentId| *id == ComponentId::none() || catalog.component(id).is_some();
     let components = counts.components.iter().map(|of| {
         json!({
@@ -46,6 +46,7 @@ fn ledger(counts: &Counts, catalog: &Catalog) -> Value {
             "waiting": counts.outbox_waiting,
             "dead": counts.outbox_dead,
             "oldest": counts.outbox_oldest,
+            "lag_seconds": counts.lag(admin.clock.now()).as_secs_f64(),
         },
     })
 }

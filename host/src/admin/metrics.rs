@@ -8,6 +8,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 use crate::admin::Admin;
+use crate::dispatch::room::Amount;
 use crate::ledger::Counts;
 use crate::name::ComponentId;
 use crate::telemetry::metrics as names;
@@ -18,7 +19,15 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
         Ok(counts) => set(&admin, &counts),
         Err(error) => tracing::warn!(%error, "the ledger's gauges are old"),
     }
+    in_progress(&admin);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics.render())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are for people")]
+fn in_progress(admin: &Admin) {
+    let Amount { events, bytes } = admin.room.taken();
+    admin.metrics.set(names::EVENTS_IN_PROGRESS, &[], events as f64);
+    admin.metrics.set(names::BYTES_IN_PROGRESS, &[], bytes as f64);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are for people")]
@@ -39,8 +48,6 @@ fn set(admin: &Admin, counts: &Counts) {
     for (status, count) in [("waiting", counts.outbox_waiting), ("dead", counts.outbox_dead)] {
         admin.metrics.set(names::OUTBOX, &[("status", status)], count as f64);
     }
-    let lag = counts.outbox_oldest.map_or(0.0, |since| {
-        (admin.clock.now() - since).to_std().unwrap_or_default().as_secs_f64()
-    });
+    let lag = counts.lag(admin.clock.now()).as_secs_f64();
     admin.metrics.set(names::OUTBOX_LAG, &[], lag);
 }

@@ -7,7 +7,6 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::backend::Backend as _;
 use crate::clock::{ManualClock, Timestamp};
 use crate::effect::OutgoingJob;
 use crate::name::JobName;

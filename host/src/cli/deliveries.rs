@@ -1,5 +1,8 @@
 //! `wharf deliveries`, `retry`, `discard`: what happened to which event, and what to do about it.
 
+mod filter;
+mod many;
+
 use std::fmt::Write as _;
 
 use clap::Args;
@@ -8,8 +11,9 @@ use serde_json::Value;
 use crate::cli::Finding;
 use crate::cli::client::{AdminClient, AdminEndpoint};
 use crate::cli::print;
-use crate::delivery::{DeliveryId, DeliveryStatus};
-use crate::name::ComponentId;
+use crate::delivery::DeliveryId;
+use filter::Filter;
+use many::Deed;
 
 /// Show what became of which event, newest first; or one delivery whole
 ///
@@ -18,22 +22,16 @@ use crate::name::ComponentId;
 #[command(after_help = "Examples:
   wharf deliveries
   wharf deliveries --status dead --component notification
+  wharf deliveries --status dead --topic task-events --error 'no such table' --since 2h
   wharf deliveries --refused
   wharf deliveries audit/0123456789abcdef0123456789abcdef
   wharf deliveries --json --limit 1000")]
 pub struct Deliveries {
     /// One delivery, to see its error, log, reads and effects
-    #[arg(value_name = "COMPONENT/KEY", allow_hyphen_values = true, conflicts_with_all = ["component", "status", "refused", "limit"])]
+    #[arg(value_name = "COMPONENT/KEY", allow_hyphen_values = true, conflicts_with_all = ["Filter", "limit"])]
     delivery: Option<DeliveryId>,
-    /// Only those of this component; `-` has what could not be read
-    #[arg(long, value_name = "NAME")]
-    component: Option<ComponentId>,
-    /// Only those that are done, parked, dead or discarded
-    #[arg(long, value_name = "STATUS")]
-    status: Option<DeliveryStatus>,
-    /// Only those that have an effect which Dapr refused for good
-    #[arg(long)]
-    refused: bool,
+    #[command(flatten)]
+    filter: Filter,
     /// How many, 1000 at most
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: u32,
@@ -47,12 +45,15 @@ pub struct Deliveries {
 /// Try dead deliveries again, or what Dapr refused of done ones
 ///
 /// Attempts are counted anew. Effects keep their ids, and what is committed is not done twice. A
-/// state write or a job that was refused is performed now, after whatever came later.
+/// state write or a job that was refused is performed now, after whatever came later. Many are tried
+/// oldest first, in small batches; broken off, it may be run again.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  wharf deliveries --status dead
-  wharf deliveries --refused
-  wharf retry audit/0123456789abcdef0123456789abcdef")]
+  wharf retry audit/0123456789abcdef0123456789abcdef
+  wharf retry --component notification --dry-run
+  wharf retry --topic task-events --error 'no such table' --since 2h
+  wharf retry --refused
+  wharf retry --all")]
 pub struct Retry {
     #[command(flatten)]
     which: Which,
@@ -60,11 +61,13 @@ pub struct Retry {
 
 /// Give up parked or dead deliveries, or what Dapr refused of done ones
 ///
-/// Their events are not kept; a repeat of them is still known as one.
+/// Their events are not kept; a repeat of them is still known as one. By filter the dead ones are
+/// given up; with --status parked, the parked ones.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  wharf deliveries --status parked
-  wharf discard audit/0123456789abcdef0123456789abcdef")]
+  wharf discard audit/0123456789abcdef0123456789abcdef
+  wharf discard --component notification --until 24h --dry-run
+  wharf discard --status parked --type com.todo.task.created.v1")]
 pub struct Discard {
     #[command(flatten)]
     which: Which,
@@ -73,9 +76,17 @@ pub struct Discard {
 #[derive(Args)]
 struct Which {
     /// Deliveries as `wharf deliveries` shows them
-    #[arg(value_name = "COMPONENT/KEY", allow_hyphen_values = true, required = true)]
+    #[arg(value_name = "COMPONENT/KEY", allow_hyphen_values = true, conflicts_with_all = ["Filter", "all", "dry_run"], required_unless_present_any = ["Filter", "all"])]
     deliveries: Vec<DeliveryId>,
-    /// Print what each is now, as JSON
+    #[command(flatten)]
+    filter: Filter,
+    /// All that the filter matches; alone, every dead one
+    #[arg(long)]
+    all: bool,
+    /// Only say how many there are
+    #[arg(long)]
+    dry_run: bool,
+    /// Print what each is now, or how many there were, as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -89,16 +100,9 @@ impl Deliveries {
             let delivery = client.get(&format!("/deliveries/{id}")).await?;
             return show(&delivery, self.json);
         }
-        let mut path = format!("/deliveries?limit={}", self.limit);
-        if let Some(component) = self.component {
-            path += &format!("&component={component}");
-        }
-        if let Some(status) = self.status {
-            path += &format!("&status={}", status.as_str());
-        }
-        if self.refused {
-            path += "&refused=true";
-        }
+        let mut asked = self.filter.asked();
+        asked.push(("limit", self.limit.to_string()));
+        let path = filter::path("/deliveries", &asked);
         let found = client.get(&path).await?;
         if self.json {
             return print::json(&found);
@@ -113,37 +117,58 @@ impl Deliveries {
 
 impl Retry {
     pub async fn run(self) -> anyhow::Result<Finding> {
-        self.which.each("retry").await
+        self.which.run(Deed::Retry).await
     }
 }
 
 impl Discard {
     pub async fn run(self) -> anyhow::Result<Finding> {
-        self.which.each("discard").await
+        self.which.run(Deed::Discard).await
     }
 }
 
 impl Which {
-    /// Goes on past one that is refused, so that the others are not held up by it.
-    async fn each(self, action: &str) -> anyhow::Result<Finding> {
+    async fn run(self, deed: Deed) -> anyhow::Result<Finding> {
         let client = AdminClient::new(self.admin)?;
-        let (mut now, mut finding) = (Vec::new(), Finding::Nothing);
-        for id in &self.deliveries {
-            match client.post(&format!("/deliveries/{id}/{action}")).await {
-                Ok(delivery) => now.push(delivery),
-                Err(error) => {
-                    print::note(format_args!("error: {error:#}"));
-                    finding = Finding::Something;
-                }
+        if !self.deliveries.is_empty() {
+            return each(&client, &self.deliveries, deed, self.json).await;
+        }
+        let mut asked = self.filter.asked();
+        asked.push(("all", self.all.to_string()));
+        asked.push(("dry_run", self.dry_run.to_string()));
+        let total = many::run(&client, asked, deed).await?;
+        match self.json {
+            true => print::json(&total)?,
+            false => print::line(total.told(deed, self.dry_run)),
+        }
+        Ok(total.finding())
+    }
+}
+
+/// Goes on past one that is refused, so that the others are not held up by it.
+async fn each(
+    client: &AdminClient,
+    deliveries: &[DeliveryId],
+    deed: Deed,
+    json: bool,
+) -> anyhow::Result<Finding> {
+    let action = deed.path();
+    let (mut now, mut finding) = (Vec::new(), Finding::Nothing);
+    for id in deliveries {
+        match client.post(&format!("/deliveries/{id}/{action}")).await {
+            Ok(delivery) => now.push(delivery),
+            Err(error) => {
+                print::note(format_args!("error: {error:#}"));
+                finding = Finding::Something;
             }
         }
-        if self.json {
-            print::json(&now)?;
-        } else {
-            list(&now);
-        }
-        Ok(finding)
     }
+    if json {
+        print::json(&now)?;
+    } else {
+        list(&now);
+    }
+    Ok(finding)
 }
 
 fn head(delivery: &Value) {

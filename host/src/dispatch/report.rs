@@ -62,6 +62,8 @@ pub enum NotDurable {
          `max_parked` under [limits] if this lasts"
     )]
     Full(ComponentId, u64),
+    #[error("the ledger did not answer within {0:?}")]
+    Late(Duration),
 }
 
 /// Turns what happened into metrics and log lines.

@@ -2,6 +2,7 @@
 //! that is missing there would be sent again.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::dispatch::answer::Answer;
+use crate::dispatch::room::Share;
 use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
 use crate::ingress::reply::BulkReply;
 use crate::ingress::{BEGINNING, Ingress};
@@ -58,12 +60,13 @@ pub fn most_bytes(ingress: &Ingress, headers: &HeaderMap, path: &str) -> usize {
     ingress.max_body.saturating_mul(usize::try_from(events).unwrap_or(usize::MAX))
 }
 
-/// Hands each entry on, in the order of the batch.
+/// Hands each entry on, in the order of the batch, as far as there is room; the rest comes again.
 pub async fn receive(
     ingress: &Ingress,
     path: String,
     body: &Bytes,
     envelope: Envelope<'_>,
+    share: &Arc<Share>,
 ) -> BulkReply {
     let origin = TopicOrigin {
         path,
@@ -71,11 +74,17 @@ pub async fn receive(
         topic: envelope.topic.as_deref().and_then(|name| Topic::new(name).ok()),
         ..TopicOrigin::default()
     };
+    let room = share.events(envelope.entries.len());
     // Every entry takes its place in order before the first one is awaited.
-    let answers: Vec<_> =
-        envelope.entries.iter().map(|entry| take(ingress, wire(body, entry, &origin))).collect();
+    let entries = envelope.entries.iter().take(room);
+    let answers = entries.map(|entry| take(ingress, wire(body, entry, &origin), share));
+    let answers: Vec<_> = answers.collect();
     let ids: Vec<_> = envelope.entries.into_iter().map(|entry| entry.entry_id).collect();
-    BulkReply(ids.into_iter().zip(join_all(answers).await).collect())
+    let mut answers = join_all(answers).await;
+    if room < ids.len() {
+        answers.resize(ids.len(), ingress.turned_away(ids.len() - room, "events"));
+    }
+    BulkReply(ids.into_iter().zip(answers).collect())
 }
 
 /// daprd posts to `/` the entries that match no route of a subscription: nobody asked for them.
@@ -88,13 +97,18 @@ pub fn unrouted(ingress: &Ingress, envelope: &Envelope<'_>) -> BulkReply {
 }
 
 /// An event that is too large costs itself only, not the bulk that it came in.
-fn take(ingress: &Ingress, (origin, bytes): (TopicOrigin, Bytes)) -> BoxFuture<'static, Answer> {
+fn take(
+    ingress: &Ingress,
+    (origin, bytes): (TopicOrigin, Bytes),
+    share: &Arc<Share>,
+) -> BoxFuture<'static, Answer> {
+    let share = Arc::clone(share);
     if bytes.len() > ingress.max_body {
         let beginning = Bytes::copy_from_slice(bytes.get(..BEGINNING).unwrap_or(&bytes));
-        return ingress.too_large(origin, beginning, &hex(&Sha256::digest(&bytes)));
+        return ingress.too_large(origin, beginning, &hex(&Sha256::digest(&bytes)), share);
     }
     let arrival = Arrival { origin: Origin::Topic(origin), trace: None };
-    ingress.dispatch.receive(WireEvent { bytes, arrival })
+    ingress.dispatch.receive(WireEvent { bytes, arrival }, share)
 }
 
 fn wire(body: &Bytes, entry: &Entry<'_>, origin: &TopicOrigin) -> (TopicOrigin, Bytes) {

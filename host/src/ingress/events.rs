@@ -29,21 +29,27 @@ pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> R
         };
     }
     let max = bulk::most_bytes(&ingress, &parts.headers, &path);
-    let body = match body::read(body, max).await {
+    let share = Arc::new(ingress.dispatch.enter_callback());
+    let body = match body::read(body, max, &share).await {
         Ok(Read::Whole(body)) => body,
+        Ok(Read::NoRoom) => return ingress.turned_away(1, "bytes").into_response(),
         Ok(Read::TooLarge { .. }) if !known => return unknown(&path).into_response(),
         Ok(Read::TooLarge { beginning, hash }) => {
             let origin = origin(path, &parts.headers);
-            return ingress.too_large(origin, beginning, &hash).await.into_response();
+            return ingress.too_large(origin, beginning, &hash, share).await.into_response();
         }
         Err(not_taken) => return not_taken.into_response(),
     };
     match bulk::envelope(&parts.headers, &body) {
         Some(envelope) if path == "/" => bulk::unrouted(&ingress, &envelope).into_response(),
-        Some(envelope) => bulk::receive(&ingress, path, &body, envelope).await.into_response(),
+        Some(envelope) => {
+            bulk::receive(&ingress, path, &body, envelope, &share).await.into_response()
+        }
+        None if known && share.events(1) == 0 => ingress.turned_away(1, "events").into_response(),
         None if known => {
             let arrival = arrival(origin(path, &parts.headers), &parts.headers);
-            ingress.dispatch.receive(WireEvent { bytes: body, arrival }).await.into_response()
+            let wire = WireEvent { bytes: body, arrival };
+            ingress.dispatch.receive(wire, share).await.into_response()
         }
         None => unknown(&path).into_response(),
     }

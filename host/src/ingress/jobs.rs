@@ -19,8 +19,13 @@ pub async fn fire(
     body: Body,
 ) -> Result<StatusCode, NotTaken> {
     let job = JobName::new(&name).map_err(|error| NotTaken(error.to_string()))?;
-    let body = match body::read(body, ingress.max_body).await? {
-        Read::Whole(body) => body,
+    let share = ingress.dispatch.enter_callback();
+    let body = match body::read(body, ingress.max_body, &share).await? {
+        Read::Whole(body) if share.events(1) == 1 => body,
+        Read::Whole(_) | Read::NoRoom => {
+            ingress.turned_away(1, "events");
+            return Err(NotTaken("too much is in progress".to_owned()));
+        }
         Read::TooLarge { .. } => {
             let max = ingress.max_body;
             return Err(NotTaken(format!(

@@ -10,8 +10,8 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::error::LedgerError;
-use super::sqlite::Fault;
-use super::sqlite::writer::Writer;
+use super::fault::Fault;
+use super::sql::writer::{Writer, Writers};
 use super::submission::{Committed, Submission};
 use transaction::{Care, Transaction, failed};
 
@@ -30,25 +30,55 @@ pub struct Queued {
     pub reply: oneshot::Sender<Result<Committed, LedgerError>>,
 }
 
+/// How often a group is written that other transactions are in the way of.
+const TRIES: u32 = 5;
+
+/// What waits to be written. Committers take from it in turns, and write side by side.
+pub struct Intake {
+    pub queue: mpsc::Receiver<Queued>,
+    waiting: VecDeque<Queued>,
+}
+
+impl Intake {
+    pub fn new(queue: mpsc::Receiver<Queued>) -> Self {
+        Self { queue, waiting: VecDeque::new() }
+    }
+}
+
 /// Writes groups until the host stops, and then what was submitted before.
+#[derive(Clone)]
 pub struct Committer {
-    pub writer: Arc<Mutex<Writer>>,
+    pub intake: Arc<Mutex<Intake>>,
+    pub writers: Arc<Writers>,
     pub outbox_changed: Arc<Notify>,
     pub parked_changed: Arc<Notify>,
 }
 
 impl Committer {
-    pub async fn run(self, mut queue: mpsc::Receiver<Queued>, stop: CancellationToken) {
-        let mut waiting = VecDeque::new();
-        while gather(&mut queue, &mut waiting, &stop).await {
-            let group = take_group(&mut waiting);
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            let group = {
+                let mut intake = self.intake.lock().await;
+                let Intake { queue, waiting } = &mut *intake;
+                if !gather(queue, waiting, &stop).await {
+                    break;
+                }
+                take_group(waiting)
+            };
             self.write(group).await;
         }
     }
 
     /// Writes a group, in parts where a part's own statements fail, and answers everyone in it.
     async fn write(&self, group: Vec<Queued>) {
-        let mut writer = self.writer.lock().await;
+        let mut writer = match self.writers.get().await {
+            Ok(writer) => writer,
+            Err(error) => {
+                tracing::warn!(%error, deliveries = group.len(), "a group was not committed");
+                return refuse(group.into_iter(), &error);
+            }
+        };
+        let mut conflicts = 0;
         let mut parts = vec![(group, Care::Together)];
         while let Some((part, care)) = parts.pop() {
             match attempt(&mut writer, &part, care).await {
@@ -57,6 +87,21 @@ impl Committer {
                     tracing::warn!(%error, deliveries = part.len(), "a group was not committed");
                     let rest = parts.drain(..).flat_map(|(part, _)| part);
                     refuse(part.into_iter().chain(rest), &error);
+                }
+                // Another host, or another committer, was in the way: its end frees the way.
+                Err(Fault::Conflict(error)) if conflicts < TRIES => {
+                    tracing::debug!(error, deliveries = part.len(), "a group is written again");
+                    conflicts += 1;
+                    parts.push((part, care));
+                }
+                Err(Fault::Conflict(error)) => {
+                    let error = LedgerError::Unavailable(error);
+                    tracing::warn!(%error, deliveries = part.len(), "a group was not committed");
+                    let rest = parts.drain(..).flat_map(|(part, _)| part);
+                    refuse(part.into_iter().chain(rest), &error);
+                }
+                Err(Fault::Late(error)) => {
+                    narrow(part, care, None, error, &mut parts);
                 }
                 Err(Fault::Own { statement, error }) => {
                     narrow(part, care, statement, error, &mut parts);

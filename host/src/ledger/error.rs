@@ -6,7 +6,7 @@ pub enum LedgerError {
     /// Locked, full, broken or gone: the answer is RETRY. After a failed commit it is unknown
     /// whether it was written; the repeat finds out.
     #[error(
-        "the ledger cannot be used: {0}; free its disk or end what locks it, and it goes on by itself"
+        "the ledger cannot be used: {0}; once its database is there again, has room and is not locked, it goes on by itself"
     )]
     Unavailable(String),
     /// The host is stopping and takes nothing more: the answer is RETRY.

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus, LogLine};
 use crate::effect::Outgoing;
 use crate::event::WireEvent;
-use crate::name::{ComponentId, Lane};
+use crate::name::{ComponentId, Lane, Topic};
 
 /// A parked delivery that is ours to run until the lease ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,14 +64,32 @@ pub enum ByHand {
     Refused(DeliveryStatus),
 }
 
-/// Which deliveries to list, newest first.
+/// Which deliveries are meant. What is left out does not matter.
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryFilter {
     pub component: Option<ComponentId>,
     pub status: Option<DeliveryStatus>,
     /// Only those that have an effect which Dapr refused for good.
     pub refused: bool,
+    pub topic: Option<Topic>,
+    pub event_type: Option<String>,
+    /// A part of the error as it is kept; with `refused` of what Dapr said.
+    pub error: Option<String>,
+    /// Its event came in then or later.
+    pub since: Option<Timestamp>,
+    /// Its event came in then or before.
+    pub until: Option<Timestamp>,
+    pub order: ListOrder,
     pub limit: u32,
+}
+
+/// In which order of entry deliveries are listed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ListOrder {
+    #[default]
+    NewestFirst,
+    /// From the one behind this sequence on.
+    OldestAfter(i64),
 }
 
 /// A delivery in a list.
@@ -159,6 +177,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// How far behind the relay is: since when the oldest waiting effect's event is here.
+    pub fn lag(&self, now: Timestamp) -> std::time::Duration {
+        let lag = self.outbox_oldest.map(|oldest| now - oldest);
+        lag.and_then(|lag| lag.to_std().ok()).unwrap_or_default()
+    }
+
     /// Parked deliveries of a component.
     pub fn parked(&self, component: &ComponentId) -> u64 {
         let of = self.components.iter().find(|of| of.component == *component);

@@ -1,22 +1,30 @@
-//! The ledger by its front door, on files.
+//! The ledger by its front door. This file is compiled twice: as `tests` it is on SQLite, as
+//! `tests_on_postgres` on PostgreSQL.
 
+#[path = "tests/claims.rs"]
 mod claims;
+#[path = "tests/commit.rs"]
 mod commit;
+#[path = "tests/effects.rs"]
 mod effects;
+#[path = "tests/sql.rs"]
 mod sql;
+#[path = "tests/trouble.rs"]
 mod trouble;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    ClaimedDelivery, Ledger, LedgerOptions, Migration, NewDelivery, NewEffect, Outcome, Submission,
+    ClaimedDelivery, Ledger, LedgerOptions, Migration, NewDelivery, NewEffect, Outcome, Place,
+    Submission,
 };
 use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::delivery::{DeliveryHead, DeliveryId, LogLine};
@@ -24,46 +32,89 @@ use crate::effect::{Execute, Outgoing, OutgoingEvent, SqlValue};
 use crate::event::{Arrival, Origin, WireEvent};
 use crate::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
 
-/// A ledger on a file that goes away with it.
-struct Host {
-    ledger: Ledger,
-    folder: Arc<TempDir>,
+/// A ledger of a test's own.
+pub(super) struct Host {
+    pub(super) ledger: Ledger,
+    place: Arc<TestPlace>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
+/// A file that goes away with it, or a schema.
+struct TestPlace {
+    place: Place,
+    _folder: TempDir,
+}
+
+fn on_postgres() -> bool {
+    module_path!().ends_with("postgres")
+}
+
+impl TestPlace {
+    async fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let place = if on_postgres() {
+            Place::Url(wharf_test_postgres::schema("ledger").await.url)
+        } else {
+            Place::File(folder.path().join("ledger.db"))
+        };
+        Self { place, _folder: folder }
+    }
+}
+
 impl Host {
-    async fn start() -> Self {
-        Self::open(Arc::new(TempDir::new().unwrap()), |_| {}).await
+    pub(super) async fn start() -> Self {
+        Self::with(|_| {}).await
     }
 
-    async fn open(folder: Arc<TempDir>, change: impl FnOnce(&mut LedgerOptions)) -> Self {
-        let mut options = LedgerOptions::at(folder.path().join("ledger.db"));
+    pub(super) async fn with(change: impl FnOnce(&mut LedgerOptions)) -> Self {
+        Self::open(Arc::new(TestPlace::new().await), change).await
+    }
+
+    async fn open(place: Arc<TestPlace>, change: impl FnOnce(&mut LedgerOptions)) -> Self {
+        let mut options = LedgerOptions::of(place.place.clone());
         options.busy_timeout = Duration::from_millis(50);
         change(&mut options);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let ledger = Ledger::open(options, &tasks, stop.clone()).await.unwrap();
-        Self { ledger, folder, tasks, stop }
+        Self { ledger, place, tasks, stop }
     }
 
-    /// Another host on the same file.
+    /// Another host on the same database.
     async fn second(&self) -> Self {
-        Self::open(Arc::clone(&self.folder), |_| {}).await
+        self.again(|_| {}).await
     }
 
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("ledger.db")
+    async fn again(&self, change: impl FnOnce(&mut LedgerOptions)) -> Self {
+        Self::open(Arc::clone(&self.place), change).await
+    }
+
+    /// Runs statements as another program does, past the ledger.
+    pub(super) async fn other_program(&self, sql: &str) -> Other {
+        let mut other = match self.place() {
+            Place::File(path) => {
+                let options = SqliteConnectOptions::new().filename(path);
+                Other::Sqlite(options.connect().await.unwrap())
+            }
+            Place::Url(url) => Other::Postgres(PgConnection::connect(url).await.unwrap()),
+        };
+        other.run(sql).await;
+        other
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place.place
     }
 
     /// A table of a component's own.
-    async fn with_audit_log(self) -> Self {
+    pub(super) async fn with_audit_log(self) -> Self {
         let sql = "CREATE TABLE audit_log (event_id TEXT PRIMARY KEY, note TEXT)";
         let migration = Migration { set: "audit".into(), name: "1".into(), sql: sql.into() };
         self.ledger.migrate(&[migration]).await.unwrap();
         self
     }
 
-    async fn audited(&self) -> Vec<String> {
+    pub(super) async fn audited(&self) -> Vec<String> {
         let rows =
             self.ledger.query("SELECT event_id FROM audit_log ORDER BY 1", &[], 1000, || {}).await;
         let text = |row: crate::effect::SqlRow| match &row[0].1 {
@@ -78,25 +129,50 @@ impl Host {
     }
 }
 
-const LEASE: Duration = Duration::from_secs(30);
+/// Another program's connection.
+pub(super) enum Other {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
 
-fn start() -> Timestamp {
+impl Other {
+    pub(super) async fn run(&mut self, sql: &str) {
+        let script = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+        match self {
+            Self::Sqlite(connection) => script.execute(connection).await.map(drop).unwrap(),
+            Self::Postgres(connection) => script.execute(connection).await.map(drop).unwrap(),
+        }
+    }
+}
+
+/// Until it is rolled back, nobody else can write.
+fn lock() -> &'static str {
+    if on_postgres() {
+        "BEGIN; LOCK TABLE wharf_deliveries, wharf_outbox, wharf_probe IN EXCLUSIVE MODE"
+    } else {
+        "BEGIN IMMEDIATE"
+    }
+}
+
+pub(super) const LEASE: Duration = Duration::from_secs(30);
+
+pub(super) fn start() -> Timestamp {
     ManualClock::default().now()
 }
 
-fn after(seconds: u64) -> Timestamp {
+pub(super) fn after(seconds: u64) -> Timestamp {
     start() + Duration::from_secs(seconds)
 }
 
-fn audit() -> ComponentId {
+pub(super) fn audit() -> ComponentId {
     ComponentId::new("audit").unwrap()
 }
 
-fn recurring() -> ComponentId {
+pub(super) fn recurring() -> ComponentId {
     ComponentId::new("recurring").unwrap()
 }
 
-fn head(event: &str, subject: Option<&str>) -> DeliveryHead {
+pub(super) fn head(event: &str, subject: Option<&str>) -> DeliveryHead {
     DeliveryHead {
         id: DeliveryId { component: audit(), key: EventKey::of(&[event.as_bytes()]) },
         subject: subject.map(str::to_owned),
@@ -111,13 +187,13 @@ fn head(event: &str, subject: Option<&str>) -> DeliveryHead {
     }
 }
 
-fn wire(event: &str) -> Arc<WireEvent> {
+pub(super) fn wire(event: &str) -> Arc<WireEvent> {
     // Not UTF-8: what could not be decoded is kept too.
     let bytes = [event.as_bytes(), &[0xff, 0x00]].concat();
     Arc::new(WireEvent { bytes: bytes.into(), arrival: Arrival::default() })
 }
 
-fn submission(event: &str, outcome: Outcome) -> Submission {
+pub(super) fn submission(event: &str, outcome: Outcome) -> Submission {
     Submission {
         head: head(event, None),
         wire: wire(event),
@@ -129,13 +205,13 @@ fn submission(event: &str, outcome: Outcome) -> Submission {
 }
 
 /// Of a subject, so that order matters.
-fn of(subject: &str, mut submission: Submission) -> Submission {
+pub(super) fn of(subject: &str, mut submission: Submission) -> Submission {
     submission.head.subject = Some(subject.into());
     submission
 }
 
 /// The result of a claimed run.
-fn under(claimed: &ClaimedDelivery, outcome: Outcome) -> Submission {
+pub(super) fn under(claimed: &ClaimedDelivery, outcome: Outcome) -> Submission {
     Submission {
         head: claimed.head.clone(),
         wire: Arc::new(claimed.wire.clone()),
@@ -146,19 +222,19 @@ fn under(claimed: &ClaimedDelivery, outcome: Outcome) -> Submission {
     }
 }
 
-fn done(statements: Vec<Execute>) -> Outcome {
+pub(super) fn done(statements: Vec<Execute>) -> Outcome {
     Outcome::Done { statements, outbox: Vec::new(), internal: Vec::new() }
 }
 
-fn parked(due: Timestamp) -> Outcome {
+pub(super) fn parked(due: Timestamp) -> Outcome {
     Outcome::Parked { due, error: "the handler trapped".into() }
 }
 
-fn dead() -> Outcome {
+pub(super) fn dead() -> Outcome {
     Outcome::Dead { error: "rejected".into(), outbox: Vec::new(), internal: Vec::new() }
 }
 
-fn insert(event: &str) -> Execute {
+pub(super) fn insert(event: &str) -> Execute {
     Execute {
         many: None,
         statement: "insert".into(),
@@ -168,7 +244,7 @@ fn insert(event: &str) -> Execute {
     }
 }
 
-fn publish(lane: &str, id: &str) -> NewEffect {
+pub(super) fn publish(lane: &str, id: &str) -> NewEffect {
     NewEffect {
         lane: Lane::new(lane).unwrap(),
         index: 0,
@@ -183,7 +259,7 @@ fn publish(lane: &str, id: &str) -> NewEffect {
     }
 }
 
-fn internal(event: &str) -> NewDelivery {
+pub(super) fn internal(event: &str) -> NewDelivery {
     let arrival = Arrival { origin: Origin::Internal, ..Arrival::default() };
     let bytes = Bytes::from(event.to_owned());
     NewDelivery { head: head(event, None), wire: Arc::new(WireEvent { bytes, arrival }) }

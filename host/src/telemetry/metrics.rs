@@ -40,6 +40,13 @@ pub const UNKNOWN: &str = "wharf_unknown_events_total";
 pub const UNREADABLE: &str = "wharf_unreadable_events_total";
 /// Entries of a bulk callback to `/`, which daprd could not route. No labels.
 pub const UNROUTED: &str = "wharf_unrouted_entries_total";
+/// Events of callbacks that are in progress now, at most `[ingress] max_events`. No labels.
+pub const EVENTS_IN_PROGRESS: &str = "wharf_ingress_events";
+/// Their bytes as they came, at most `[ingress] max_bytes` or one callback. No labels.
+pub const BYTES_IN_PROGRESS: &str = "wharf_ingress_bytes";
+/// Events answered RETRY at once since too much was in progress. Labels: room (`events` or `bytes`;
+/// a callback whose bytes found no room counts as one).
+pub const TURNED_AWAY: &str = "wharf_ingress_turned_away_total";
 /// Deliveries being handled now. No labels.
 pub const IN_FLIGHT: &str = "wharf_deliveries_in_flight";
 /// Deliveries by state, read from the ledger. Labels: component, status (`parked` or `dead`).

@@ -272,3 +272,25 @@ impl Reads for Stores {
         })
     }
 }
+
+/// One effect of each kind before it fails, as long as it is to fail.
+#[test]
+pub fn errands() {
+    let (_, rest) = crate::errands::MANIFEST.split_once("[grants]").unwrap();
+    let guest = load(built::ERRANDS, &format!("[grants]{rest}"));
+    let run = |how: &str, attempt| {
+        let data = json!({ "fails": 1, "how": how, "calls": true, "plans": true });
+        invoke(&guest, Call { attempt, ..call(&data.to_string()) }).outcome
+    };
+    let kind = |effect: &Effect| serde_json::to_value(effect).unwrap()["effect"].clone();
+    let kinds: Vec<_> = run("trap", 2).unwrap().iter().map(kind).collect();
+    assert_eq!(kinds, ["invoke", "execute", "execute", "state", "publish", "schedule"]);
+    for (how, says) in [
+        ("trap", "event-1 fails"),
+        ("retry", "event-1 comes too early"),
+        ("reject", "event-1 is not wanted"),
+    ] {
+        let error = run(how, 1).unwrap_err().to_string();
+        assert!(error.contains(says), "{how}: {error}");
+    }
+}

@@ -81,11 +81,12 @@ impl Ending<'_> {
         Submission { head, wire, claim, attempts, log: Vec::new(), outcome }
     }
 
-    /// An effect that Dapr refused for good is reported too, unless it is a report itself.
+    /// An effect that Dapr refused for good is reported too, unless it is a report itself, or one
+    /// was its cause.
     pub fn refused(&self, head: &DeliveryHead, index: u32, reason: &str, attempts: u32) -> Rows {
         let death = Death { head, reason, attempts, at: self.now };
         let mut rows = Rows::default();
-        if !is_report(head) && index != REPORT {
+        if head.event_type != AUDIT_FAILED && index != REPORT {
             self.report(&mut rows, None, &death, index);
         }
         rows
@@ -95,7 +96,7 @@ impl Ending<'_> {
     /// is not reported again: that would never end.
     pub fn reports(&self, wire: &WireEvent, death: &Death<'_>) -> Rows {
         let mut rows = Rows::default();
-        if is_report(death.head) {
+        if tells_nobody(death.head) {
             return rows;
         }
         match wire.arrival.origin {
@@ -162,7 +163,7 @@ impl Ending<'_> {
     }
 }
 
-/// A report of a report would never end.
-fn is_report(head: &DeliveryHead) -> bool {
+/// A report of a report would never end, and nobody outside knows the host's own events.
+fn tells_nobody(head: &DeliveryHead) -> bool {
     head.event_type == AUDIT_FAILED || head.event_type.starts_with("com.wharf.")
 }

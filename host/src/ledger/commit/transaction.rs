@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::SubsecRound as _;
-use sqlx::sqlite::SqliteConnection;
 
 use super::Queued;
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus};
-use crate::effect::{Execute, Many};
+use crate::effect::Execute;
+use crate::ledger::database::Connection;
 use crate::ledger::error::LedgerError;
-use crate::ledger::sqlite::Fault;
-use crate::ledger::sqlite::group::{self, Kept, Leaving, Newcomer};
+use crate::ledger::fault::Fault;
+use crate::ledger::sql::group::{self, Kept, Leaving, Newcomer};
 use crate::ledger::state_machine::{Delivery, Turn, Verdict, writes_effects};
 use crate::ledger::submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
 
@@ -26,7 +26,7 @@ pub enum Care {
 
 /// A group being written.
 pub struct Transaction<'a> {
-    connection: &'a mut SqliteConnection,
+    connection: &'a mut Connection,
     care: Care,
     answers: HashMap<&'a DeliveryId, Committed>,
     /// Newcomers whose statements were taken back: their row goes too.
@@ -36,7 +36,7 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    pub fn new(connection: &'a mut SqliteConnection, care: Care) -> Self {
+    pub fn new(connection: &'a mut Connection, care: Care) -> Self {
         Self {
             connection,
             care,
@@ -164,7 +164,7 @@ impl<'a> Transaction<'a> {
                 let undone = group::undo(self.connection).await;
                 undone.map_err(|fault| match fault {
                     Fault::Own { .. } => Fault::Own { statement, error },
-                    ledger @ Fault::Ledger(_) => ledger,
+                    other @ (Fault::Ledger(_) | Fault::Conflict(_) | Fault::Late(_)) => other,
                 })
             }
             Committed::Unexpected { .. } => {
@@ -185,7 +185,7 @@ impl<'a> Transaction<'a> {
                 self.many.entry(&statement.sql).or_default().push(statement);
                 continue;
             }
-            let touched = match group::execute(self.connection, statement).await {
+            let touched = match self.connection.run(statement).await {
                 Ok(touched) => touched,
                 Err(Fault::Own { statement, error }) if apart => {
                     return Ok(failed(statement, error));
@@ -200,25 +200,10 @@ impl<'a> Transaction<'a> {
         Ok(Committed::Done)
     }
 
-    /// Runs the inserts that waited, as many rows at a time as there is a text for.
+    /// Runs the inserts that waited for each other, each with all of its rows.
     async fn many(&mut self) -> Result<(), Fault> {
         for inserts in std::mem::take(&mut self.many).into_values() {
-            let mut rest = inserts.as_slice();
-            while let Some((first, others)) = rest.split_first() {
-                let fitting = first.many.iter().find_map(|many| match &**many {
-                    Many::Values { texts, order } => texts.iter().find_map(|(rows, text)| {
-                        Some((text, order, rest.split_at_checked(*rows)?))
-                    }),
-                    Many::Unnest { .. } => None,
-                });
-                if let Some((text, order, (now, later))) = fitting {
-                    group::execute_many(self.connection, text, order, now).await?;
-                    rest = later;
-                } else {
-                    group::execute(self.connection, first).await?;
-                    rest = others;
-                }
-            }
+            self.connection.run_many(&inserts).await?;
         }
         Ok(())
     }

@@ -1,32 +1,33 @@
 //! How a component's values are bound and read back.
 
-use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
-use sqlx::{Column as _, Row as _, TypeInfo as _, ValueRef as _};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments as _, Column as _, Row as _, TypeInfo as _, ValueRef as _};
 
 use crate::clock::Timestamp;
 use crate::effect::{SqlRow, SqlValue};
 
-/// Binds in the statement's order. Fails when a timestamp is none.
-pub fn bind<'q>(
-    query: Query<'q, Sqlite, SqliteArguments>,
-    params: impl IntoIterator<Item = &'q SqlValue>,
-) -> Result<Query<'q, Sqlite, SqliteArguments>, String> {
-    params.into_iter().try_fold(query, |query, param| {
-        Ok(match param {
-            SqlValue::Null => query.bind(None::<i64>),
-            SqlValue::Bool(value) => query.bind(*value),
-            SqlValue::Integer(value) => query.bind(*value),
-            SqlValue::Float(value) => query.bind(*value),
-            SqlValue::Text(text) | SqlValue::Json(text) => query.bind(text.as_str()),
-            SqlValue::Bytes(bytes) => query.bind(bytes.as_slice()),
-            SqlValue::Timestamp(text) => query.bind(utc(text)?),
-        })
-    })
+/// In the statement's order. Fails when a timestamp is none.
+pub fn arguments<'a>(
+    params: impl IntoIterator<Item = &'a SqlValue>,
+) -> Result<SqliteArguments, String> {
+    let mut arguments = SqliteArguments::default();
+    for param in params {
+        let added = match param {
+            SqlValue::Null => arguments.add(None::<i64>),
+            SqlValue::Bool(value) => arguments.add(*value),
+            SqlValue::Integer(value) => arguments.add(*value),
+            SqlValue::Float(value) => arguments.add(*value),
+            SqlValue::Text(text) | SqlValue::Json(text) => arguments.add(text.as_str()),
+            SqlValue::Bytes(bytes) => arguments.add(bytes.as_slice()),
+            SqlValue::Timestamp(text) => arguments.add(utc(text)?),
+        };
+        added.map_err(|error| error.to_string())?;
+    }
+    Ok(arguments)
 }
 
 /// UTC with microseconds, so that text order is time order.
-fn utc(text: &str) -> Result<String, String> {
+pub fn utc(text: &str) -> Result<String, String> {
     let time = chrono::DateTime::parse_from_rfc3339(text)
         .map_err(|error| format!("`{text}` is not an RFC 3339 timestamp: {error}"))?;
     let utc: Timestamp = time.to_utc();

@@ -1,8 +1,5 @@
 //! Two hosts on one file: claims, leases, results that come late, and what people do by hand.
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Executor as _};
-
 use super::super::{
     ByHand, ClaimedEffect, Committed, ComponentCounts, DeliveryFilter, EffectResult,
     FinishedEffect, NextDue, Outcome,
@@ -217,14 +214,9 @@ async fn a_row_that_cannot_be_read_holds_up_no_other() {
     for event in ["2", "3", "4"] {
         host.ledger.commit(submission(event, parked(start()))).await.unwrap();
     }
-    let path = host.path();
-    let mut other = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
-    for spoil in [
-        "UPDATE wharf_deliveries SET arrival = 'nonsense' WHERE event_id = '3'",
-        "UPDATE wharf_outbox SET target = 'nonsense' WHERE lane = 'a'",
-    ] {
-        assert!(other.execute(spoil).await.unwrap().rows_affected() > 0);
-    }
+    let spoil = "UPDATE wharf_deliveries SET arrival = 'nonsense' WHERE event_id = '3'; \
+                 UPDATE wharf_outbox SET target = 'nonsense' WHERE lane = 'a'";
+    host.other_program(spoil).await;
     let claimed = host.claim_at(start()).await;
     let events: Vec<_> = claimed.iter().map(|claimed| claimed.head.event_id.as_str()).collect();
     assert_eq!(events, ["2", "4"]);

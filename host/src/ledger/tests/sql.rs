@@ -1,20 +1,18 @@
 //! What components may ask, and their migrations.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use super::super::{Fitting, MigrateError, Migration, NewRelease, SqlError, Why};
-use super::{Host, start};
+use super::{Host, on_postgres, start};
 use crate::effect::SqlValue;
 use crate::name::ComponentId;
 
 #[tokio::test]
 async fn a_query_reads_what_is_stored_and_nothing_else() {
     let host = Host::start().await.with_audit_log().await;
-    let sql = "SELECT $1 AS a, 1.5 AS b, x'00ff' AS c, NULL AS d, 7 AS e";
-    let rows = host.ledger.query(sql, &[SqlValue::Text("x".into())], 1, || {}).await.unwrap();
+    let bytes = if on_postgres() { "'\\x00ff'::bytea" } else { "x'00ff'" };
+    let sql = format!("SELECT CAST($1 AS TEXT) AS a, 1.5 AS b, {bytes} AS c, NULL AS d, 7 AS e");
+    let rows = host.ledger.query(&sql, &[SqlValue::Text("x".into())], 1, || {}).await.unwrap();
     let expected = [
         ("a", SqlValue::Text("x".into())),
         ("b", SqlValue::Float(1.5)),
@@ -40,8 +38,7 @@ async fn a_query_reads_what_is_stored_and_nothing_else() {
 #[tokio::test]
 async fn a_query_without_end_is_interrupted() {
     let timeout = Duration::from_millis(50);
-    let folder = Arc::new(TempDir::new().unwrap());
-    let host = Host::open(folder, |options| options.query_timeout = timeout).await;
+    let host = Host::with(|options| options.query_timeout = timeout).await;
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
                    SELECT count(*) FROM n";
     assert_eq!(host.ledger.query(endless, &[], 1, || {}).await, Err(SqlError::Deadline(timeout)));
@@ -65,17 +62,18 @@ fn migration(name: &str, sql: &str) -> Migration {
 #[tokio::test]
 async fn migrations_are_applied_once_and_together() {
     let host = Host::start().await;
-    let first = migration("1", "CREATE TABLE a (x); CREATE TABLE b (x)");
+    let first = migration("1", "CREATE TABLE a (x TEXT); CREATE TABLE b (x TEXT)");
     let applied = host.ledger.migrate(std::slice::from_ref(&first)).await;
     assert_eq!(applied, Ok(vec!["todo/1".to_owned()]));
     assert_eq!(host.ledger.migrate(std::slice::from_ref(&first)).await, Ok(Vec::new()));
 
-    let broken = [migration("2", "CREATE TABLE c (x)"), migration("3", "CREATE TABLE a (x)")];
+    let broken =
+        [migration("2", "CREATE TABLE c (x TEXT)"), migration("3", "CREATE TABLE a (x TEXT)")];
     let failed = host.ledger.migrate(&broken).await;
     assert!(matches!(failed, Err(MigrateError::Failed { name, .. }) if name == "3"));
     assert!(host.ledger.prepare("SELECT * FROM c").await.is_err(), "neither is applied");
 
-    let changed = migration("1", "CREATE TABLE a (y)");
+    let changed = migration("1", "CREATE TABLE a (y TEXT)");
     let refused = host.ledger.migrate(&[changed]).await;
     assert_eq!(refused, Err(MigrateError::Changed { set: "todo".into(), name: "1".into() }));
     assert!(host.ledger.ping().await.is_ok());
@@ -84,19 +82,19 @@ async fn migrations_are_applied_once_and_together() {
 #[tokio::test]
 async fn a_migration_that_a_statement_does_not_fit_is_taken_back() {
     let host = Host::start().await;
-    host.ledger.migrate(&[migration("1", "CREATE TABLE a (x)")]).await.unwrap();
-    let wider = vec![migration("2", "ALTER TABLE a ADD COLUMN y")];
+    let tables = "CREATE TABLE a (x TEXT); CREATE TABLE b (y TEXT)";
+    host.ledger.migrate(&[migration("1", tables)]).await.unwrap();
+    let wider = vec![migration("2", "ALTER TABLE a ADD COLUMN y TEXT")];
     let fitting = |sql: &str| vec![Fitting { name: "[sql.s] of audit".into(), sql: sql.into() }];
     // It fits the tables before.
-    let before = host.ledger.migrate_fitting(Vec::new(), fitting("INSERT INTO a VALUES ($1)"));
+    let before = host.ledger.migrate_fitting(Vec::new(), fitting("SELECT y FROM a, b"));
     assert_eq!(before.await, Ok(Vec::new()));
-    let refused =
-        host.ledger.migrate_fitting(wider.clone(), fitting("INSERT INTO a VALUES ($1)")).await;
+    let refused = host.ledger.migrate_fitting(wider.clone(), fitting("SELECT y FROM a, b")).await;
     let error = refused.unwrap_err().to_string();
     assert!(error.starts_with("[sql.s] of audit does not fit the tables: "), "{error}");
     assert!(host.ledger.prepare("SELECT y FROM a").await.is_err(), "it is not applied");
 
-    let applied = host.ledger.migrate_fitting(wider, fitting("INSERT INTO a VALUES ($1, $2)"));
+    let applied = host.ledger.migrate_fitting(wider, fitting("SELECT b.y FROM a, b"));
     assert_eq!(applied.await, Ok(vec!["todo/2".to_owned()]));
     host.ledger.prepare("SELECT y FROM a").await.unwrap();
 }

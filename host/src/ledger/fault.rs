@@ -1,0 +1,78 @@
+//! Why a write did not happen, by whose fault it is, as told by the databases' own codes.
+
+use sqlx::postgres::PgDatabaseError;
+
+use super::error::LedgerError;
+use super::{postgres, sqlite};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Locked, full, broken or gone: nobody's delivery is to blame.
+    Ledger(LedgerError),
+    /// Two transactions were in each other's way: the same again may work at once.
+    Conflict(String),
+    /// It ran for too long, and was ended.
+    Late(String),
+    /// The statement's own: a constraint, a wrong type, a missing table. Only a component's
+    /// statement, and a commit that has some, may say so of a delivery.
+    Own { statement: Option<String>, error: String },
+}
+
+impl Fault {
+    /// One of a component's statement.
+    pub fn own(error: impl Into<String>) -> Self {
+        Self::Own { statement: None, error: error.into() }
+    }
+
+    /// Says which statement it was; that one ran for too long is its own fault.
+    pub fn of(self, statement: &str) -> Self {
+        match self {
+            Self::Own { error, .. } | Self::Late(error) => {
+                Self::Own { statement: Some(statement.to_owned()), error }
+            }
+            other @ (Self::Ledger(_) | Self::Conflict(_)) => other,
+        }
+    }
+}
+
+impl From<LedgerError> for Fault {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => {
+                match database.try_downcast_ref::<PgDatabaseError>() {
+                    Some(of_postgres) => postgres::fault(of_postgres),
+                    None => sqlite::fault(database.as_ref()),
+                }
+            }
+            sqlx::Error::Encode(encode) => Self::own(encode.to_string()),
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::Decode(_) => Self::Ledger(LedgerError::Unreadable(error.to_string())),
+            _ => Self::Ledger(LedgerError::Unavailable(error.to_string())),
+        }
+    }
+}
+
+/// Where nothing but the ledger's own statements run, no fault is a delivery's.
+impl From<Fault> for LedgerError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Ledger(error) => error,
+            Fault::Own { error, .. } | Fault::Conflict(error) | Fault::Late(error) => {
+                Self::Unavailable(error)
+            }
+        }
+    }
+}
+
+impl From<sqlx::Error> for LedgerError {
+    fn from(error: sqlx::Error) -> Self {
+        Fault::from(error).into()
+    }
+}

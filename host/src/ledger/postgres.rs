@@ -1,0 +1,227 @@
+//! PostgreSQL: how it is opened, how its errors are read, and how values come in and out. Several
+//! connections write at the same time, of this host and of others.
+
+mod value;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use sqlx::postgres::{
+    PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgStatement, PgTypeInfo,
+};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Either, Executor as _,
+    SqlSafeStr as _, Statement as _, TypeInfo as _,
+};
+
+use super::LedgerOptions;
+use super::database::Arg;
+use super::error::LedgerError;
+use super::fault::Fault;
+use super::rows::without_zero;
+use crate::effect::{Execute, Many, SqlRow, SqlValue};
+
+/// Beyond the server's own limit: what is silent for longer is taken to be gone.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// An open connection.
+pub struct Open {
+    pub connection: PgConnection,
+    /// How long one answer may take to come.
+    pub patience: Duration,
+    /// For a one-row insert, the text for many rows: it names the types that the server inferred.
+    many: HashMap<Arc<str>, Arc<str>>,
+}
+
+/// How to open one.
+#[derive(Clone)]
+pub struct Options {
+    connect: PgConnectOptions,
+    patience: Duration,
+    connecting: Duration,
+}
+
+impl Options {
+    pub async fn open(&self) -> Result<Open, sqlx::Error> {
+        let connection = in_time(self.connecting, self.connect.connect()).await?;
+        Ok(Open { connection, patience: self.patience, many: HashMap::new() })
+    }
+
+    /// Fails when the address is none.
+    pub fn writing(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
+        let millis = |duration: Duration| duration.as_millis().to_string();
+        let settings = [
+            ("lock_timeout", millis(options.busy_timeout)),
+            // A host that stalls in the middle of a commit must not hold up the others.
+            ("idle_in_transaction_session_timeout", millis(options.query_timeout)),
+            // Each statement has its index. Without this a plan that was made while the tables
+            // were small would read all of them when they are large.
+            ("enable_seqscan", "off".to_owned()),
+        ];
+        Self::new(options, url, &settings)
+    }
+
+    /// Fails when the address is none.
+    pub fn reading(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
+        Self::new(options, url, &[("default_transaction_read_only", "on".to_owned())])
+    }
+
+    fn new(
+        options: &LedgerOptions,
+        url: &str,
+        settings: &[(&str, String)],
+    ) -> Result<Self, sqlx::Error> {
+        let timeout = options.query_timeout.as_millis().to_string();
+        let connect = url
+            .parse::<PgConnectOptions>()?
+            .application_name("wharf")
+            .statement_cache_capacity(256)
+            .options([("statement_timeout", timeout.as_str()), ("jit", "off")])
+            .options(settings.iter().map(|(name, value)| (*name, value.as_str())));
+        let patience = options.query_timeout + GRACE;
+        Ok(Self { connect, patience, connecting: options.busy_timeout + GRACE })
+    }
+}
+
+/// A server that is silent for too long is taken to be gone, as if the connection had broken.
+pub async fn in_time<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| {
+        let text = format!("the database gave no answer for {patience:?}");
+        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text).into())
+    })
+}
+
+/// By SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+pub fn fault(error: &PgDatabaseError) -> Fault {
+    let message = || match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.message()),
+        None => error.message().to_owned(),
+    };
+    match (error.code().get(..2), error.code()) {
+        (_, "57014") => Fault::Late(message()),
+        // Serialization failure, deadlock.
+        (Some("40"), _) => Fault::Conflict(message()),
+        // Unsupported feature, wrong cardinality, data, constraint, a write where only reading is
+        // allowed, access rule and syntax, WITH CHECK OPTION, program limit, PL/pgSQL.
+        (_, "25006") | (Some("0A" | "21" | "22" | "23" | "42" | "44" | "54" | "P0"), _) => {
+            Fault::own(message())
+        }
+        _ => Fault::Ledger(LedgerError::Unavailable(error.to_string())),
+    }
+}
+
+/// Whether what was prepared no longer fits the tables; prepared again, it will.
+fn is_stale(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        error.code().as_deref() == Some("0A000") && error.message().contains("cached plan")
+    })
+}
+
+/// The parameters of one of the ledger's own statements.
+pub fn arguments(args: Vec<Arg<'_>>) -> Result<PgArguments, sqlx::Error> {
+    let mut arguments = PgArguments::default();
+    for arg in args {
+        let added = match arg {
+            Arg::Text(text) => arguments.add(text.map(without_zero)),
+            Arg::Integer(number) => arguments.add(number),
+            Arg::Bytes(bytes) => arguments.add(bytes),
+            Arg::Flag(flag) => arguments.add(flag),
+            Arg::Rows(rows) => rows.bind(&mut arguments),
+        };
+        added.map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+impl Open {
+    /// Runs one of a component's statements.
+    pub async fn run(&mut self, sql: &Arc<str>, params: &[SqlValue]) -> Result<u64, Fault> {
+        let statement = self.prepare(sql).await?;
+        let arguments = value::arguments(types(&statement), params).map_err(Fault::own)?;
+        let done = sqlx::query_with(AssertSqlSafe(Arc::clone(sql)), arguments)
+            .execute(&mut self.connection);
+        Ok(in_time(self.patience, done).await?.rows_affected())
+    }
+
+    /// Runs one insert for all the rows, in one statement.
+    pub async fn run_many(&mut self, rows: &[&Execute]) -> Result<(), Fault> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        let of = |fault: Fault| fault.of(&first.statement);
+        let Some(Many::Unnest { head, tail }) = first.many.as_deref() else {
+            for row in rows {
+                self.run(&row.sql, &row.params).await.map_err(of)?;
+            }
+            return Ok(());
+        };
+        let statement = self.prepare(&first.sql).await.map_err(Fault::from).map_err(of)?;
+        let types = types(&statement);
+        let text = match self.many.get(&first.sql) {
+            Some(text) => Arc::clone(text),
+            None => {
+                let text: Arc<str> = unnesting(head, types, tail).into();
+                self.many.insert(Arc::clone(&first.sql), Arc::clone(&text));
+                text
+            }
+        };
+        let columns = value::columns(types, rows).map_err(Fault::own).map_err(of)?;
+        // The text says its types; the arguments only know their elements'.
+        self.prepare(&text).await.map_err(Fault::from).map_err(of)?;
+        let done = sqlx::query_with(AssertSqlSafe(text), columns).execute(&mut self.connection);
+        let done = in_time(self.patience, done).await.map_err(Fault::from);
+        done.map(drop).map_err(of)
+    }
+
+    /// A component's query.
+    pub async fn query(
+        &mut self,
+        sql: &str,
+        params: &[SqlValue],
+        mut take: impl FnMut(SqlRow) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let statement = self.prepare(sql).await?;
+        let arguments = value::arguments(types(&statement), params).map_err(Fault::own)?;
+        let mut again = Some(arguments.clone());
+        let mut now = Some(arguments);
+        while let Some(arguments) = now.take() {
+            let mut rows =
+                sqlx::query_with(AssertSqlSafe(sql), arguments).fetch(&mut self.connection);
+            loop {
+                match in_time(self.patience, rows.try_next()).await {
+                    Ok(Some(row)) => take(value::read(&row)?)?,
+                    Ok(None) => return Ok(()),
+                    // The tables changed; no row has come yet.
+                    Err(error) if is_stale(&error) && again.is_some() => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            drop(rows);
+            self.connection.clear_cached_statements().await?;
+            now = again.take();
+        }
+        Ok(())
+    }
+
+    /// From the connection's cache, where it is known.
+    async fn prepare(&mut self, sql: impl AsRef<str>) -> Result<PgStatement, sqlx::Error> {
+        let text = AssertSqlSafe(sql.as_ref()).into_sql_str();
+        in_time(self.patience, self.connection.prepare(text)).await
+    }
+}
+
+fn types(statement: &PgStatement) -> &[PgTypeInfo] {
+    match statement.parameters() {
+        Some(Either::Left(types)) => types,
+        Some(Either::Right(_)) | None => &[],
+    }
+}
+
+fn unnesting(head: &str, types: &[PgTypeInfo], tail: &str) -> String {
+    let arrays = (1..).zip(types).map(|(number, ty)| format!("${number}::{}[]", ty.name()));
+    format!("{head}{}{tail}", arrays.collect::<Vec<_>>().join(", "))
+}

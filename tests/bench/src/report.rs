@@ -1,0 +1,420 @@
+//! What was measured, as tables in Markdown.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::budget;
+use crate::contestant::{Contestant, Database, Kind};
+use crate::load::Shape;
+use crate::parts::Parts;
+use crate::postgres::Server;
+use crate::rounds::{Measured, Round};
+use crate::say;
+
+pub struct Report {
+    machine: String,
+    server: Option<String>,
+    left_out: Vec<String>,
+    verified: Vec<Verified>,
+    pub measured: Vec<Measured>,
+    pub parts: Vec<(Kind, Database, Parts)>,
+}
+
+struct Verified {
+    kind: Kind,
+    database: Database,
+    acknowledged: u64,
+    refused: u64,
+}
+
+impl Report {
+    /// `place` is where the databases are.
+    pub fn new(place: &Path) -> Self {
+        Self {
+            machine: machine(place),
+            server: None,
+            left_out: Vec::new(),
+            verified: Vec::new(),
+            measured: Vec::new(),
+            parts: Vec::new(),
+        }
+    }
+
+    pub fn server(&mut self, server: &Server) {
+        self.server = Some(format!("PostgreSQL {}, its settings as they come", server.version()));
+    }
+
+    /// Never in silence: once now, and once in the result.
+    pub fn leave_out(&mut self, who: &str, why: &anyhow::Error) {
+        say::note(format!("leaving out {who}: {why:#}"));
+        self.left_out.push(format!("{who}: {why:#}"));
+    }
+
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    pub fn verified(&mut self, contestant: &Contestant, refused: u64) {
+        let Contestant { kind, database, .. } = *contestant;
+        let acknowledged = contestant.acknowledged();
+        self.verified.push(Verified { kind, database, acknowledged, refused });
+    }
+
+    /// The Wharfs that took part.
+    pub fn wharfs(&self) -> Vec<(Kind, Database)> {
+        let wharfs = self.verified.iter().filter(|one| one.kind.is_wharf());
+        wharfs.map(|one| (one.kind, one.database)).collect()
+    }
+
+    pub fn print(&self, took: Duration) {
+        let mut text = Vec::new();
+        self.head(&mut text, took);
+        for database in [Database::Postgres, Database::Sqlite] {
+            self.database(&mut text, database);
+        }
+        self.parts(&mut text);
+        let budgets = budget::all(self);
+        if !budgets.is_empty() {
+            text.push("\n## Budgets\n".to_owned());
+            let rows = budgets.into_iter().map(|budget| budget.row());
+            table(&mut text, &["budget", "called directly", ""].map(str::to_owned), rows);
+        }
+        say::result(text.join("\n"));
+    }
+
+    fn head(&self, text: &mut Vec<String>, took: Duration) {
+        let server = self.server.as_deref().unwrap_or("no PostgreSQL");
+        let rounds = self.measured.iter().map(|one| one.rounds.len()).max().unwrap_or_default();
+        text.push(format!(
+            "{}; load {} at the end. {server}. {rounds} rounds in {:.0} s; medians over rounds.",
+            self.machine,
+            load(),
+            took.as_secs_f64()
+        ));
+        let acknowledged: u64 = self.verified.iter().map(|one| one.acknowledged).sum();
+        text.push(format!(
+            "{} events were acknowledged, and each has its row.",
+            thousands(acknowledged as f64)
+        ));
+        for Verified { kind, database, acknowledged, refused } in &self.verified {
+            if *refused > 0 {
+                text.push(format!(
+                    "{} on {} refused {refused} events and acknowledged {acknowledged}.",
+                    kind.name(),
+                    database.name()
+                ));
+            }
+        }
+        for who in &self.left_out {
+            text.push(format!("Left out: {who}"));
+        }
+    }
+
+    fn database(&self, text: &mut Vec<String>, database: Database) {
+        let (kinds, shapes) = (self.kinds(database), self.shapes());
+        if kinds.is_empty() {
+            return;
+        }
+        let name = database.name();
+        let columns = |first: &str| {
+            let shapes = shapes.iter().map(|shape| shape.name());
+            std::iter::once(first.to_owned()).chain(shapes).collect::<Vec<_>>()
+        };
+        let row = |first: String, cell: &dyn Fn(Shape) -> Option<String>| {
+            let cells = shapes.iter().map(|shape| cell(*shape).unwrap_or_else(|| "–".to_owned()));
+            std::iter::once(first).chain(cells).collect::<Vec<_>>()
+        };
+        let pairs = kinds.iter().filter(|kind| !kind.is_wharf()).map(|other| (Kind::Wharf, *other));
+        let pairs = pairs.chain([(Kind::WharfPublish, Kind::NativeOutbox)]);
+        let pairs = pairs.filter(|(one, other)| kinds.contains(one) && kinds.contains(other));
+        let pairs: Vec<_> = pairs.collect();
+        if !pairs.is_empty() {
+            text.push(format!("\n## Ratios on {name}\n"));
+            text.push(
+                "Events per second, divided by those of the other: above 1 is faster.\n".into(),
+            );
+            let rows = pairs.iter().map(|(one, other)| {
+                row(format!("{} / {}", one.name(), other.name()), &|shape| {
+                    Some(format!("{:.2}×", self.ratio(*one, *other, database, shape)?))
+                })
+            });
+            table(text, &columns(""), rows);
+        }
+        let each = |cell: &dyn Fn(&Measured) -> Option<String>| {
+            let of = |kind: Kind| {
+                row(kind.name().to_owned(), &|shape| cell(self.of(kind, database, shape)?))
+            };
+            kinds.iter().map(|kind| of(*kind)).collect::<Vec<_>>()
+        };
+        text.push(format!("\n## Events per second on {name}\n"));
+        let rates = each(&|one| Some(thousands(one.median(|round| Some(round.rate))?)));
+        table(text, &columns(""), rows(rates));
+        text.push(format!("\n{}", self.spread(database)));
+        text.push(format!("\n## Milliseconds to the answer on {name}: p50 / p99\n"));
+        let latencies = each(&|one| {
+            let (p50, p99) = (one.latency(50)?, one.latency(99)?);
+            Some(format!("{} / {}", millis(p50), millis(p99)))
+        });
+        table(text, &columns(""), rows(latencies));
+        text.push(format!("\n## Processor time on {name}, µs for each event\n"));
+        if database == Database::Postgres {
+            text.push("The contestant's + the database server's.\n".to_owned());
+        }
+        let times = each(&|one| {
+            let host = format!("{:.0}", one.median(|round| round.host)?);
+            let server = one.median(|round| round.server).map(|server| format!(" + {server:.0}"));
+            Some(host + &server.unwrap_or_default())
+        });
+        table(text, &columns(""), rows(times));
+    }
+
+    /// How far rounds were apart.
+    fn spread(&self, database: Database) -> String {
+        let of = self.measured.iter().filter(|one| one.database == database);
+        let spread = |one: &Measured| {
+            let rates: Vec<_> = one.rounds.iter().map(|round| round.rate).collect();
+            let (least, most) = rates.iter().fold((f64::MAX, 0.0_f64), |(least, most), rate| {
+                (least.min(*rate), most.max(*rate))
+            });
+            Some((most - least) / median(rates)? * 100.0)
+        };
+        let spreads: Vec<_> = of.filter_map(spread).collect();
+        let most = spreads.iter().copied().fold(0.0, f64::max);
+        format!(
+            "From the slowest round to the fastest a rate differs by {:.0} % (median of the cells), by \
+             {most:.0} % at most.",
+            median(spreads).unwrap_or_default()
+        )
+    }
+
+    fn parts(&self, text: &mut Vec<String>) {
+        if self.parts.is_empty() {
+            return;
+        }
+        text.push("\n## Processor time by part, µs for each event\n".to_owned());
+        let columns: Vec<_> = self
+            .parts
+            .iter()
+            .flat_map(|(kind, database, parts)| {
+                [Shape::Single(32), Shape::Bulk(1)].map(|shape| Column {
+                    report: self,
+                    kind: *kind,
+                    database: *database,
+                    shape,
+                    parts,
+                })
+            })
+            .collect();
+        let heads = columns.iter().map(|column| {
+            let (kind, database) = (column.kind.name(), column.database.name());
+            format!("{kind}, {database}, {}", column.shape.name())
+        });
+        let heads: Vec<_> = std::iter::once(String::new()).chain(heads).collect();
+        let rows = Column::ROWS.iter().map(|(name, cell)| {
+            let cells = columns.iter().map(|column| match cell(column) {
+                Some(micros) => format!("{micros:.1}"),
+                None => "–".to_owned(),
+            });
+            std::iter::once((*name).to_owned()).chain(cells).collect()
+        });
+        table(text, &heads, rows);
+    }
+
+    fn kinds(&self, database: Database) -> Vec<Kind> {
+        let of = self.verified.iter().filter(|one| one.database == database);
+        of.map(|one| one.kind).collect()
+    }
+
+    fn shapes(&self) -> Vec<Shape> {
+        let mut shapes = Vec::new();
+        for one in &self.measured {
+            if !shapes.contains(&one.shape) {
+                shapes.push(one.shape);
+            }
+        }
+        shapes
+    }
+
+    pub fn of(&self, kind: Kind, database: Database, shape: Shape) -> Option<&Measured> {
+        self.measured
+            .iter()
+            .find(|one| one.kind == kind && one.database == database && one.shape == shape)
+    }
+
+    pub fn rate(&self, kind: Kind, database: Database, shape: Shape) -> Option<f64> {
+        self.of(kind, database, shape)?.median(|round| Some(round.rate))
+    }
+
+    /// The median of the ratios of each round.
+    pub fn ratio(&self, one: Kind, other: Kind, database: Database, shape: Shape) -> Option<f64> {
+        let (one, other) = (self.of(one, database, shape)?, self.of(other, database, shape)?);
+        let rounds = one.rounds.iter().zip(&other.rounds);
+        median(rounds.map(|(one, other)| one.rate / other.rate).collect())
+    }
+
+    pub fn parts_of(&self, wanted: Kind, on: Database) -> Option<&Parts> {
+        let mut found =
+            self.parts.iter().filter(|(kind, database, _)| (*kind, *database) == (wanted, on));
+        found.next().map(|(_, _, parts)| parts)
+    }
+
+    /// What remains of a host's time for each event, in µs.
+    pub fn rest(&self, kind: Kind, database: Database, shape: Shape) -> Option<f64> {
+        let parts = self.parts_of(kind, database)?;
+        Column { report: self, kind, database, shape, parts }.rest()
+    }
+}
+
+impl Measured {
+    pub fn median(&self, value: impl Fn(&Round) -> Option<f64>) -> Option<f64> {
+        median(self.rounds.iter().filter_map(value).collect())
+    }
+
+    /// The median over rounds of a percentile.
+    pub fn latency(&self, percent: usize) -> Option<Duration> {
+        let at = |round: &Round| {
+            let index = round.latencies.len() * percent / 100;
+            round.latencies.get(index).map(Duration::as_secs_f64)
+        };
+        self.median(at).map(Duration::from_secs_f64)
+    }
+}
+
+/// One host's time by part.
+struct Column<'a> {
+    report: &'a Report,
+    kind: Kind,
+    database: Database,
+    shape: Shape,
+    parts: &'a Parts,
+}
+
+/// A part's name, and what it takes.
+type PartRow = (&'static str, fn(&Column<'_>) -> Option<f64>);
+
+impl Column<'_> {
+    const ROWS: [PartRow; 9] = [
+        ("parse", |column| Some(column.parse())),
+        ("decode and validate", |column| Some(column.parts.decode)),
+        ("sandbox", |column| Some(column.parts.sandbox)),
+        ("commit", |column| Some(column.commit().host)),
+        ("relay", |column| Some(column.parts.relay?.host)),
+        ("the rest: HTTP, dispatch, metrics, log", |column| column.rest()),
+        ("**the host, whole**", |column| column.whole()?.median(|round| round.host)),
+        ("database server: commit", |column| column.commit().server),
+        ("**database server, whole**", |column| column.whole()?.median(|round| round.server)),
+    ];
+
+    fn parse(&self) -> f64 {
+        match self.shape {
+            Shape::Single(_) => self.parts.parse.single,
+            Shape::Bulk(_) => self.parts.parse.bulk,
+        }
+    }
+
+    fn commit(&self) -> crate::parts::Cost {
+        match self.shape {
+            Shape::Single(_) => self.parts.commit.single,
+            Shape::Bulk(_) => self.parts.commit.bulk,
+        }
+    }
+
+    fn whole(&self) -> Option<&Measured> {
+        self.report.of(self.kind, self.database, self.shape)
+    }
+
+    fn rest(&self) -> Option<f64> {
+        let relay = self.parts.relay.map_or(0.0, |relay| relay.host);
+        let known =
+            self.parse() + self.parts.decode + self.parts.sandbox + self.commit().host + relay;
+        Some(self.whole()?.median(|round| round.host)? - known)
+    }
+}
+
+fn rows(rows: Vec<Vec<String>>) -> impl Iterator<Item = Vec<String>> {
+    rows.into_iter()
+}
+
+fn table(text: &mut Vec<String>, columns: &[String], rows: impl Iterator<Item = Vec<String>>) {
+    text.push(format!("| {} |", columns.join(" | ")));
+    text.push(format!("|{}", " --- |".repeat(columns.len())));
+    text.extend(rows.map(|row| format!("| {} |", row.join(" | "))));
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
+    Some((values.get(low)? + values.get(high)?) / 2.0)
+}
+
+fn millis(duration: Duration) -> String {
+    let millis = duration.as_secs_f64() * 1e3;
+    match millis {
+        ..10.0 => format!("{millis:.2}"),
+        ..100.0 => format!("{millis:.1}"),
+        _ => format!("{millis:.0}"),
+    }
+}
+
+fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn machine(place: &Path) -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
+    let files = file_system(place).unwrap_or_else(|| "an unknown file system".to_owned());
+    format!("{cores}, databases on {files}; load {} before", load())
+}
+
+/// How many programs wanted a core in the last minute.
+fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("–").to_owned()
+}
+
+/// What a folder is on. In memory nothing is synced: such figures say nothing.
+fn file_system(place: &Path) -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let mounts = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        Some((fields.next()?, fields.next()?))
+    });
+    let around = mounts.filter(|(folder, _)| place.starts_with(folder));
+    let (_, name) = around.max_by_key(|(folder, _)| folder.len())?;
+    match name {
+        "tmpfs" | "ramfs" => {
+            Some(format!("{name}, WHICH IS MEMORY: give --place a folder on a disk"))
+        }
+        name => Some(name.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        let written = [7.0, 999.6, 12_345.0, 1_234_567.0].map(thousands);
+        assert_eq!(written, ["7", "1,000", "12,345", "1,234,567"]);
+        let micros = [1234, 12_340, 123_400].map(|micros| millis(Duration::from_micros(micros)));
+        assert_eq!(micros, ["1.23", "12.3", "123"]);
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(vec![4.0, 1.0]), Some(2.5));
+    }
+}

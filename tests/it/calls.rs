@@ -1,0 +1,133 @@
+//! Between a host and its Dapr anything may get lost, come twice, or come late, in both directions.
+//! Whatever does: every effect comes out, always with its id, in order, and nothing else does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wharf_tests::built;
+use wharf_tests::dice::Dice;
+use wharf_tests::faults::{Fault, Faults, Way};
+use wharf_tests::host::{Host, Setup};
+use wharf_tests::tally::Tally;
+
+use crate::errands::{self, Database, Errand, Judged, Seen, judge};
+
+/// Errands with the audit component, whose log hides nothing that happens twice.
+pub fn errands(faults: &Arc<Faults>) -> Setup {
+    let mut setup = Setup::audit()
+        .changed("audit", "ON CONFLICT DO NOTHING", "")
+        .contract("errands", errands::CONTRACT)
+        .guest("errands", built::ERRANDS, errands::MANIFEST)
+        .migration("errands", errands::TABLES);
+    setup.faults = Some(Arc::clone(faults));
+    setup
+}
+
+fn some(numbers: std::ops::Range<u32>) -> BTreeSet<Errand> {
+    numbers.map(|number| Errand { number, subjects: 11 }).collect()
+}
+
+async fn publish(host: &Host, errands: &BTreeSet<Errand>) {
+    for errand in errands {
+        host.publish(errands::TOPIC, &errand.event()).await;
+    }
+}
+
+/// Lets time pass, never while something is going on, until nothing is left.
+async fn until_all_is_done(host: &Host) {
+    host.until("everything is done", async |host| {
+        host.app.work().ended().await;
+        host.clock.advance(Duration::from_millis(250));
+        // A job that could not be delivered waits for its next attempt.
+        host.app.embedded.waiting().await.unwrap() == 0
+            && host.jobs().await.is_empty()
+            && host.rows("SELECT 1 FROM wharf_outbox").await.is_empty()
+            && host.rows("SELECT 1 FROM wharf_deliveries WHERE status = 'parked'").await.is_empty()
+    })
+    .await;
+    host.settle().await;
+}
+
+async fn seen(host: &Host) -> Seen {
+    let ledger = Database::Sqlite(host.ledger_file());
+    Seen::of(&ledger, &[host.data().to_owned()]).await
+}
+
+async fn goes_well_in_spite_of(kinds: Vec<(Way, Fault)>, number: u32, dice: &mut Dice) {
+    let faults = Faults::new(kinds, dice.split());
+    let host = errands(&faults).start().await;
+    let sent = some(0..number);
+    publish(&host, &sent).await;
+    until_all_is_done(&host).await;
+    let mut tally = Tally::new("Dapr, SQLite");
+    for ((way, fault), times) in faults.injected() {
+        tally.injected(told(way, fault), times);
+    }
+    judge(&mut tally, &sent, &seen(&host).await, Judged::AsSent);
+    host.stop().await;
+    tally.finish();
+}
+
+fn told(way: Way, fault: Fault) -> String {
+    let way = match way {
+        Way::Call => "call of Dapr",
+        Way::Callback => "callback of Dapr",
+    };
+    let fault = match fault {
+        Fault::Lost => "is lost",
+        Fault::AnswerLost => "is performed, its answer lost",
+        Fault::Repeated => "comes twice",
+        Fault::Delayed => "comes late",
+    };
+    format!("{way} {fault}")
+}
+
+#[tokio::test]
+async fn each_fault_alone_changes_nothing() {
+    let mut dice = Dice::thrown("Dapr, each fault alone");
+    for way in [Way::Call, Way::Callback] {
+        for fault in Fault::ALL {
+            goes_well_in_spite_of(vec![(way, fault)], 120, &mut dice).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_faults_together_change_nothing() {
+    let mut dice = Dice::thrown("Dapr, all faults together");
+    let every = |way| Fault::ALL.into_iter().map(move |fault| (way, fault));
+    let all = every(Way::Call).chain(every(Way::Callback)).collect();
+    goes_well_in_spite_of(all, 400, &mut dice).await;
+}
+
+#[tokio::test]
+async fn a_call_that_does_not_end_holds_up_no_other() {
+    let faults = Faults::new(Vec::new(), Dice::of(1));
+    let held = Errand { number: 5, subjects: 11 };
+    assert!(held.calls());
+    faults.hold(&held.id());
+    let host = errands(&faults).start().await;
+    let sent = some(0..60);
+    publish(&host, &sent).await;
+    // Only its own row is left in the end; its event, its job and its state are out.
+    let left = "SELECT kind FROM wharf_outbox \
+        UNION ALL SELECT event_id FROM wharf_deliveries WHERE status = 'parked'";
+    host.until("all others are done", async |host| {
+        host.clock.advance(Duration::from_millis(1));
+        host.rows(left).await == [["invoke"]] && host.app.embedded.waiting().await.unwrap() == 0
+    })
+    .await;
+    let called = seen(&host).await.calls.into_iter().map(|call| call.attempt.0);
+    let expected = sent.iter().filter(|one| one.calls() && one.succeeds().is_some());
+    let expected: BTreeSet<_> = expected.filter(|one| **one != held).map(|one| one.id()).collect();
+    assert_eq!(called.collect::<BTreeSet<_>>(), expected);
+
+    faults.free();
+    until_all_is_done(&host).await;
+    let mut tally = Tally::new("Dapr, SQLite");
+    tally.injected("call of a binding does not end", 1);
+    judge(&mut tally, &sent, &seen(&host).await, Judged::AsSent);
+    host.stop().await;
+    tally.finish();
+}

@@ -1,0 +1,54 @@
+//! A file that may grow no further: nothing is acknowledged that is not written.
+
+use std::time::Duration;
+
+use serde_json::json;
+use wharf_tests::host::{Host, Setup, event, id};
+
+const CREATED: &str = "com.todo.task.created.v1";
+
+/// Lets Dapr send again what was not taken, until it has nothing left.
+async fn until_all_is_taken(host: &Host) {
+    host.until("everything is taken", async |host| {
+        host.clock.advance(Duration::from_secs(1));
+        host.app.embedded.waiting().await.unwrap() == 0
+    })
+    .await;
+    host.settle().await;
+}
+
+#[tokio::test]
+async fn a_full_ledger_acknowledges_nothing_until_it_may_grow() {
+    let mut setup = Setup::audit();
+    setup.config.ledger.max_page_count = Some(160);
+    let host = setup.start().await;
+    let large = |number| {
+        let mut event = event(CREATED, number);
+        event["data"]["task"]["description"] = "x".repeat(50_000).into();
+        event
+    };
+    let mut taken = 0;
+    while host.deliver("task-events", large(taken).to_string()).await.1
+        == json!({ "status": "SUCCESS" })
+    {
+        taken += 1;
+        assert!(taken < 20, "it never gets full");
+    }
+    assert!(taken > 0, "it is full from the start");
+    // Only what was acknowledged is there, and that for good.
+    let rows =
+        async |host: &Host| host.rows("SELECT event_id FROM audit_log ORDER BY event_id").await;
+    let ids = |count| (0..count).map(|number| vec![id(number)]).collect::<Vec<_>>();
+    assert_eq!(rows(&host).await, ids(taken));
+    for number in 0..taken + 5 {
+        host.publish("task-events", &large(number)).await;
+    }
+    assert_eq!(host.ingress(reqwest::Method::GET, "/health").await.0, 503);
+    assert_eq!(rows(&host).await, ids(taken));
+
+    let host = host.restart_with(|config| config.ledger.max_page_count = None).await;
+    until_all_is_taken(&host).await;
+    assert_eq!(rows(&host).await, ids(taken + 5));
+    assert!(host.messages("task-events-dlq").await.is_empty());
+    host.stop().await;
+}

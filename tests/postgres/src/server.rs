@@ -1,0 +1,177 @@
+//! Starts a server from installed binaries, in a folder of its own.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a start may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether what is committed survives a crash of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// As in production: for benchmarks.
+    Full,
+    /// Nothing is synced to disk: for tests, which kill hosts, not machines.
+    None,
+}
+
+/// A running server. It ends when this is dropped, and when this process ends in any way.
+#[derive(Debug)]
+pub struct Server {
+    /// Ends the server when its standard input closes.
+    keeper: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Server {
+    /// Fails with what is missing, in words.
+    pub fn start(durability: Durability) -> Result<Self, String> {
+        let binaries = binaries().ok_or(MISSING)?;
+        let user = user()?;
+        let folder = TempDir::with_prefix("wharf-postgres-");
+        let folder = folder.map_err(|error| format!("no temporary folder: {error}"))?;
+        if let Some(user) = &user {
+            chown(folder.path(), Some(user.id), Some(user.group))
+                .map_err(|error| format!("{} cannot be given away: {error}", user.name))?;
+        }
+        let data = folder.path().join("data");
+        let initdb = "\"$0/initdb\" -D \"$1\" -U wharf -A trust -E UTF8 --locale=C --no-sync";
+        let mut initialise = shell(user.as_ref(), initdb);
+        let made = initialise.arg(&binaries).arg(&data).output();
+        let made = made.map_err(|error| format!("initdb cannot be run: {error}"))?;
+        if !made.status.success() {
+            return Err(format!("initdb failed: {}", String::from_utf8_lossy(&made.stderr)));
+        }
+        let port = free_port().map_err(|error| format!("no free port: {error}"))?;
+        let sync = match durability {
+            Durability::Full => "",
+            Durability::None => "-c fsync=off -c full_page_writes=off -c synchronous_commit=off",
+        };
+        // The server is a child of a shell that ends it once nobody holds its standard input.
+        let keeper = format!(
+            "\"$0/postgres\" -D \"$1\" -p {port} -c listen_addresses=127.0.0.1 \
+             -c unix_socket_directories= -c max_connections=500 -c shared_buffers=256MB {sync} \
+             >\"$1/../log\" 2>&1 & server=$!; read -r _; kill -INT $server; wait $server"
+        );
+        let keeper =
+            shell(user.as_ref(), &keeper).arg(&binaries).arg(&data).stdin(Stdio::piped()).spawn();
+        let keeper = keeper.map_err(|error| format!("postgres cannot be run: {error}"))?;
+        let mut server = Self { keeper, port, folder };
+        server.wait()?;
+        Ok(server)
+    }
+
+    /// Its database `postgres`, as its superuser.
+    pub fn url(&self) -> String {
+        format!("postgres://wharf@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process id of its first process, the parent of all others.
+    pub fn pid(&self) -> Option<u32> {
+        let file = fs::read_to_string(self.folder.path().join("data/postmaster.pid")).ok()?;
+        file.lines().next()?.trim().parse().ok()
+    }
+
+    fn wait(&mut self) -> Result<(), String> {
+        let started = Instant::now();
+        while !self.is_ready() {
+            let ended = self.keeper.try_wait().is_ok_and(|status| status.is_some());
+            if ended || started.elapsed() > PATIENCE {
+                let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                return Err(format!("PostgreSQL did not start: {log}"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// The eighth line of its file of locks says `ready`.
+    fn is_ready(&self) -> bool {
+        let file = fs::read_to_string(self.folder.path().join("data/postmaster.pid"));
+        file.is_ok_and(|file| file.lines().nth(7).is_some_and(|line| line.trim() == "ready"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        // Its folder goes next: it must not write there any more.
+        let _status = self.keeper.wait();
+    }
+}
+
+const MISSING: &str = "PostgreSQL is missing: give DATABASE_URL, or install its server \
+    (Debian: apt-get install postgresql), or put `initdb` and `postgres` on the PATH";
+
+/// The newest installed.
+#[expect(clippy::disallowed_methods, reason = "where programs are is not configuration")]
+fn binaries() -> Option<PathBuf> {
+    let has = |folder: &Path| folder.join("postgres").is_file() && folder.join("initdb").is_file();
+    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let mut debian: Vec<_> = debian.map(|entry| entry.path()).collect();
+    debian.sort_by_key(|path| std::cmp::Reverse(version(path)));
+    let debian = debian.into_iter().map(|path| path.join("bin"));
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path: Vec<_> = std::env::split_paths(&path).collect();
+    debian.chain(path).find(|folder| has(folder))
+}
+
+/// Who runs it: it refuses to run as root.
+#[derive(Debug)]
+struct User {
+    name: String,
+    id: u32,
+    group: u32,
+}
+
+fn user() -> Result<Option<User>, String> {
+    let root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if !root {
+        return Ok(None);
+    }
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = |name: &str| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        let id = fields.next()?.parse().ok()?;
+        Some(User { name: name.to_owned(), id, group: fields.next()?.parse().ok()? })
+    };
+    let user = named("postgres").or_else(|| named("nobody"));
+    user.map(Some).ok_or_else(|| {
+        "PostgreSQL refuses to run as root, and there is no user `postgres` to run it as".to_owned()
+    })
+}
+
+/// A shell as that user. Its `$0`, `$1` and so on are added as arguments.
+fn shell(user: Option<&User>, script: &str) -> Command {
+    let mut command = match user {
+        None => Command::new("sh"),
+        Some(user) => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", &user.id.to_string(), "--regid", &user.group.to_string()]);
+            command.args(["--clear-groups", "sh"]);
+            command
+        }
+    };
+    command.args(["-c", script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.current_dir("/");
+    command
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
