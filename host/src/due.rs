@@ -1,4 +1,4 @@
-//! The rhythm of the relay and the sweep: do what is due, then wait for the next time, a change,
+//! The rhythm of the relay, the sweep and pruning: do what is due, then wait for the next time, a change,
 //! or the end.
 
 use std::time::Duration;

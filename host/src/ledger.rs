@@ -49,14 +49,14 @@ use database::Connect;
 use fault::Fault;
 use sql::readers::Readers;
 use sql::writer::Writers;
-use sql::{by_hand, claims, group, look, matching, migrate, query, recordings, releases};
+use sql::{by_hand, claims, group, look, matching, migrate, prune, query, recordings, releases};
 
 pub use by_filter::{Batch, Deed};
 pub use error::{LedgerError, MigrateError, SqlError};
 pub use record::{
     ByHand, ClaimedDelivery, ClaimedEffect, ComponentCounts, Counts, DeliveryDetail,
     DeliveryFilter, DeliverySummary, EffectResult, EffectStatus, FinishedEffect, ListOrder,
-    NextDue, OutboxRow, Recording,
+    NextDue, OutboxRow, Pruned, Recording,
 };
 pub use release::{NewRelease, Release, Why};
 pub use sql::migrate::{Fitting, Migration};
@@ -356,6 +356,18 @@ impl Ledger {
         let due = look::next_due(&mut reader, components).await?;
         reader.give_back();
         Ok(due)
+    }
+
+    /// Lets go of some deliveries that are handled, came in before `before`, and have left no effect
+    /// that waits or was refused; with their recordings. One host at a time.
+    pub async fn prune(&self, now: Timestamp, before: Timestamp) -> Result<Pruned, LedgerError> {
+        let writers = Arc::clone(&self.writers);
+        self.uncancelled(async move {
+            let mut writer = writers.get().await?;
+            let result = prune::prune(writer.begin().await?, now, before).await;
+            writer.end(result).await.map_err(LedgerError::from)
+        })
+        .await
     }
 
     /// Woken when effects were added, or a lane may have gone on. One waiter.

@@ -28,6 +28,8 @@ mod faults;
 mod flows;
 #[path = "../it/order.rs"]
 mod order;
+#[path = "../it/prune.rs"]
+mod prune;
 #[path = "../it/sandbox.rs"]
 mod sandbox;
 #[path = "../it/swap.rs"]

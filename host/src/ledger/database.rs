@@ -13,6 +13,9 @@ use crate::manifest::Database;
 
 use super::fault::Fault;
 
+/// Where each statement's text is told, before it runs.
+pub const STATEMENTS: &str = "wharf::ledger::statements";
+
 /// A connection to either database.
 pub enum Connection {
     Sqlite(Box<sqlite::Open>),
@@ -126,9 +129,16 @@ impl Connection {
         }
     }
 
+    /// Tells the text at `trace`, without any value; the test of the plans listens.
+    fn text(&self, sql: &str, args: &[Arg<'_>]) -> String {
+        let text = render(sql, self.database(), args);
+        tracing::trace!(target: STATEMENTS, text);
+        text
+    }
+
     /// Runs one of the ledger's own statements; gives the number of rows that it touched.
     pub async fn execute(&mut self, sql: &str, args: Vec<Arg<'_>>) -> Result<u64, sqlx::Error> {
-        let text = AssertSqlSafe(render(sql, self.database(), &args));
+        let text = AssertSqlSafe(self.text(sql, &args));
         match self {
             Self::Sqlite(open) => {
                 let query = sqlx::query_with(text, sqlite::arguments(args)?);
@@ -147,7 +157,7 @@ impl Connection {
         sql: &str,
         args: Vec<Arg<'_>>,
     ) -> Result<Vec<Row>, sqlx::Error> {
-        let text = AssertSqlSafe(render(sql, self.database(), &args));
+        let text = AssertSqlSafe(self.text(sql, &args));
         Ok(match self {
             Self::Sqlite(open) => {
                 let query = sqlx::query_with(text, sqlite::arguments(args)?);
