@@ -57,9 +57,6 @@ pub struct Dev {
     config: Option<PathBuf>,
 }
 
-/// What the ledger will be, which is not open yet.
-const DATABASE: Database = Database::Sqlite;
-
 /// The three listeners, bound before anything is built, so that a port in use is said at once.
 struct Listeners {
     ingress: TcpListener,
@@ -77,7 +74,7 @@ impl Dev {
         if let Some(data) = self.data {
             config.data = data;
         }
-        let (components, contracts) = found(&config, DATABASE).map_err(StartError::Problems)?;
+        let (components, contracts) = found(&config).map_err(StartError::Problems)?;
         let _lock = lock(&config.data)?;
         let listeners = Listeners::bind(&config).await?;
         let mut signals = Signals::listen()?;
@@ -130,7 +127,12 @@ impl Signals {
 /// found here: building takes long.
 type Found = (Vec<(PathBuf, Manifest)>, Vec<PathBuf>);
 
-fn found(config: &Config, database: Database) -> Result<Found, Vec<Problem>> {
+fn found(config: &Config) -> Result<Found, Vec<Problem>> {
+    // The ledger is not open yet.
+    let database = match config.ledger.url {
+        Some(_) => Database::Postgres,
+        None => Database::Sqlite,
+    };
     let mut problems = Vec::new();
     let mut kept = |found: Result<_, Vec<Problem>>| {
         found.map_err(|found| problems.extend(found)).unwrap_or_default()
