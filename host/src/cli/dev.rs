@@ -28,7 +28,7 @@ use crate::cli::{build, print};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::contract::Contracts;
-use crate::manifest::{Database, Manifest};
+use crate::manifest::Manifest;
 use crate::problem::Problem;
 use crate::telemetry;
 
@@ -75,8 +75,7 @@ impl Dev {
         if let Some(data) = self.data {
             config.data = data;
         }
-        let (components, contracts) =
-            found(&config, config.database()).map_err(StartError::Problems)?;
+        let (components, contracts) = found(&config).map_err(StartError::Problems)?;
         let _lock = lock(&config.data)?;
         let listeners = Listeners::bind(&config).await?;
         let mut signals = Signals::listen()?;
@@ -129,7 +128,9 @@ impl Signals {
 /// found here: building takes long.
 type Found = (Vec<(PathBuf, Manifest)>, Vec<PathBuf>);
 
-fn found(config: &Config, database: Database) -> Result<Found, Vec<Problem>> {
+fn found(config: &Config) -> Result<Found, Vec<Problem>> {
+    // The ledger is not open yet.
+    let database = config.database();
     let mut problems = Vec::new();
     let mut kept = |found: Result<_, Vec<Problem>>| {
         found.map_err(|found| problems.extend(found)).unwrap_or_default()
