@@ -67,6 +67,9 @@ impl Options {
             ("lock_timeout", millis(options.busy_timeout)),
             // A host that stalls in the middle of a commit must not hold up the others.
             ("idle_in_transaction_session_timeout", millis(options.query_timeout)),
+            // Planned once: for an array of one row the server would plan anew each time, which
+            // takes several times as long as running it.
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
         ];
         Self::new(options, url, &[settings.as_slice(), &BY_INDEX.map(off)].concat())
     }
