@@ -64,7 +64,10 @@ impl Options {
     pub fn writing(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
         let millis = |duration: Duration| duration.as_millis().to_string();
         let settings = [
-            ("lock_timeout", millis(options.busy_timeout)),
+            // Longer than the server's deadlock_timeout, which is 1 s where nobody changed it: a
+            // deadlock is told as one, and the group is written again.
+            ("lock_timeout", millis(options.busy_timeout * 3)),
+            ("default_transaction_isolation", "read\\ committed".to_owned()),
             // A host that stalls in the middle of a commit must not hold up the others.
             ("idle_in_transaction_session_timeout", millis(options.query_timeout)),
             // Planned once: for an array of one row the server would plan anew each time, which
@@ -127,6 +130,26 @@ pub fn fault(error: &PgDatabaseError) -> Fault {
     }
 }
 
+/// The same for a component's statement: what is not the server's trouble is its own, whatever a
+/// trigger or an extension says.
+fn components_fault(error: sqlx::Error) -> Fault {
+    let of_postgres = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+        .filter(|error| !is_servers(error.code()));
+    match of_postgres.map(fault) {
+        Some(Fault::Ledger(error)) => Fault::own(error.to_string()),
+        Some(other) => other,
+        None => error.into(),
+    }
+}
+
+/// Connection, resources, shutdown, system, a transaction that ended, a broken table.
+fn is_servers(code: &str) -> bool {
+    let classes = ["08", "53", "57P", "58", "25P", "XX001", "XX002"];
+    classes.iter().any(|class| code.starts_with(class))
+}
+
 /// Whether what was prepared no longer fits the tables; prepared again, it will.
 fn is_stale(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| {
@@ -157,7 +180,8 @@ impl Open {
         let arguments = value::arguments(types(&statement), params).map_err(Fault::own)?;
         let done = sqlx::query_with(AssertSqlSafe(Arc::clone(sql)), arguments)
             .execute(&mut self.connection);
-        Ok(in_time(self.patience, done).await?.rows_affected())
+        let done = in_time(self.patience, done).await;
+        done.map(|done| done.rows_affected()).map_err(components_fault)
     }
 
     /// Runs one insert for all the rows, in one statement.
@@ -184,7 +208,7 @@ impl Open {
         // The text says its types; the arguments only know their elements'.
         self.prepare(&text).await.map_err(Fault::from).map_err(of)?;
         let done = sqlx::query_with(AssertSqlSafe(text), columns).execute(&mut self.connection);
-        let done = in_time(self.patience, done).await.map_err(Fault::from);
+        let done = in_time(self.patience, done).await.map_err(components_fault);
         done.map(drop).map_err(of)
     }
 
@@ -233,6 +257,11 @@ fn types(statement: &PgStatement) -> &[PgTypeInfo] {
 }
 
 fn unnesting(head: &str, types: &[PgTypeInfo], tail: &str) -> String {
-    let arrays = (1..).zip(types).map(|(number, ty)| format!("${number}::{}[]", ty.name()));
+    // A CHAR of a cast is one character long; a `bpchar` is as long as it is.
+    let name = |ty: &PgTypeInfo| match ty.name() {
+        "CHAR" => "bpchar".to_owned(),
+        name => name.to_owned(),
+    };
+    let arrays = (1..).zip(types).map(|(number, ty)| format!("${number}::{}[]", name(ty)));
     format!("{head}{}{tail}", arrays.collect::<Vec<_>>().join(", "))
 }
