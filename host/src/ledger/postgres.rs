@@ -33,7 +33,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const BY_INDEX: [&str; 5] =
     ["enable_seqscan", "enable_bitmapscan", "enable_sort", "enable_hashjoin", "enable_mergejoin"];
 
-fn off(setting: &str) -> (&str, String) {
+fn off(setting: &'static str) -> (&'static str, String) {
     (setting, "off".to_owned())
 }
 
@@ -67,7 +67,7 @@ impl Options {
             // Longer than the server's deadlock_timeout, which is 1 s where nobody changed it: a
             // deadlock is told as one, and the group is written again.
             ("lock_timeout", millis(options.busy_timeout * 3)),
-            ("default_transaction_isolation", "read\\ committed".to_owned()),
+            ("default_transaction_isolation", "read committed".to_owned()),
             // A host that stalls in the middle of a commit must not hold up the others.
             ("idle_in_transaction_session_timeout", millis(options.query_timeout)),
             // Planned once: for an array of one row the server would plan anew each time, which
@@ -77,9 +77,14 @@ impl Options {
         Self::new(options, url, &[settings.as_slice(), &BY_INDEX.map(off)].concat())
     }
 
-    /// Fails when the address is none.
+    /// For the ledger's own questions. Fails when the address is none.
+    pub fn looking(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
+        Self::new(options, url, &[read_only(), off("enable_seqscan")])
+    }
+
+    /// For components' queries. Fails when the address is none.
     pub fn reading(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
-        Self::new(options, url, &[("default_transaction_read_only", "on".to_owned())])
+        Self::new(options, url, &[read_only()])
     }
 
     fn new(
@@ -97,6 +102,10 @@ impl Options {
         let patience = options.query_timeout + GRACE;
         Ok(Self { connect, patience, connecting: options.busy_timeout + GRACE })
     }
+}
+
+fn read_only() -> (&'static str, String) {
+    ("default_transaction_read_only", "on".to_owned())
 }
 
 /// A server that is silent for too long is taken to be gone, as if the connection had broken.
