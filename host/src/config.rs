@@ -11,7 +11,7 @@ use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::UncasedStr;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::Limits;
+use crate::manifest::{Database, Limits};
 
 /// A delivery that runs longer than it is claimed would be thrown away, every time.
 const SHORTEST_LEASE: Duration = Duration::from_secs(4 * Limits::MOST_TIME.as_secs() + 10);
@@ -268,6 +268,14 @@ impl Config {
             return refuse("[relay] batch is 0; give 1 or more".to_owned());
         }
         Ok(self)
+    }
+
+    /// Which database the ledger is in.
+    pub fn database(&self) -> Database {
+        match self.ledger.url {
+            Some(_) => Database::Postgres,
+            None => Database::Sqlite,
+        }
     }
 
     /// The ledger's SQLite file.

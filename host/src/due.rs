@@ -1,5 +1,5 @@
-//! The rhythm of the relay, the sweep and pruning: do what is due, then wait for the next time, a change,
-//! or the end.
+//! The rhythm of the relay, the sweep and pruning: do what is due, then wait for the next time, a
+//! change, or the end.
 
 use std::time::Duration;
 
@@ -12,6 +12,10 @@ use crate::ledger::LedgerError;
 
 /// The wait after the ledger could not be used.
 const LEDGER_AWAY: Duration = Duration::from_secs(1);
+
+/// How long a rest is at most: another host on the same ledger may have left something, or died, and
+/// nobody here is told of that.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What one step found.
 pub enum Step {
@@ -45,6 +49,7 @@ impl Wake<'_> {
             () = self.stop.cancelled() => {}
             () = self.changed => {}
             () = until => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
 }

@@ -295,7 +295,8 @@ async fn many_are_tried_again_in_batches_oldest_first_and_each_once() {
     assert_eq!((&answer["changed"], &answer["passed"]), (&json!(2), &json!([])));
     let answer = many(&host, "discard", "error=no+paper").await;
     assert_eq!(answer["matched"], 0, "a second time finds nothing");
-    let states = host.rows("SELECT status, count(*) FROM wharf_deliveries GROUP BY 1").await;
+    let states =
+        host.rows("SELECT status, count(*) FROM wharf_deliveries GROUP BY 1 ORDER BY 1").await;
     assert_eq!(states, [["dead", "3"], ["discarded", "2"]]);
     host.stop().await;
 }

@@ -134,6 +134,7 @@ impl Setup {
         for database in ["sqlite", "postgres"] {
             let folder = self.folder.path().join(guest).join("migrations").join(database);
             fs::create_dir_all(&folder).expect("a folder for migrations can be made");
+            let sql = if database == "postgres" { for_postgres(sql) } else { sql.to_owned() };
             fs::write(folder.join("0001_tables.sql"), sql).expect("a migration can be written");
         }
         self
@@ -203,7 +204,8 @@ impl Host {
             Some(faults) => Arc::new(Faulty(Arc::clone(faults))),
             None => Arc::new(Nothing),
         };
-        let app = App::build_with(config, contracts, offers, clocked, between).await;
+        let app = App::build_with(config, contracts, offers, clocked, between);
+        let app = Box::pin(app).await;
         let mut app = app.unwrap_or_else(|error| match error {
             StartError::Problems(problems) => panic!("{}", lines(&problems)),
             StartError::Other(error) => panic!("{error:#}"),
@@ -322,8 +324,9 @@ impl Host {
 
     /// The rows of a query on the ledger's database, every value as text; NULL is `-`.
     pub async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
-        let rows =
-            self.app.ledger.query(sql, &[], 10_000, || {}).await.expect("the query is right");
+        let sql = if on_postgres() { for_postgres(sql) } else { sql.to_owned() };
+        let rows = self.app.ledger.query(&sql, &[], 10_000, || {}).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{sql}: {error}"));
         let values = |row: Vec<(String, SqlValue)>| row.into_iter().map(|(_, value)| text(value));
         rows.into_iter().map(|row| values(row).collect()).collect()
     }
@@ -361,7 +364,7 @@ impl Host {
     pub async fn messages(&self, topic: &str) -> Vec<Value> {
         let pubsub = Pubsub::new("todo-pubsub").expect("a pubsub's name");
         let topic = Topic::new(topic).expect("a topic");
-        let messages = self.app.embedded.messages(&pubsub, &topic, 1000).await;
+        let messages = self.app.embedded.messages(&pubsub, &topic, 100_000).await;
         let payload = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or(Value::Null);
         messages.expect("the embedded Dapr's file").iter().map(|m| payload(&m.body)).collect()
     }
@@ -482,6 +485,11 @@ impl Host {
         &self.setup.config.data
     }
 
+    /// The address of the ledger's schema, when it is in PostgreSQL.
+    pub fn ledger_url(&self) -> Option<&str> {
+        self.setup.config.ledger.url.as_deref()
+    }
+
     /// The ledger's SQLite file.
     pub fn ledger_file(&self) -> PathBuf {
         self.setup.config.ledger_file()
@@ -542,6 +550,22 @@ impl Program {
     pub async fn unlock(&mut self) {
         self.run("ROLLBACK").await;
     }
+}
+
+/// Tests ask in SQLite's words; these are PostgreSQL's.
+pub fn for_postgres(sql: &str) -> String {
+    const WORDS: [(&str, &str); 6] = [
+        ("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED ALWAYS AS IDENTITY"),
+        ("rowid", "ctid"),
+        ("hex(wire)", "upper(encode(wire, 'hex'))"),
+        ("arrival->>'$.trace.parent'", "arrival::jsonb->'trace'->>'parent'"),
+        ("arrival->>'$.trace.state'", "arrival::jsonb->'trace'->>'state'"),
+        (
+            "substr(due_date,",
+            "substr(to_char(due_date AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS'),",
+        ),
+    ];
+    WORDS.iter().fold(sql.to_owned(), |sql, (sqlite, postgres)| sql.replace(sqlite, postgres))
 }
 
 /// Whether this is the test binary whose ledgers are in PostgreSQL.

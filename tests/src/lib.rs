@@ -6,6 +6,7 @@ pub mod faults;
 pub mod figures;
 pub mod host;
 pub mod moods;
+pub mod proxy;
 pub mod tally;
 
 pub mod built {

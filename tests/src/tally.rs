@@ -1,5 +1,5 @@
 //! What the suites of faults print: one row for each fault, with how often it was injected and
-//! what was found of each promise. The rows stand in a table of tests/README.md; see there.
+//! what was found of each promise. tests/README.md says how to see them.
 
 #![expect(clippy::print_stdout, reason = "a suite's result is what it prints")]
 

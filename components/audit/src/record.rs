@@ -110,7 +110,8 @@ fn text(raw: Option<&RawValue>) -> Value {
 
 /// PostgreSQL keeps every character of a text but U+0000; the payload has that too.
 fn kept(text: String) -> Value {
-    Value::Text(text.replace('\0', "\u{fffd}"))
+    let has_one = text.contains('\0');
+    Value::Text(if has_one { text.replace('\0', "\u{fffd}") } else { text })
 }
 
 fn number(raw: Option<&RawValue>) -> Value {

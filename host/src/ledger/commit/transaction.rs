@@ -49,8 +49,16 @@ impl<'a> Transaction<'a> {
     /// The answers, in the order of the group.
     pub async fn write(mut self, part: &'a [Queued]) -> Result<Vec<Committed>, Fault> {
         let submissions = || part.iter().map(|queued| &queued.submission);
-        self.newcomers(submissions().filter(|s| s.claim.is_none()).collect()).await?;
-        for submission in submissions() {
+        // What belongs together is often written together: in one order, so that two groups do not
+        // wait for each other crosswise.
+        let mut sorted: Vec<_> = submissions().collect();
+        sorted.sort_by_key(|submission| {
+            let DeliveryHead { id, subject, .. } = &submission.head;
+            (&id.component, subject.as_deref(), id.key)
+        });
+        let newcomers = sorted.iter().copied().filter(|submission| submission.claim.is_none());
+        self.newcomers(newcomers.collect()).await?;
+        for submission in sorted {
             if let Some(claim) = submission.claim {
                 let answer = self.settle(submission, claim).await?;
                 self.answers.insert(&submission.head.id, answer);

@@ -58,6 +58,14 @@ impl Writers {
         }
     }
 
+    /// Lends this connection first, and opens others, or it again, as the pool does.
+    pub fn adopt(&self, mut writer: Lent) {
+        if let Some(mut writer) = writer.writer.take() {
+            writer.connect = self.connect.clone();
+            lock(&self.idle).push(writer);
+        }
+    }
+
     /// Waits for a free one, and that it is connected.
     pub async fn get(self: &Arc<Self>) -> Result<Lent, LedgerError> {
         let busy = || LedgerError::Unavailable("all its connections are busy".into());

@@ -27,7 +27,7 @@ impl Guest for Component {
             topic: delivery::topic(),
             wire_type: delivery::wire_type(),
             payload: delivery::wire(),
-            recorded_at: std::time::SystemTime::now(),
+            recorded_at: now(),
         };
         let event = record::Event {
             id: event.id,
@@ -56,4 +56,9 @@ fn value(value: Value) -> sql::Value {
         Value::Time(value) => sql::Value::Timestamp(value),
         Value::Bytes(value) => sql::Value::Bytes(value),
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "in a component this is the host's clock")]
+fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
 }
