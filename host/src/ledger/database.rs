@@ -286,6 +286,8 @@ fn types(args: &[Arg<'_>]) -> String {
 /// | `{among}` … `{end}` | `IN (…)` | `= ANY (ARRAY (…))`, which runs what is within once |
 /// | `{lock}` | nothing: there is one writer | `FOR UPDATE` |
 /// | `{skip}` | nothing | `FOR UPDATE SKIP LOCKED` |
+/// | `{hex COLUMN}` | `lower(hex(COLUMN))` | `encode(COLUMN, 'hex')` |
+/// | `{unhex TEXT}` | `unhex(TEXT)` | `decode(TEXT, 'hex')` |
 /// | `{blob}` | `zeroblob(65536)` | as many bytes |
 fn render(sql: &str, database: Database, args: &[Arg<'_>]) -> String {
     let sqlite = database == Database::Sqlite;
@@ -315,17 +317,24 @@ fn render(sql: &str, database: Database, args: &[Arg<'_>]) -> String {
             ("skip", false) => text.push_str("FOR UPDATE SKIP LOCKED"),
             ("blob", true) => text.push_str("zeroblob(65536)"),
             ("blob", false) => text.push_str("decode(repeat('00', 65536), 'hex')"),
-            (mark, true) => {
-                if let Some(index) = mark.strip_prefix("index ") {
-                    text.push_str("INDEXED BY ");
-                    text.push_str(index);
-                }
-            }
-            (_, false) => {}
+            (mark, _) => text.push_str(&named(mark, database)),
         }
     }
     text.push_str(rest);
     text
+}
+
+/// A mark that says of what.
+fn named(mark: &str, database: Database) -> String {
+    let (mark, of) = mark.split_once(' ').unwrap_or((mark, ""));
+    match (mark, database) {
+        ("index", Database::Sqlite) => format!("INDEXED BY {of}"),
+        ("hex", Database::Sqlite) => format!("lower(hex({of}))"),
+        ("hex", Database::Postgres) => format!("encode({of}, 'hex')"),
+        ("unhex", Database::Sqlite) => format!("unhex({})", of.replace('$', "?")),
+        ("unhex", Database::Postgres) => format!("decode({of}, 'hex')"),
+        (_, Database::Sqlite | Database::Postgres) => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -334,16 +343,15 @@ mod tests {
 
     #[test]
     fn a_text_is_written_for_both() {
-        let sql =
-            "DELETE FROM t {index t_due} WHERE n {among}SELECT n FROM t WHERE a = $1 {skip}{end}";
+        let sql = "DELETE FROM t {index t_due} WHERE n {among}SELECT n FROM t WHERE a = {unhex $1} {skip}{end}";
         let args = args!["a"];
         assert_eq!(
             render(sql, Database::Sqlite, &args),
-            "DELETE FROM t INDEXED BY t_due WHERE n IN (SELECT n FROM t WHERE a = ?1 )"
+            "DELETE FROM t INDEXED BY t_due WHERE n IN (SELECT n FROM t WHERE a = unhex(?1) )"
         );
         assert_eq!(
             render(sql, Database::Postgres, &args),
-            "DELETE FROM t  WHERE n = ANY (ARRAY (SELECT n FROM t WHERE a = $1 FOR UPDATE SKIP LOCKED))"
+            "DELETE FROM t  WHERE n = ANY (ARRAY (SELECT n FROM t WHERE a = decode($1, 'hex') FOR UPDATE SKIP LOCKED))"
         );
     }
 }

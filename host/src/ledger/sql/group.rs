@@ -50,8 +50,8 @@ pub async fn enter(
                    CASE WHEN behind THEN behind_claim ELSE claim END, \
                    CASE WHEN behind THEN behind_attempts ELSE attempts END, \
                    CASE WHEN behind THEN behind_due ELSE due END, \
-                   subject, ordered, contract, pubsub, topic, digest, event_id, event_type, \
-                   received_at \
+                   subject, ordered, contract, pubsub, topic, {unhex digest}, event_id, \
+                   event_type, received_at \
                FROM (SELECT *, ordered = 1 AND EXISTS ( \
                          SELECT 1 FROM wharf_deliveries earlier {index wharf_deliveries_turn} \
                          WHERE earlier.status = 'parked' AND earlier.ordered = 1 \
@@ -124,7 +124,7 @@ pub async fn settle(
     let log = if done { None } else { Some(json(&log)?) };
     // `|| ''`: PostgreSQL is not to take the index of all parked rows.
     let sql = "UPDATE wharf_deliveries SET status = $4, claim = $5, attempts = $6, \
-                   next_attempt_at = $7, digest = $8, error = $9, log = $10, \
+                   next_attempt_at = $7, digest = {unhex $8}, error = $9, log = $10, \
                    wire = CASE WHEN $4 = 'done' THEN NULL ELSE wire END, \
                    arrival = CASE WHEN $4 = 'done' THEN NULL ELSE arrival END \
                WHERE component = $1 AND key = $2 AND status || '' = 'parked' AND claim = $3";
@@ -246,7 +246,7 @@ pub async fn add_internal<'a>(
                    next_attempt_at, subject, ordered, contract, pubsub, topic, digest, event_id, \
                    event_type, received_at, wire, arrival) \
                SELECT component, key, status, claim, attempts, due, subject, ordered, contract, \
-                   pubsub, topic, digest, event_id, event_type, received_at, wire, arrival \
+                   pubsub, topic, {unhex digest}, event_id, event_type, received_at, wire, arrival \
                FROM {rows} AS new WHERE true ON CONFLICT (component, key) DO NOTHING";
     connection.execute(sql, args![rows]).await?;
     Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::claims::{parked_in_turn, waiting_in_turn};
-use super::row::{self, time};
+use super::row::{self, head_columns, time};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, DeliveryStatus};
 use crate::effect::{Outgoing, StateWrite};
@@ -29,7 +29,11 @@ pub async fn delivery(
     connection: &mut Connection,
     id: &DeliveryId,
 ) -> Result<Option<DeliveryDetail>, LedgerError> {
-    let sql = "SELECT * FROM wharf_deliveries WHERE component = $1 AND key = $2";
+    let sql = concat!(
+        "SELECT sequence, status, claim, attempts, next_attempt_at, error, log, wire, arrival, ",
+        head_columns!(),
+        " FROM wharf_deliveries WHERE component = $1 AND key = $2"
+    );
     let args = args![id.component.as_str(), id.key.0.as_slice()];
     let found = connection.fetch_optional(sql, args).await?;
     let Some(row) = found else { return Ok(None) };

@@ -18,8 +18,8 @@ use crate::name::{ComponentId, EventKey, Lane};
 /// The columns that [`head`] reads.
 macro_rules! head_columns {
     () => {
-        "component, key, subject, ordered, contract, pubsub, topic, digest, event_id, event_type, \
-         received_at"
+        "component, key, subject, ordered, contract, pubsub, topic, {hex digest} AS digest, event_id, \
+         event_type, received_at"
     };
 }
 pub(super) use head_columns;

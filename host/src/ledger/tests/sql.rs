@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::{Fitting, MigrateError, Migration, NewRelease, SqlError, Why};
-use super::{Host, on_postgres, start};
+use super::{Host, done, on_postgres, start, submission};
 use crate::effect::SqlValue;
 use crate::name::ComponentId;
 
@@ -97,6 +97,31 @@ async fn a_migration_that_a_statement_does_not_fit_is_taken_back() {
     let applied = host.ledger.migrate_fitting(wider, fitting("SELECT b.y FROM a, b"));
     assert_eq!(applied.await, Ok(vec!["todo/2".to_owned()]));
     host.ledger.prepare("SELECT y FROM a").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_digest_that_was_kept_as_digits_is_kept_as_bytes() {
+    let host = Host::start().await;
+    let one = submission("1", done(vec![]));
+    host.ledger.commit(one.clone()).await.unwrap();
+    let (as_before, migration) = if on_postgres() {
+        (
+            "ALTER TABLE wharf_deliveries ALTER COLUMN digest TYPE TEXT USING encode(digest, 'hex')",
+            include_str!("../../../migrations/postgres/0004_digest_as_bytes.sql"),
+        )
+    } else {
+        (
+            "UPDATE wharf_deliveries SET digest = lower(hex(digest))",
+            include_str!("../../../migrations/sqlite/0006_digest_as_bytes.sql"),
+        )
+    };
+    let mut other = host.other_program(as_before).await;
+    other.run(migration).await;
+    let sql = "SELECT length(digest) AS bytes FROM wharf_deliveries";
+    let bytes = host.ledger.query(sql, &[], 1, || {}).await.unwrap();
+    assert_eq!(bytes[0][0].1, SqlValue::Integer(1));
+    let kept = host.ledger.delivery(&one.head.id).await.unwrap().unwrap();
+    assert_eq!(kept.summary.head, one.head);
 }
 
 #[tokio::test]
