@@ -18,7 +18,8 @@ const REPEATS: &str = "wharf_repeats_total{component=\"tally\"}";
 async fn host() -> Host {
     let manifest = format!(
         "name = \"tally\"\nversion = \"1\"\n[[on]]\nevent = \"{THING}\"\n\
-         [grants]\npublish = [\"com.things.said.v1\"]\ntables = {{ tally = \"write\" }}\n\
+         [grants]\npublish = [\"com.things.said.v1\"]\nstate = [\"todo-statestore\"]\n\
+         bindings = [\"notify-file\"]\ntables = {{ tally = \"write\" }}\n\
          [sql.add]\nexecute = \"INSERT INTO tally (id, n) VALUES ($1, 1) \
          ON CONFLICT (id) DO UPDATE SET n = tally.n + 1\"\n"
     );

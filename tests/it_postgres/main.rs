@@ -15,9 +15,11 @@ mod audit;
 mod bad_input;
 #[path = "../it/by_hand.rs"]
 mod by_hand;
+#[path = "../it/calls.rs"]
+mod calls;
 #[path = "../it/effects.rs"]
 mod effects;
-#[expect(dead_code, unused_imports, reason = "only its manifest is read here")]
+#[expect(dead_code, reason = "the kill suite, which judges in any order, is in `it`")]
 #[path = "../it/errands.rs"]
 mod errands;
 #[path = "../it/failures.rs"]

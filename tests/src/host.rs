@@ -485,6 +485,11 @@ impl Host {
         &self.setup.config.data
     }
 
+    /// The address of the ledger's schema, when it is in PostgreSQL.
+    pub fn ledger_url(&self) -> Option<&str> {
+        self.setup.config.ledger.url.as_deref()
+    }
+
     /// The ledger's SQLite file.
     pub fn ledger_file(&self) -> PathBuf {
         self.setup.config.ledger_file()
@@ -547,8 +552,8 @@ impl Program {
     }
 }
 
-/// Tests ask in SQLite's words.
-fn for_postgres(sql: &str) -> String {
+/// Tests ask in SQLite's words; these are PostgreSQL's.
+pub fn for_postgres(sql: &str) -> String {
     const WORDS: [(&str, &str); 6] = [
         ("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED ALWAYS AS IDENTITY"),
         ("rowid", "ctid"),

@@ -129,10 +129,10 @@ impl Connection {
         }
     }
 
-    /// Tells the text at `trace`, without any value; the test of the plans listens.
+    /// Tells the text at `trace`, without a value; the test of the plans listens.
     fn text(&self, sql: &str, args: &[Arg<'_>]) -> String {
         let text = render(sql, self.database(), args);
-        tracing::trace!(target: STATEMENTS, text);
+        tracing::trace!(target: STATEMENTS, text, types = types(args));
         text
     }
 
@@ -262,6 +262,18 @@ impl Row {
             Self::Postgres(row) => row.try_get(column),
         }
     }
+}
+
+/// As PostgreSQL calls them; of rows, the text says them.
+fn types(args: &[Arg<'_>]) -> String {
+    let types = args.iter().filter_map(|arg| match arg {
+        Arg::Text(_) => Some("text"),
+        Arg::Integer(_) => Some("int8"),
+        Arg::Bytes(_) => Some("bytea"),
+        Arg::Flag(_) => Some("bool"),
+        Arg::Rows(_) => None,
+    });
+    types.collect::<Vec<_>>().join(", ")
 }
 
 /// The text for one database.

@@ -40,9 +40,10 @@ pub fn own(database: Database) -> Vec<Migration> {
         ("0004_releases", include_str!("../../../migrations/sqlite/0004_releases.sql")),
         ("0005_pruning", include_str!("../../../migrations/sqlite/0005_pruning.sql")),
     ];
-    const POSTGRES: [(&str, &str); 2] = [
+    const POSTGRES: [(&str, &str); 3] = [
         ("0001_ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
         ("0002_pruning", include_str!("../../../migrations/postgres/0002_pruning.sql")),
+        ("0003_upkeep", include_str!("../../../migrations/postgres/0003_upkeep.sql")),
     ];
     let own = |(name, sql): &(&str, &str)| Migration {
         set: "wharf".into(),
