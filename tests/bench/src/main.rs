@@ -105,12 +105,12 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         true => server(&mut report).await,
         false => None,
     };
-    let began = Instant::now();
     let around = Surroundings { built: &built, server: server.as_ref(), place: folder.path() };
     let mut contestants = start(arguments, &around, &mut report).await;
     if contestants.is_empty() {
         bail!("nobody can take part: {}", report.left_out().join("; "));
     }
+    let began = Instant::now();
     report.measured = rounds::run(&mut contestants, server.as_ref(), &arguments.plan()).await?;
     for contestant in &contestants {
         report.verified(contestant, contestant.verify().await?);

@@ -87,11 +87,17 @@ impl Report {
         let server = self.server.as_deref().unwrap_or("no PostgreSQL");
         let rounds = self.measured.iter().map(|one| one.rounds.len()).max().unwrap_or_default();
         text.push(format!(
-            "{}; load {} at the end. {server}. {rounds} rounds in {:.0} s; medians over rounds.",
+            "{}; load {} at the end. {server}. Rounds: {rounds}, medians are shown; it took {:.0} s.",
             self.machine,
             load(),
             took.as_secs_f64()
         ));
+        if self.measured.iter().filter_map(Measured::spread).any(|spread| spread > BUSY) {
+            text.push(format!(
+                "**Not to be relied on**: a rate differed by more than {BUSY:.0} % between rounds, as on \
+                 a machine that others use."
+            ));
+        }
         let acknowledged: u64 = self.verified.iter().map(|one| one.acknowledged).sum();
         text.push(format!(
             "{} events were acknowledged, and each has its row.",
@@ -172,14 +178,7 @@ impl Report {
     /// How far rounds were apart.
     fn spread(&self, database: Database) -> String {
         let of = self.measured.iter().filter(|one| one.database == database);
-        let spread = |one: &Measured| {
-            let rates: Vec<_> = one.rounds.iter().map(|round| round.rate).collect();
-            let (least, most) = rates.iter().fold((f64::MAX, 0.0_f64), |(least, most), rate| {
-                (least.min(*rate), most.max(*rate))
-            });
-            Some((most - least) / median(rates)? * 100.0)
-        };
-        let spreads: Vec<_> = of.filter_map(spread).collect();
+        let spreads: Vec<_> = of.filter_map(Measured::spread).collect();
         let most = spreads.iter().copied().fold(0.0, f64::max);
         format!(
             "From the slowest round to the fastest a rate differs by {:.0} % (median of the cells), by \
@@ -266,7 +265,18 @@ impl Report {
     }
 }
 
+/// Rounds that are this far apart, in percent, say little.
+const BUSY: f64 = 100.0;
+
 impl Measured {
+    /// From the slowest round to the fastest, in percent of the median.
+    fn spread(&self) -> Option<f64> {
+        let rates: Vec<_> = self.rounds.iter().map(|round| round.rate).collect();
+        let least = rates.iter().copied().fold(f64::MAX, f64::min);
+        let most = rates.iter().copied().fold(0.0, f64::max);
+        Some((most - least) / median(rates)? * 100.0)
+    }
+
     pub fn median(&self, value: impl Fn(&Round) -> Option<f64>) -> Option<f64> {
         median(self.rounds.iter().filter_map(value).collect())
     }
@@ -294,7 +304,7 @@ struct Column<'a> {
 type PartRow = (&'static str, fn(&Column<'_>) -> Option<f64>);
 
 impl Column<'_> {
-    const ROWS: [PartRow; 9] = [
+    const ROWS: [PartRow; 10] = [
         ("parse", |column| Some(column.parse())),
         ("decode and validate", |column| Some(column.parts.decode)),
         ("sandbox", |column| Some(column.parts.sandbox)),
@@ -303,6 +313,7 @@ impl Column<'_> {
         ("the rest: HTTP, dispatch, metrics, log", |column| column.rest()),
         ("**the host, whole**", |column| column.whole()?.median(|round| round.host)),
         ("database server: commit", |column| column.commit().server),
+        ("database server: relay", |column| column.parts.relay?.server),
         ("**database server, whole**", |column| column.whole()?.median(|round| round.server)),
     ];
 
