@@ -8,37 +8,48 @@ use std::time::Duration;
 use wharf_tests::built;
 use wharf_tests::dice::Dice;
 use wharf_tests::faults::{Fault, Faults, Way};
-use wharf_tests::host::{Host, Setup};
+use wharf_tests::host::{Host, Setup, on_postgres};
 use wharf_tests::tally::Tally;
 
 use crate::errands::{self, Database, Errand, Judged, Seen, judge};
 
 /// Errands with the audit component, whose log hides nothing that happens twice.
-pub fn errands(faults: &Arc<Faults>) -> Setup {
-    let mut setup = Setup::audit()
+pub fn plain() -> Setup {
+    Setup::audit()
         .changed("audit", "ON CONFLICT DO NOTHING", "")
+        .changed("audit", "time = \"1s\"", "time = \"10s\"")
         .contract("errands", errands::CONTRACT)
         .guest("errands", built::ERRANDS, errands::MANIFEST)
-        .migration("errands", errands::TABLES);
+        .migration("errands", errands::TABLES)
+}
+
+/// The same, behind faults.
+pub fn errands(faults: &Arc<Faults>) -> Setup {
+    let mut setup = plain();
     setup.faults = Some(Arc::clone(faults));
     setup
 }
 
-fn some(numbers: std::ops::Range<u32>) -> BTreeSet<Errand> {
+pub fn some(numbers: std::ops::Range<u32>) -> BTreeSet<Errand> {
     numbers.map(|number| Errand { number, subjects: 11 }).collect()
 }
 
-async fn publish(host: &Host, errands: &BTreeSet<Errand>) {
+pub async fn publish(host: &Host, errands: &BTreeSet<Errand>) {
     for errand in errands {
         host.publish(errands::TOPIC, &errand.event()).await;
     }
 }
 
 /// Lets time pass, never while something is going on, until nothing is left.
-async fn until_all_is_done(host: &Host) {
+pub async fn until_all_is_done(host: &Host) {
+    until_all_is_done_in_steps(host, Duration::from_millis(250)).await;
+}
+
+/// The same, so much time in each step.
+pub async fn until_all_is_done_in_steps(host: &Host, step: Duration) {
     host.until("everything is done", async |host| {
         host.app.work().ended().await;
-        host.clock.advance(Duration::from_millis(250));
+        host.clock.advance(step);
         // A job that could not be delivered waits for its next attempt.
         host.app.embedded.waiting().await.unwrap() == 0
             && host.jobs().await.is_empty()
@@ -49,9 +60,21 @@ async fn until_all_is_done(host: &Host) {
     host.settle().await;
 }
 
-async fn seen(host: &Host) -> Seen {
-    let ledger = Database::Sqlite(host.ledger_file());
-    Seen::of(&ledger, &[host.data().to_owned()]).await
+/// Where the ledger of a host in this process is.
+pub fn database(host: &Host) -> Database {
+    match host.ledger_url() {
+        Some(url) => Database::Postgres(url.to_owned()),
+        None => Database::Sqlite(host.ledger_file()),
+    }
+}
+
+pub async fn seen(host: &Host) -> Seen {
+    Seen::of(&database(host), &[host.data().to_owned()]).await
+}
+
+/// The name of a suite of one host.
+pub fn suite(of: &str) -> String {
+    format!("{of}, {}", if on_postgres() { "PostgreSQL" } else { "SQLite" })
 }
 
 async fn goes_well_in_spite_of(kinds: Vec<(Way, Fault)>, number: u32, dice: &mut Dice) {
@@ -60,7 +83,7 @@ async fn goes_well_in_spite_of(kinds: Vec<(Way, Fault)>, number: u32, dice: &mut
     let sent = some(0..number);
     publish(&host, &sent).await;
     until_all_is_done(&host).await;
-    let mut tally = Tally::new("Dapr, SQLite");
+    let mut tally = Tally::new(suite("Dapr"));
     for ((way, fault), times) in faults.injected() {
         tally.injected(told(way, fault), times);
     }
@@ -125,7 +148,7 @@ async fn a_call_that_does_not_end_holds_up_no_other() {
 
     faults.free();
     until_all_is_done(&host).await;
-    let mut tally = Tally::new("Dapr, SQLite");
+    let mut tally = Tally::new(suite("Dapr"));
     tally.injected("call of a binding does not end", 1);
     judge(&mut tally, &sent, &seen(&host).await, Judged::AsSent);
     host.stop().await;

@@ -38,8 +38,15 @@ impl Place {
     }
 
     /// Sets an environment variable for every run.
-    pub fn with(mut self, variable: &'static str, value: impl std::fmt::Display) -> Self {
-        self.variables.push((variable, value.to_string()));
+    pub fn with(self, variable: &'static str, value: impl std::fmt::Display) -> Self {
+        let mut this = self.without(variable);
+        this.variables.push((variable, value.to_string()));
+        this
+    }
+
+    /// As if it had not been set.
+    pub fn without(mut self, variable: &str) -> Self {
+        self.variables.retain(|(name, _)| *name != variable);
         self
     }
 
@@ -85,9 +92,8 @@ impl Place {
         self.own()
     }
 
-    fn own(mut self) -> Self {
-        self.variables.retain(|(name, _)| *name != "WHARF_CONTRACTS");
-        self
+    fn own(self) -> Self {
+        self.without("WHARF_CONTRACTS")
     }
 
     /// Puts a program before all others in `PATH`.
@@ -113,6 +119,8 @@ impl Place {
         for listener in ["WHARF_INGRESS__ADDRESS", "WHARF_ADMIN__ADDRESS", "WHARF_DAPR__ADDRESS"] {
             command.env(listener, "127.0.0.1:0");
         }
+        // A ledger of its own, not the tests' database.
+        command.env_remove("DATABASE_URL");
         // Not the one of whoever runs the tests.
         command.env("XDG_CACHE_HOME", self.path("caches"));
         command.envs(self.variables.iter().cloned()).args(arguments);
@@ -233,10 +241,21 @@ impl Running {
 
     /// Sends a signal, such as `TERM`, and waits for the end.
     pub async fn signal(mut self, signal: &str) -> ExitStatus {
+        self.send(signal).await;
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it stops").unwrap()
+    }
+
+    /// Waits for its end by itself, and gives the signal that it died of.
+    pub async fn died(&mut self) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt as _;
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.ok()?.unwrap().signal()
+    }
+
+    /// Sends a signal, such as `STOP`.
+    pub async fn send(&self, signal: &str) {
         let process = self.process().to_string();
         let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {process}")]).status();
         assert!(sent.await.unwrap().success());
-        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it stops").unwrap()
     }
 
     pub fn process(&self) -> u32 {

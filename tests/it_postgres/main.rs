@@ -15,19 +15,26 @@ mod audit;
 mod bad_input;
 #[path = "../it/by_hand.rs"]
 mod by_hand;
+#[path = "../it/calls.rs"]
+mod calls;
 #[path = "../it/effects.rs"]
 mod effects;
-#[expect(dead_code, unused_imports, reason = "only its manifest is read here")]
 #[path = "../it/errands.rs"]
 mod errands;
+#[path = "../it/failpoints.rs"]
+mod failpoints;
 #[path = "../it/failures.rs"]
 mod failures;
 #[path = "../it/faults.rs"]
 mod faults;
 #[path = "../it/flows.rs"]
 mod flows;
+#[path = "../it/hosts.rs"]
+mod hosts;
 #[path = "../it/order.rs"]
 mod order;
+#[path = "../it/proxy.rs"]
+mod proxy;
 #[path = "../it/sandbox.rs"]
 mod sandbox;
 #[path = "../it/swap.rs"]

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
-use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
 
 use super::{DONE, TOPIC};
 
@@ -16,6 +17,8 @@ use super::{DONE, TOPIC};
 #[derive(Debug, Clone)]
 pub enum Database {
     Sqlite(PathBuf),
+    /// The schema is part of the address.
+    Postgres(String),
 }
 
 /// How often something is there.
@@ -159,29 +162,23 @@ const STATE: &str = "SELECT key, value FROM state WHERE store = 'todo-statestore
 impl Database {
     /// The rows of a query whose columns are all text.
     pub async fn rows(&self, sql: &'static str) -> Vec<Vec<String>> {
-        let Self::Sqlite(file) = self;
-        let file = SqliteConnectOptions::new().filename(file).read_only(true);
-        let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
-        let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
-        let texts = |row: &SqliteRow| (0..row.len()).map(|column| row.get(column)).collect();
-        rows.iter().map(texts).collect()
-    }
-
-    /// A minute passes for whatever is claimed or waits for its time, and for nothing else.
-    pub async fn pass_a_minute(&self) {
-        let Self::Sqlite(file) = self;
-        let file = SqliteConnectOptions::new().filename(file);
-        let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
-        for sql in [
-            "UPDATE wharf_deliveries SET next_attempt_at = next_attempt_at - 60000000 \
-             WHERE status = 'parked'",
-            "UPDATE wharf_outbox SET next_attempt_at = next_attempt_at - 60000000 \
-             WHERE status = 'waiting'",
-        ] {
-            sqlx::query(sql).execute(&mut connection).await.unwrap();
+        match self {
+            Self::Sqlite(file) => {
+                let file = SqliteConnectOptions::new().filename(file).read_only(true);
+                let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
+                let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+                let texts = |row: &SqliteRow| (0..row.len()).map(|at| row.get(at)).collect();
+                rows.iter().map(texts).collect()
+            }
+            Self::Postgres(url) => {
+                let mut connection = PgConnection::connect(url).await.unwrap();
+                let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+                let texts = |row: &PgRow| (0..row.len()).map(|at| row.get(at)).collect();
+                rows.iter().map(texts).collect()
+            }
         }
-        connection.close().await.unwrap();
     }
 }
 
