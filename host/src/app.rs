@@ -33,6 +33,7 @@ use crate::dispatch::{Dispatch, Parts};
 use crate::ingress::Ingress;
 use crate::ledger::{Ledger, LedgerOptions, Place};
 use crate::problem::Problem;
+use crate::prune::Prune;
 use crate::recorder::Recorder;
 use crate::relay::{self, Relay};
 use crate::runtime::{Sandbox, SandboxConfig};
@@ -55,13 +56,15 @@ pub struct App {
     pub backend: Arc<dyn Backend>,
     pub metrics: Metrics,
     between: Arc<dyn Between>,
+    /// How long the ledger knows an event at least.
+    dedup_window: Duration,
     recorder: Arc<Recorder>,
     dispatch: Dispatch,
     ingress: Arc<Ingress>,
     admin: Arc<Admin>,
     /// Deliveries and effects in progress.
     work: Work,
-    /// Loops that start new work: relay, sweep, and the embedded Dapr's deliveries.
+    /// Loops that start new work: relay, sweep, pruning, and the embedded Dapr's deliveries.
     loops: TaskTracker,
     /// What work in progress still needs: the ledger's committer and the listeners.
     services: TaskTracker,
@@ -122,6 +125,8 @@ impl App {
         between: Arc<dyn Between>,
     ) -> Result<Self, StartError> {
         let contracts = Contracts::load(&contracts).map_err(StartError::Problems)?;
+        let dedup_window = contracts.dedup_window(config.ledger.dedup_window);
+        let dedup_window = dedup_window.map_err(|problem| StartError::Problems(vec![problem]))?;
         let (work, loops, services) = (Work::default(), TaskTracker::new(), TaskTracker::new());
         let (stop, close) = (CancellationToken::new(), CancellationToken::new());
         let ledger = open_ledger(&config, &services, &close).await?;
@@ -188,6 +193,7 @@ impl App {
             embedded,
             metrics,
             between,
+            dedup_window,
             recorder,
             dispatch,
             ingress,
@@ -210,7 +216,7 @@ impl App {
         self.admin.router()
     }
 
-    /// Starts the relay, the sweep and the embedded Dapr, and reports healthy.
+    /// Starts the relay, the sweep, pruning and the embedded Dapr, and reports healthy.
     pub fn start(&self) {
         let relay = Relay {
             backend: Arc::clone(&self.backend),
@@ -233,8 +239,15 @@ impl App {
             work: self.work.clone(),
             places: Arc::new(Semaphore::new(sweep::PLACES)),
         };
+        let prune = Prune {
+            ledger: self.ledger.clone(),
+            clock: Arc::clone(&self.clock),
+            metrics: self.metrics.clone(),
+            window: self.dedup_window,
+        };
         self.keep("relay", relay.run(self.stop.clone()));
         self.keep("sweep", sweep.run(self.stop.clone()));
+        self.keep("pruning", prune.run(self.stop.clone()));
         let (recorder, close) = (Arc::clone(&self.recorder), self.close.clone());
         self.services.spawn(async move { recorder.run(close).await });
         self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));

@@ -11,7 +11,7 @@ use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::UncasedStr;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::Limits;
+use crate::manifest::{Database, Limits};
 
 /// A delivery that runs longer than it is claimed would be thrown away, every time.
 const SHORTEST_LEASE: Duration = Duration::from_secs(4 * Limits::MOST_TIME.as_secs() + 10);
@@ -107,6 +107,12 @@ pub struct Ledger {
     /// long, and one that is silent for two seconds more is taken to be gone.
     #[serde(with = "seconds")]
     pub query_timeout: Duration,
+    /// How long an event that was handled is known, so that it is not handled again, in seconds;
+    /// counted from when it came in. None: a day longer than the longest that a topic of an active
+    /// contract keeps its events. Shorter than that is refused: a broker could deliver an event when
+    /// it is forgotten. All hosts of one ledger have the same.
+    #[serde(with = "optional_seconds")]
+    pub dedup_window: Option<Duration>,
     /// SQLite's `max_page_count`: the ledger refuses to grow past it. None: no limit.
     pub max_page_count: Option<u32>,
 }
@@ -172,6 +178,7 @@ impl Default for Ledger {
             lease: Duration::from_secs(60),
             busy_timeout: Duration::from_secs(1),
             query_timeout: Duration::from_secs(5),
+            dedup_window: None,
             max_page_count: None,
         }
     }
@@ -276,6 +283,14 @@ impl Config {
             return refuse("[relay] batch is 0; give 1 or more".to_owned());
         }
         Ok(self)
+    }
+
+    /// Which database the ledger is in.
+    pub fn database(&self) -> Database {
+        match self.ledger.url {
+            Some(_) => Database::Postgres,
+            None => Database::Sqlite,
+        }
     }
 
     /// The ledger's SQLite file.
@@ -428,6 +443,32 @@ mod seconds {
     }
 }
 
+mod optional_seconds {
+    //! The same, where there may be none.
+
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
+
+    #[derive(Deserialize)]
+    struct Seconds(#[serde(with = "super::seconds")] Duration);
+
+    #[expect(clippy::ref_option, reason = "serde asks so")]
+    pub fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<Seconds>::deserialize(deserializer)?;
+        Ok(seconds.map(|Seconds(duration)| duration))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -445,6 +486,20 @@ mod tests {
         let ledger = Ledger { lease, ..Ledger::default() };
         let error = Config { ledger, ..Config::default() }.checked().unwrap_err();
         assert!(error.to_string().contains("give 50s or more"), "{error}");
+    }
+
+    #[test]
+    fn the_dedup_window_is_a_number_of_seconds_or_left_out() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let day = Duration::from_secs(24 * 60 * 60);
+        for (text, window) in [("", None), ("[ledger]\ndedup_window = 86400", Some(day))] {
+            std::fs::write(&file, text).unwrap();
+            let config = Config::load(Some(file.path())).unwrap();
+            assert_eq!(config.ledger.dedup_window, window, "{text}");
+        }
+        std::fs::write(&file, "[ledger]\ndedup_window = -1").unwrap();
+        let error = Config::load(Some(file.path())).unwrap_err().to_string();
+        assert!(error.contains("-1 is not a number of seconds"), "{error}");
     }
 
     #[test]

@@ -303,10 +303,30 @@ impl Contracts {
         naming.or_else(|| self.iter().next().map(|contract| (&contract.name, None)))
     }
 
-    /// Zero when no contract is active.
-    pub fn longest_retention(&self) -> Duration {
-        let topics = self.iter().flat_map(|contract| &contract.topics);
-        topics.map(|topic| topic.retention).max().unwrap_or_default()
+    /// How long an event is known after it came in: what the operator chose, else a day more than
+    /// any topic keeps its events. Fails where a topic keeps them for longer than was chosen.
+    pub fn dedup_window(&self, chosen: Option<Duration>) -> Result<Duration, Problem> {
+        let topics =
+            self.iter().flat_map(|contract| contract.topics.iter().map(move |it| (contract, it)));
+        let longest = topics.max_by_key(|(_, topic)| topic.retention);
+        let retention = longest.map_or(Duration::ZERO, |(_, topic)| topic.retention);
+        let enough = retention + Duration::from_hours(24);
+        match (chosen, longest) {
+            (Some(chosen), Some((contract, topic))) if chosen < retention => {
+                let message = format!(
+                    "topic `{}` keeps its events for {} s, and [ledger] dedup_window is {} s: one \
+                     that is delivered again after that would be handled again",
+                    topic.name,
+                    retention.as_secs(),
+                    chosen.as_secs_f64(),
+                );
+                let help = format!("give {} or more, or leave it out", enough.as_secs());
+                let file = contract.folder.join("contract.toml");
+                Err(Problem::in_file(file, message).help(help))
+            }
+            (Some(chosen), _) => Ok(chosen),
+            (None, _) => Ok(enough),
+        }
     }
 
     /// The example of a canonical type, from the contract asked for or the first that has one.

@@ -1,5 +1,5 @@
-//! The rhythm of the relay and the sweep: do what is due, then wait for the next time, a change,
-//! or the end.
+//! The rhythm of the relay, the sweep and pruning: do what is due, then wait for the next time, a
+//! change, or the end.
 
 use std::time::Duration;
 

@@ -19,6 +19,9 @@ pub mod state_machine;
 pub mod submission;
 
 #[cfg(test)]
+#[path = "ledger/tests/heard.rs"]
+mod heard;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
@@ -50,14 +53,14 @@ use database::Connect;
 use fault::Fault;
 use sql::readers::Readers;
 use sql::writer::Writers;
-use sql::{by_hand, claims, group, look, matching, migrate, query, recordings, releases};
+use sql::{by_hand, claims, group, look, matching, migrate, prune, query, recordings, releases};
 
 pub use by_filter::{Batch, Deed};
 pub use error::{LedgerError, MigrateError, SqlError};
 pub use record::{
     ByHand, ClaimedDelivery, ClaimedEffect, ComponentCounts, Counts, DeliveryDetail,
     DeliveryFilter, DeliverySummary, EffectResult, EffectStatus, FinishedEffect, ListOrder,
-    NextDue, OutboxRow, Recording,
+    NextDue, OutboxRow, Pruned, Recording,
 };
 pub use release::{NewRelease, Release, Why};
 pub use sql::migrate::{Fitting, Migration};
@@ -73,6 +76,9 @@ pub struct Ledger {
     submissions: mpsc::Sender<Queued>,
     /// For whatever is no group: claims, results, and what people do.
     writers: Arc<Writers>,
+    /// For the ledger's own questions: no guest's query holds them up.
+    looks: Arc<Readers>,
+    /// For components' queries.
     readers: Arc<Readers>,
     outbox_changed: Arc<Notify>,
     parked_changed: Arc<Notify>,
@@ -88,7 +94,7 @@ pub struct LedgerOptions {
     pub max_page_count: Option<u32>,
     /// How long to wait for another program or host that holds a lock.
     pub busy_timeout: Duration,
-    /// How many queries run at a time.
+    /// How many queries of components run at a time, and how many of the ledger's own.
     pub readers: u32,
     /// How many groups PostgreSQL commits at a time; SQLite commits one.
     pub committers: usize,
@@ -135,19 +141,21 @@ impl LedgerOptions {
         }
     }
 
-    /// How to open what writes the first time, what writes later, and what reads.
-    fn connects(&self) -> Result<[Connect; 3], LedgerError> {
+    /// How to open what writes the first time, what writes later, what looks, and what reads for
+    /// components.
+    fn connects(&self) -> Result<[Connect; 4], LedgerError> {
         Ok(match &self.place {
             Place::File(path) => {
                 let writing = sqlite::Options::writing(self, path);
                 let reading = sqlite::Options::reading(self, path);
-                [writing.clone(), writing.of_existing(), reading]
+                [writing.clone(), writing.of_existing(), reading.clone(), reading]
                     .map(|options| Connect::Sqlite(Box::new(options)))
             }
             Place::Url(url) => {
                 let writing = postgres::Options::writing(self, url)?;
+                let looking = postgres::Options::looking(self, url)?;
                 let reading = postgres::Options::reading(self, url)?;
-                [writing.clone(), writing, reading]
+                [writing.clone(), writing, looking, reading]
                     .map(|options| Connect::Postgres(Box::new(options)))
             }
         })
@@ -165,7 +173,7 @@ impl Ledger {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, LedgerError> {
-        let [first, later, reading] = options.connects()?;
+        let [first, later, looking, reading] = options.connects()?;
         let LedgerOptions { busy_timeout, query_timeout, committers, .. } = options;
         let pool = |connect: &Connect, count| {
             Arc::new(Writers::new(connect.clone(), count, query_timeout, query_timeout * 2))
@@ -205,6 +213,7 @@ impl Ledger {
             database,
             submissions,
             writers,
+            looks: Arc::new(Readers::new(looking, options.readers, query_timeout)),
             readers: Arc::new(Readers::new(reading, options.readers, query_timeout)),
             outbox_changed,
             parked_changed,
@@ -229,7 +238,7 @@ impl Ledger {
 
     /// What the ledger knows of a delivery; `None` when nothing.
     pub async fn status(&self, id: &DeliveryId) -> Result<Option<DeliveryStatus>, LedgerError> {
-        let mut reader = self.readers.get().await?;
+        let mut reader = self.looks.get().await?;
         let status = look::status(&mut reader, id).await?;
         reader.give_back();
         Ok(status)
@@ -341,21 +350,21 @@ impl Ledger {
         &self,
         filter: &DeliveryFilter,
     ) -> Result<Vec<DeliverySummary>, LedgerError> {
-        let mut reader = self.readers.get().await?;
+        let mut reader = self.looks.get().await?;
         let deliveries = matching::deliveries(&mut reader, filter).await?;
         reader.give_back();
         Ok(deliveries)
     }
 
     pub async fn delivery(&self, id: &DeliveryId) -> Result<Option<DeliveryDetail>, LedgerError> {
-        let mut reader = self.readers.get().await?;
+        let mut reader = self.looks.get().await?;
         let delivery = look::delivery(&mut reader, id).await?;
         reader.give_back();
         Ok(delivery)
     }
 
     pub async fn counts(&self) -> Result<Counts, LedgerError> {
-        let mut reader = self.readers.get().await?;
+        let mut reader = self.looks.get().await?;
         let counts = look::counts(&mut reader).await?;
         reader.give_back();
         Ok(counts)
@@ -364,10 +373,22 @@ impl Ledger {
     /// When the next claim would find something: parked deliveries of these components, effects of
     /// any. What only waits for its turn does not count.
     pub async fn next_due(&self, components: &[ComponentId]) -> Result<NextDue, LedgerError> {
-        let mut reader = self.readers.get().await?;
+        let mut reader = self.looks.get().await?;
         let due = look::next_due(&mut reader, components).await?;
         reader.give_back();
         Ok(due)
+    }
+
+    /// Lets go of some deliveries that are handled, came in before `before`, and have left no effect
+    /// that waits or was refused; with their recordings. One host at a time.
+    pub async fn prune(&self, now: Timestamp, before: Timestamp) -> Result<Pruned, LedgerError> {
+        let writers = Arc::clone(&self.writers);
+        self.uncancelled(async move {
+            let mut writer = writers.get().await?;
+            let result = prune::prune(writer.begin().await?, now, before).await;
+            writer.end(result).await.map_err(LedgerError::from)
+        })
+        .await
     }
 
     /// Woken when effects were added, or a lane may have gone on. One waiter.
@@ -411,7 +432,7 @@ impl Ledger {
         store: &StoreName,
         key: &str,
     ) -> Result<Option<StateWrite>, LedgerError> {
-        let mut reader = self.readers.get().await?;
+        let mut reader = self.looks.get().await?;
         let write = look::pending_state(&mut reader, &Lane::of_state(store, key)).await?;
         reader.give_back();
         Ok(write)
@@ -453,7 +474,7 @@ impl Ledger {
 
     /// The last recorded run of a delivery.
     pub async fn recording(&self, id: &DeliveryId) -> Result<Option<Recording>, LedgerError> {
-        let mut reader = self.readers.get().await?;
+        let mut reader = self.looks.get().await?;
         let recording = recordings::last(&mut reader, id).await?;
         reader.give_back();
         Ok(recording)
@@ -501,7 +522,7 @@ impl Ledger {
         component: &ComponentId,
         limit: u32,
     ) -> Result<Vec<Release>, LedgerError> {
-        let mut reader = self.readers.get().await?;
+        let mut reader = self.looks.get().await?;
         let releases = releases::releases(&mut reader, component, limit).await?;
         reader.give_back();
         Ok(releases)
@@ -513,7 +534,7 @@ impl Ledger {
         component: &ComponentId,
         digest: &str,
     ) -> Result<Option<Vec<u8>>, LedgerError> {
-        let mut reader = self.readers.get().await?;
+        let mut reader = self.looks.get().await?;
         let bundle = releases::bundle(&mut reader, component, digest).await?;
         reader.give_back();
         Ok(bundle)

@@ -13,7 +13,7 @@
 //! | sandbox | [`runtime`] |
 //! | snapshot | [`catalog`]: components, routes and contracts, immutable |
 //! | pipeline | [`dispatch`] (an event's way through), [`due`] (a loop's rhythm); below them [`work`] (what is in progress), [`recorder`] (what was given, read and decided) |
-//! | loops | [`relay`] (performs effects), [`sweep`] (parked deliveries) |
+//! | loops | [`relay`] (performs effects), [`sweep`] (parked deliveries), [`prune`] (what is old) |
 //! | edges | [`ingress`] (daprd calls), [`admin`] (people call) |
 //! | composition | [`app`] |
 //! | command line | [`cli`] |
@@ -49,6 +49,7 @@ pub mod catalog;
 
 pub mod dispatch;
 pub mod due;
+pub mod prune;
 pub mod recorder;
 pub mod relay;
 pub mod sweep;

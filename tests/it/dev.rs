@@ -265,6 +265,20 @@ async fn check_and_inspect_find_nothing_wrong_with_what_is_shipped() {
 }
 
 #[tokio::test]
+async fn a_dedup_window_that_is_too_short_for_the_contracts_is_told() {
+    let place = Place::new().own_contracts();
+    place.write("wharf.toml", "[ledger]\ndedup_window = 3600\n");
+    let checked = place.run(&["check", "--config", "wharf.toml"]).await;
+    checked.failed_with(&[
+        "contract.toml",
+        "[ledger] dedup_window is 3600 s",
+        "give 691200 or more",
+    ]);
+    let place = place.with("WHARF_LEDGER__DEDUP_WINDOW", 604_800);
+    assert_eq!(place.run(&["check", "--config", "wharf.toml"]).await.code, Some(0));
+}
+
+#[tokio::test]
 async fn an_event_type_that_nobody_can_send_is_told() {
     let place = Place::new().own_contracts();
     let manifest = "components/audit/component.toml";

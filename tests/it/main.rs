@@ -26,6 +26,7 @@ mod new;
 mod order;
 mod overload;
 mod program;
+mod prune;
 mod relay;
 mod sandbox;
 mod stall;

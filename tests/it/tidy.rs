@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["catalog"],
     &["work", "recorder"],
     &["dispatch", "due"],
-    &["relay", "sweep"],
+    &["relay", "sweep", "prune"],
     &["ingress", "admin"],
     &["app"],
     &["cli"],

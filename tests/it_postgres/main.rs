@@ -35,6 +35,8 @@ mod hosts;
 mod order;
 #[path = "../it/proxy.rs"]
 mod proxy;
+#[path = "../it/prune.rs"]
+mod prune;
 #[path = "../it/sandbox.rs"]
 mod sandbox;
 #[path = "../it/swap.rs"]

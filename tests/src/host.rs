@@ -222,7 +222,8 @@ impl Host {
             (None, Some(faults)) => Arc::new(Faulty(Arc::clone(faults))),
             (None, None) => Arc::new(Nothing),
         };
-        let app = App::build_with(config, contracts, offers, clocked, between).await;
+        let app = App::build_with(config, contracts, offers, clocked, between);
+        let app = Box::pin(app).await;
         let mut app = app.unwrap_or_else(|error| match error {
             StartError::Problems(problems) => panic!("{}", lines(&problems)),
             StartError::Other(error) => panic!("{error:#}"),

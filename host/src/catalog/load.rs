@@ -292,6 +292,47 @@ mod tests {
     }
 
     #[test]
+    fn each_database_is_checked_by_what_is_said_for_it() {
+        let folder = TempDir::new().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let manifest = |sql: &str| {
+            let text = format!(
+                "name = \"a\"\nversion = \"1\"\n[[on]]\nevent = \"x\"\n\
+                 [grants]\ntables = {{ t = \"write\" }}\n[sql.s]\nquery = {sql}\n"
+            );
+            Manifest::parse(&folder.path().join("component.toml"), &text).unwrap()
+        };
+        write("migrations/sqlite/1.sql", "CREATE TABLE t (a TEXT)");
+        write("migrations/postgres/1.sql", "CREATE TABLE other (a TEXT)");
+        let sound = manifest("{ sqlite = \"SELECT a FROM t\" }");
+        let check = |manifest, database| check(folder.path(), manifest, database);
+        let everywhere = |manifest| -> Vec<_> {
+            let problems = check_everywhere(folder.path(), manifest);
+            problems.into_iter().map(|problem| problem.message).collect()
+        };
+        assert_eq!(check(&sound, Database::Sqlite), []);
+        let [statement, migration] = &check(&sound, Database::Postgres)[..] else { panic!() };
+        assert!(statement.message.contains("no text for postgres"), "{statement}");
+        assert!(migration.message.contains("write access to table `other`"), "{migration}");
+        // It gives no text for PostgreSQL on purpose.
+        let [migration] = &everywhere(&sound)[..] else { panic!() };
+        assert!(
+            migration.contains("`other`") && migration.ends_with("(on postgres)"),
+            "{migration}"
+        );
+
+        write("migrations/postgres/1.sql", "CREATE TABLE t (a TEXT)");
+        assert_eq!(everywhere(&sound), Vec::<String>::new());
+        let [told_once] = &everywhere(&manifest("\"SELECT a FROM other\""))[..] else { panic!() };
+        assert!(told_once.contains("read access to table `other`"), "{told_once}");
+        assert!(!told_once.contains("(on"), "{told_once}");
+    }
+
+    #[test]
     fn every_part_counts_in_the_digest() {
         let digest_on = |database, wasm: &[u8], query: &str, set: &str, name: &str, sql: &str| {
             let Offer { file, manifest, text, .. } = offer("a", "a", query);

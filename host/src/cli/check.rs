@@ -3,11 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use clap::Args;
 use serde_json::json;
 
 use crate::catalog::{load, unknown};
 use crate::cli::{Finding, build, print};
+use crate::config::Config;
 use crate::contract::{self, Contracts};
 use crate::manifest::Manifest;
 use crate::problem::Problem;
@@ -17,7 +19,8 @@ use crate::runtime::{Sandbox, SandboxConfig};
 ///
 /// A PATH is a component's or a contract's folder, or a folder of such folders. Nothing is built; a
 /// component that was built before is checked too. SQL is checked for SQLite and for PostgreSQL,
-/// unless the manifest gives a statement for one of them alone.
+/// unless the manifest gives a statement for one of them alone. The settings must fit the contracts:
+/// a dedup window that is shorter than a topic keeps its events is a problem.
 #[derive(Args)]
 #[command(after_help = "Examples:
   wharf check                       everything in components/ and contracts/
@@ -27,6 +30,9 @@ pub struct Check {
     /// Folders to check
     #[arg(value_name = "PATH", default_values = ["components", "contracts"])]
     paths: Vec<PathBuf>,
+    /// A configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Print the problems as JSON
     #[arg(long)]
     json: bool,
@@ -34,6 +40,7 @@ pub struct Check {
 
 impl Check {
     pub async fn run(self) -> anyhow::Result<Finding> {
+        let config = Config::load(self.config.as_deref()).map_err(|error| anyhow!("{error}"))?;
         let mut problems = Vec::new();
         let folders: Vec<_> =
             self.paths.iter().flat_map(|path| folders(path, &mut problems)).collect();
@@ -41,7 +48,7 @@ impl Check {
         for folder in &folders {
             problems.extend(check(folder, &sandbox).await);
         }
-        problems.extend(unknown_names(&folders));
+        problems.extend(together(&folders, &config));
         let checked = folders.len();
         if self.json {
             print::json(&json!({ "checked": checked, "problems": problems }))?;
@@ -73,8 +80,8 @@ fn folders(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     below
 }
 
-/// Only where contracts are checked too: without them, nothing is known of event types.
-fn unknown_names(folders: &[PathBuf]) -> Vec<Problem> {
+/// What only shows beside contracts: names that none of them knows, and settings that do not fit.
+fn together(folders: &[PathBuf], config: &Config) -> Vec<Problem> {
     let (components, contracts): (Vec<_>, Vec<_>) =
         folders.iter().cloned().partition(|folder| is_component(folder));
     let Ok(contracts) = Contracts::load(&contracts) else { return Vec::new() };
@@ -83,7 +90,9 @@ fn unknown_names(folders: &[PathBuf]) -> Vec<Problem> {
     }
     let manifests: Vec<_> =
         components.iter().filter_map(|folder| load::read_manifest(folder).ok()).collect();
-    unknown::names(&manifests.iter().collect::<Vec<_>>(), &contracts)
+    let mut problems = unknown::names(&manifests.iter().collect::<Vec<_>>(), &contracts);
+    problems.extend(contracts.dedup_window(config.ledger.dedup_window).err());
+    problems
 }
 
 fn is_component(folder: &Path) -> bool {

@@ -28,11 +28,11 @@ use crate::cli::{build, print};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::contract::Contracts;
-use crate::manifest::{Database, Manifest};
+use crate::manifest::Manifest;
 use crate::problem::Problem;
 use crate::telemetry;
 
-/// Build the components and run everything here, with an embedded Dapr and a SQLite ledger
+/// Build the components and run everything here, with an embedded Dapr
 ///
 /// Run it where `components/` and `contracts/` are. It listens on 127.0.0.1: 8080 for callbacks,
 /// 8081 for people, 3500 as Dapr. A component whose sources change is built again and swapped in
@@ -44,7 +44,8 @@ use crate::telemetry;
   wharf dev
   wharf dev --data /tmp/try        keep the data elsewhere
   wharf dev --no-build             run what was built before; watch manifests and built files only
-  WHARF_DAPR__ADDRESS=127.0.0.1:3501 wharf dev   when port 3500 is taken")]
+  WHARF_DAPR__ADDRESS=127.0.0.1:3501 wharf dev   when port 3500 is taken
+  DATABASE_URL=postgres://wharf:secret@localhost/wharf wharf dev   the ledger in PostgreSQL")]
 pub struct Dev {
     /// Where the ledger and the embedded Dapr keep their files [default: .wharf]
     #[arg(long, value_name = "FOLDER")]
@@ -56,9 +57,6 @@ pub struct Dev {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
-
-/// What the ledger will be, which is not open yet.
-const DATABASE: Database = Database::Sqlite;
 
 /// The three listeners, bound before anything is built, so that a port in use is said at once.
 struct Listeners {
@@ -77,7 +75,7 @@ impl Dev {
         if let Some(data) = self.data {
             config.data = data;
         }
-        let (components, contracts) = found(&config, DATABASE).map_err(StartError::Problems)?;
+        let (components, contracts) = found(&config).map_err(StartError::Problems)?;
         let _lock = lock(&config.data)?;
         let listeners = Listeners::bind(&config).await?;
         let mut signals = Signals::listen()?;
@@ -130,7 +128,9 @@ impl Signals {
 /// found here: building takes long.
 type Found = (Vec<(PathBuf, Manifest)>, Vec<PathBuf>);
 
-fn found(config: &Config, database: Database) -> Result<Found, Vec<Problem>> {
+fn found(config: &Config) -> Result<Found, Vec<Problem>> {
+    // The ledger is not open yet.
+    let database = config.database();
     let mut problems = Vec::new();
     let mut kept = |found: Result<_, Vec<Problem>>| {
         found.map_err(|found| problems.extend(found)).unwrap_or_default()

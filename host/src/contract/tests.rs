@@ -587,11 +587,27 @@ fn what_dapr_and_the_ledger_are_told() {
     );
     assert!(contracts.accepts_path("/events/tasks"));
     assert!(!contracts.accepts_path("/events/other"));
-    assert_eq!(contracts.longest_retention(), Duration::from_secs(7 * 24 * 60 * 60));
     let topic = Topic::new("task-events").unwrap();
     assert_eq!(contracts.dead_letter(&name("cloudevents"), &topic).as_str(), "task-events-dlq");
     assert_eq!(contracts.dead_letter(&name("shop"), &topic).as_str(), "task-events.deadletter");
     assert_eq!(contracts.get(&name("shop")).unwrap().retry.delays.len(), 3);
+}
+
+#[test]
+fn an_event_is_known_for_longer_than_a_broker_keeps_it() {
+    let days = |days: u64| Duration::from_hours(24 * days);
+    let contracts = Contracts::load(&[shipped()]).unwrap();
+    assert_eq!(contracts.dedup_window(None), Ok(days(8)));
+    assert_eq!(contracts.dedup_window(Some(days(7))), Ok(days(7)));
+    let short = contracts.dedup_window(Some(days(7) - Duration::from_secs(1))).unwrap_err();
+    let told = short.to_string();
+    assert!(told.contains("cloudevents/contract.toml: topic `"), "{told}");
+    assert!(
+        told.contains("keeps its events for 604800 s, and [ledger] dedup_window is 604799 s"),
+        "{told}"
+    );
+    assert!(told.ends_with("give 691200 or more, or leave it out"), "{told}");
+    assert_eq!(Contracts::default().dedup_window(None), Ok(days(1)));
 }
 
 #[test]

@@ -13,6 +13,9 @@ use crate::manifest::Database;
 
 use super::fault::Fault;
 
+/// Where each statement's text is told, before it runs.
+pub const STATEMENTS: &str = "wharf::ledger::statements";
+
 /// A connection to either database.
 pub enum Connection {
     Sqlite(Box<sqlite::Open>),
@@ -126,9 +129,16 @@ impl Connection {
         }
     }
 
+    /// Tells the text at `trace`, without a value; the test of the plans listens.
+    fn text(&self, sql: &str, args: &[Arg<'_>]) -> String {
+        let text = render(sql, self.database(), args);
+        tracing::trace!(target: STATEMENTS, text, types = types(args));
+        text
+    }
+
     /// Runs one of the ledger's own statements; gives the number of rows that it touched.
     pub async fn execute(&mut self, sql: &str, args: Vec<Arg<'_>>) -> Result<u64, sqlx::Error> {
-        let text = AssertSqlSafe(render(sql, self.database(), &args));
+        let text = AssertSqlSafe(self.text(sql, &args));
         match self {
             Self::Sqlite(open) => {
                 let query = sqlx::query_with(text, sqlite::arguments(args)?);
@@ -147,7 +157,7 @@ impl Connection {
         sql: &str,
         args: Vec<Arg<'_>>,
     ) -> Result<Vec<Row>, sqlx::Error> {
-        let text = AssertSqlSafe(render(sql, self.database(), &args));
+        let text = AssertSqlSafe(self.text(sql, &args));
         Ok(match self {
             Self::Sqlite(open) => {
                 let query = sqlx::query_with(text, sqlite::arguments(args)?);
@@ -252,6 +262,18 @@ impl Row {
             Self::Postgres(row) => row.try_get(column),
         }
     }
+}
+
+/// As PostgreSQL calls them; of rows, the text says them.
+fn types(args: &[Arg<'_>]) -> String {
+    let types = args.iter().filter_map(|arg| match arg {
+        Arg::Text(_) => Some("text"),
+        Arg::Integer(_) => Some("int8"),
+        Arg::Bytes(_) => Some("bytea"),
+        Arg::Flag(_) => Some("bool"),
+        Arg::Rows(_) => None,
+    });
+    types.collect::<Vec<_>>().join(", ")
 }
 
 /// The text for one database.

@@ -1,5 +1,5 @@
 //! The ledger as a few maps, moved by the same rules as the SQL. [`play`] runs random schedules of
-//! crashes, repeats and two hosts on it, and on SQLite beside it.
+//! crashes, repeats and two hosts on it, and on each database beside it.
 
 mod play;
 
@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use super::record::EffectStatus;
 use super::state_machine::{Delivery, Performance, Turn, Verdict, Waiting, writes_effects};
-use super::{ByHand, Committed};
+use super::{ByHand, Committed, Pruned};
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryStatus;
 
 const LEASE: Duration = Duration::from_secs(30);
+/// The dedup window.
+const WINDOW: Duration = Duration::from_secs(400);
+/// When pruning sets out from the beginning again.
+const ROUND: Duration = Duration::from_hours(24);
 
 /// Events have numbers; the first [`SUBJECT`] of them share a subject.
 type Event = usize;
@@ -28,10 +32,19 @@ struct Model {
     outbox: BTreeMap<i64, OutboxRow>,
     entered: i64,
     added: i64,
+    pruning: Walk,
+}
+
+/// How far pruning has come, and since when.
+#[derive(Default)]
+struct Walk {
+    mark: i64,
+    begun: Timestamp,
 }
 
 struct Row {
     sequence: i64,
+    arrived: Timestamp,
     state: Delivery,
 }
 
@@ -50,9 +63,22 @@ struct Handed {
     claim: Option<i64>,
     attempts: u32,
     verdict: Verdict,
-    /// The lane of each effect, and the internal events.
-    effects: Vec<(String, usize)>,
+    effects: Vec<Effect>,
     internal: Vec<Event>,
+}
+
+#[derive(Debug, Clone)]
+struct Effect {
+    id: String,
+    lane: usize,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Publish,
+    /// A binding is called: what came of it is an event.
+    Call,
 }
 
 impl Model {
@@ -69,9 +95,9 @@ impl Model {
             (_, Some(_)) => return Committed::Superseded,
         };
         let behind = result.claim.is_none() && self.turn(result.event) == Turn::Behind;
-        self.put(result.event, state);
+        self.put(result.event, state, arrived);
         if writes_effects(state.status) {
-            for (id, lane) in &result.effects {
+            for Effect { id, lane, .. } in &result.effects {
                 self.added += 1;
                 let row = OutboxRow {
                     event: result.event,
@@ -83,9 +109,7 @@ impl Model {
                 self.outbox.insert(self.added, row);
             }
             for event in &result.internal {
-                if !self.rows.contains_key(event) {
-                    self.put(*event, Delivery::internal(arrived));
-                }
+                self.enter(*event, arrived);
             }
         }
         match state.status {
@@ -95,13 +119,20 @@ impl Model {
         }
     }
 
-    fn put(&mut self, event: Event, state: Delivery) {
+    fn put(&mut self, event: Event, state: Delivery, arrived: Timestamp) {
         let entered = &mut self.entered;
         let row = self.rows.entry(event).or_insert_with(|| {
             *entered += 1;
-            Row { sequence: *entered, state }
+            Row { sequence: *entered, arrived, state }
         });
         row.state = state;
+    }
+
+    /// An internal event; one that is there stays as it is.
+    fn enter(&mut self, event: Event, arrived: Timestamp) {
+        if !self.rows.contains_key(&event) {
+            self.put(event, Delivery::internal(arrived), arrived);
+        }
     }
 
     fn turn(&self, event: Event) -> Turn {
@@ -163,7 +194,14 @@ impl Model {
         claimed
     }
 
-    fn finish(&mut self, sequence: i64, claim: i64, performance: Performance) -> bool {
+    /// What comes of it enters with it, unless the claim is no longer the last.
+    fn finish(
+        &mut self,
+        sequence: i64,
+        claim: i64,
+        performance: Performance,
+        result: Option<(Event, Timestamp)>,
+    ) -> bool {
         let Some(row) = self.outbox.get_mut(&sequence).filter(|row| row.state.accepts(claim))
         else {
             return false;
@@ -171,6 +209,9 @@ impl Model {
         match row.state.finished(performance) {
             Some(state) => row.state = state,
             None => drop(self.outbox.remove(&sequence)),
+        }
+        if let Some((event, now)) = result {
+            self.enter(event, now);
         }
         true
     }
@@ -206,6 +247,30 @@ impl Model {
     fn give_up(&mut self, event: Event) -> Vec<String> {
         let gone = self.outbox.extract_if(.., |_, row| row.event == event && is_dead(row));
         gone.map(|(_, row)| row.id).collect()
+    }
+
+    /// One step of the walk, which is longer than all that is played. Gives what goes, too.
+    fn prune(&mut self, now: Timestamp) -> (Pruned, Vec<Event>) {
+        let before = now - WINDOW;
+        let Walk { mark, begun } = self.pruning;
+        let old = |row: &&Row| row.sequence > mark && row.arrived < before;
+        let Some(reached) = self.rows.values().filter(old).map(|row| row.sequence).max() else {
+            let again = mark > 0 && begun + ROUND <= now;
+            if again {
+                self.pruning = Walk { mark: 0, begun: now };
+            }
+            return (if again { Pruned::Batch(0) } else { Pruned::Nothing }, Vec::new());
+        };
+        let outbox = &self.outbox;
+        let gone = self.rows.extract_if(.., |event, row| {
+            let effects = outbox.values().filter(|effect| effect.event == *event).count();
+            let passed = row.sequence > mark && row.sequence <= reached;
+            passed && row.state.may_go(row.arrived, before, effects)
+        });
+        let gone: Vec<_> = gone.map(|(event, _)| event).collect();
+        let begun = if mark == 0 { now } else { begun };
+        self.pruning = Walk { mark: reached, begun };
+        (Pruned::Batch(gone.len() as u64), gone)
     }
 
     fn by_hand(

@@ -54,6 +54,17 @@ pub enum EffectResult {
     Dead { error: String, outbox: Vec<super::NewEffect>, internal: Vec<super::NewDelivery> },
 }
 
+/// How far one step of pruning came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pruned {
+    /// So many went; there may be more.
+    Batch(u64),
+    /// Nothing is old enough.
+    Nothing,
+    /// Another host is at it.
+    Elsewhere,
+}
+
 /// What a person asked for, and whether it was possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByHand {

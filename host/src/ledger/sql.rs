@@ -7,6 +7,7 @@ pub mod group;
 pub mod look;
 pub mod matching;
 pub mod migrate;
+pub mod prune;
 pub mod query;
 pub mod readers;
 pub mod recordings;

@@ -15,7 +15,8 @@
 //!
 //! A claim is a fence: a number that only grows. Running is parked with a lease, its due time: a
 //! host that dies leaves a row that is simply due again, and one that was only slow comes back
-//! with an old number and changes nothing.
+//! with an old number and changes nothing. What is done or discarded goes when it is older than the
+//! dedup window.
 
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryStatus;
@@ -100,6 +101,15 @@ impl Delivery {
                 ..self
             }),
             status @ (DeliveryStatus::Done | DeliveryStatus::Discarded) => Err(status),
+        }
+    }
+
+    /// Whether pruning may let go of it: no broker brings its event again, nothing is left to do for
+    /// it, and nobody has to decide. `effects` are those that wait or were refused.
+    pub fn may_go(self, arrived: Timestamp, before: Timestamp, effects: usize) -> bool {
+        match self.status {
+            DeliveryStatus::Done | DeliveryStatus::Discarded => arrived < before && effects == 0,
+            DeliveryStatus::Parked | DeliveryStatus::Dead => false,
         }
     }
 

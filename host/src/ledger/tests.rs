@@ -7,6 +7,10 @@ mod claims;
 mod commit;
 #[path = "tests/effects.rs"]
 mod effects;
+#[path = "tests/plans.rs"]
+mod plans;
+#[path = "tests/prune.rs"]
+mod prune;
 #[path = "tests/sql.rs"]
 mod sql;
 #[path = "tests/trouble.rs"]

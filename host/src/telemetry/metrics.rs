@@ -55,6 +55,8 @@ pub const DELIVERIES: &str = "wharf_deliveries";
 pub const OUTBOX: &str = "wharf_outbox";
 /// Seconds since the oldest waiting effect was committed. No labels.
 pub const OUTBOX_LAG: &str = "wharf_outbox_lag_seconds";
+/// Deliveries older than the dedup window that the ledger let go of. No labels.
+pub const PRUNED: &str = "wharf_pruned_total";
 /// Seconds inside the sandbox. Labels: component.
 pub const SANDBOX_DURATION: &str = "wharf_sandbox_duration_seconds";
 /// Fuel used. Labels: component.

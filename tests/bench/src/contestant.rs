@@ -23,9 +23,9 @@ use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use crate::load::{Shape, Turn, drive};
-use crate::postgres::{Server, free_address};
+use crate::postgres::Server;
 use crate::prepare::{Built, package, root};
-use crate::process::Process;
+use crate::process::{Process, free_address};
 
 /// How long a start may take; one compiles components.
 const START: Duration = Duration::from_secs(90);

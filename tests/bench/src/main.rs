@@ -12,7 +12,6 @@ mod report;
 mod rounds;
 mod say;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -65,10 +64,6 @@ struct Arguments {
     /// Use what was built before
     #[arg(long)]
     no_build: bool,
-    /// Where the databases are, on a disk; theirs is a folder of its own there [default: the system's
-    /// folder for temporary files]
-    #[arg(long, value_name = "FOLDER")]
-    place: Option<PathBuf>,
 }
 
 fn turn(text: &str) -> Result<Duration, String> {
@@ -104,12 +99,10 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let built = Built::build(!arguments.no_build).await?;
-    let place = arguments.place.clone().unwrap_or_else(std::env::temp_dir);
-    let folder = TempDir::with_prefix_in("wharf-bench-", &place)
-        .with_context(|| format!("no folder can be made in {}", place.display()))?;
+    let folder = TempDir::with_prefix("wharf-bench-").context("no temporary folder")?;
     let mut report = Report::new(folder.path());
     let server = match arguments.wants_on(Database::Postgres) {
-        true => server(&place, &mut report).await,
+        true => server(&mut report).await,
         false => None,
     };
     let began = Instant::now();
@@ -128,15 +121,12 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if !arguments.no_parts {
         measure_parts(arguments, &around, &mut report).await?;
     }
-    if let Some(server) = server {
-        server.stop().await?;
-    }
     report.print(began.elapsed());
     Ok(())
 }
 
-async fn server(place: &std::path::Path, report: &mut Report) -> Option<Server> {
-    match Server::start(place).await {
+async fn server(report: &mut Report) -> Option<Server> {
+    match Server::start().await {
         Ok(server) => {
             report.server(&server);
             Some(server)

@@ -42,7 +42,7 @@ impl Report {
     }
 
     pub fn server(&mut self, server: &Server) {
-        self.server = Some(format!("PostgreSQL {}, its settings as they come", server.version()));
+        self.server = Some(format!("PostgreSQL {}, fsync on", server.version()));
     }
 
     /// Never in silence: once now, and once in the result.
@@ -393,7 +393,7 @@ fn file_system(place: &Path) -> Option<String> {
     let (_, name) = around.max_by_key(|(folder, _)| folder.len())?;
     match name {
         "tmpfs" | "ramfs" => {
-            Some(format!("{name}, WHICH IS MEMORY: give --place a folder on a disk"))
+            Some(format!("{name}, WHICH IS MEMORY: set TMPDIR to a folder on a disk"))
         }
         name => Some(name.to_owned()),
     }

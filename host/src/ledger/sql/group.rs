@@ -122,11 +122,12 @@ pub async fn settle(
 ) -> Result<bool, LedgerError> {
     let done = to.status == DeliveryStatus::Done;
     let log = if done { None } else { Some(json(&log)?) };
+    // `|| ''`: PostgreSQL is not to take the index of all parked rows.
     let sql = "UPDATE wharf_deliveries SET status = $4, claim = $5, attempts = $6, \
                    next_attempt_at = $7, digest = $8, error = $9, log = $10, \
                    wire = CASE WHEN $4 = 'done' THEN NULL ELSE wire END, \
                    arrival = CASE WHEN $4 = 'done' THEN NULL ELSE arrival END \
-               WHERE component = $1 AND key = $2 AND status = 'parked' AND claim = $3";
+               WHERE component = $1 AND key = $2 AND status || '' = 'parked' AND claim = $3";
     let args = args![
         head.id.component.as_str(),
         head.id.key.0.as_slice(),

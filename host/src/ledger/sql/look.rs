@@ -106,9 +106,11 @@ pub async fn counts(connection: &mut Connection) -> Result<Counts, LedgerError> 
                FROM wharf_deliveries {index wharf_deliveries_failed} \
                WHERE status IN ('parked', 'dead', 'discarded') GROUP BY component, status";
     let rows = connection.fetch_all(sql, args![]).await?;
-    let sql = "SELECT (SELECT count(*) FROM wharf_outbox WHERE status = 'waiting') AS waiting, \
-                   (SELECT count(*) FROM wharf_outbox WHERE status = 'dead') AS dead, \
-                   (SELECT since FROM wharf_outbox WHERE status = 'waiting' \
+    let sql = "SELECT (SELECT count(*) FROM wharf_outbox {index wharf_outbox_due} \
+                    WHERE status = 'waiting') AS waiting, \
+                   (SELECT count(*) FROM wharf_outbox {index wharf_outbox_dead} \
+                    WHERE status = 'dead') AS dead, \
+                   (SELECT since FROM wharf_outbox {index wharf_outbox_due} WHERE status = 'waiting' \
                     ORDER BY next_attempt_at, sequence LIMIT 1) AS oldest";
     let outbox = connection.fetch_optional(sql, args![]).await?;
     let outbox = outbox.ok_or_else(|| LedgerError::Unreadable("it counts nothing".into()))?;

@@ -8,10 +8,11 @@ use crate::ledger::database::{Connection, args};
 use crate::ledger::error::LedgerError;
 use crate::ledger::record::{DeliveryFilter, DeliverySummary, ListOrder};
 
-/// The question to the rows that `$from` gives, in the order `$order`. Whether the error is the
+/// The question to the rows that `$from` gives, beyond the sequence `$8` in the order `$order`.
+/// Whether the error is the
 /// delivery's own is decided there.
 macro_rules! matching {
-    ($from:literal, $order:literal) => {
+    ($from:literal, $beyond:literal, $order:literal) => {
         concat!(
             "SELECT sequence, status, claim, attempts, next_attempt_at, error, ",
             head_columns!(),
@@ -20,7 +21,9 @@ macro_rules! matching {
             " AND ($1 IS NULL OR component = $1) AND ($2 IS NULL OR status = $2) \
              AND ($3 IS NULL OR topic = $3) AND ($4 IS NULL OR event_type = $4) \
              AND ($6 IS NULL OR received_at >= $6) AND ($7 IS NULL OR received_at <= $7) \
-             AND ($8 IS NULL OR sequence > $8) ORDER BY sequence ",
+             AND sequence ",
+            $beyond,
+            " $8 ORDER BY sequence ",
             $order,
             " LIMIT $9"
         )
@@ -31,8 +34,8 @@ macro_rules! matching {
 macro_rules! either {
     ($order:expr, $from:literal) => {
         match $order {
-            ListOrder::NewestFirst => matching!($from, "DESC"),
-            ListOrder::OldestAfter(_) => matching!($from, "ASC"),
+            ListOrder::NewestFirst => matching!($from, "<", "DESC"),
+            ListOrder::OldestAfter(_) => matching!($from, ">", "ASC"),
         }
     };
 }
@@ -41,9 +44,9 @@ pub async fn deliveries(
     connection: &mut Connection,
     filter: &DeliveryFilter,
 ) -> Result<Vec<DeliverySummary>, LedgerError> {
-    let after = match filter.order {
-        ListOrder::NewestFirst => None,
-        ListOrder::OldestAfter(sequence) => Some(sequence),
+    let beyond = match filter.order {
+        ListOrder::NewestFirst => i64::MAX,
+        ListOrder::OldestAfter(sequence) => sequence,
     };
     let pattern = filter.error.as_deref().map(containing);
     let args = args![
@@ -54,7 +57,7 @@ pub async fn deliveries(
         pattern.as_deref(),
         filter.since.map(row::micros),
         filter.until.map(row::micros),
-        after,
+        beyond,
         filter.limit,
     ];
     let rows = connection.fetch_all(question(filter), args).await?;

@@ -30,7 +30,7 @@ pub struct Fitting {
 
 /// The host's own tables.
 pub fn own(database: Database) -> Vec<Migration> {
-    const SQLITE: [(&str, &str); 4] = [
+    const SQLITE: [(&str, &str); 5] = [
         (
             "0001_deliveries_and_outbox",
             include_str!("../../../migrations/sqlite/0001_deliveries_and_outbox.sql"),
@@ -38,9 +38,13 @@ pub fn own(database: Database) -> Vec<Migration> {
         ("0002_every_effect", include_str!("../../../migrations/sqlite/0002_every_effect.sql")),
         ("0003_recordings", include_str!("../../../migrations/sqlite/0003_recordings.sql")),
         ("0004_releases", include_str!("../../../migrations/sqlite/0004_releases.sql")),
+        ("0005_pruning", include_str!("../../../migrations/sqlite/0005_pruning.sql")),
     ];
-    const POSTGRES: [(&str, &str); 1] =
-        [("0001_ledger", include_str!("../../../migrations/postgres/0001_ledger.sql"))];
+    const POSTGRES: [(&str, &str); 3] = [
+        ("0001_ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
+        ("0002_pruning", include_str!("../../../migrations/postgres/0002_pruning.sql")),
+        ("0003_upkeep", include_str!("../../../migrations/postgres/0003_upkeep.sql")),
+    ];
     let own = |(name, sql): &(&str, &str)| Migration {
         set: "wharf".into(),
         name: (*name).into(),
