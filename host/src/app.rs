@@ -339,6 +339,7 @@ async fn open_ledger(
         max_page_count: config.ledger.max_page_count,
         busy_timeout: config.ledger.busy_timeout,
         committers: config.ledger.committers,
+        query_timeout: config.ledger.query_timeout,
         ..LedgerOptions::of(place)
     };
     let opened = Ledger::open(options, tasks, close.clone()).await;

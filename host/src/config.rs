@@ -16,6 +16,9 @@ use crate::manifest::{Database, Limits};
 /// A delivery that runs longer than it is claimed would be thrown away, every time.
 const SHORTEST_LEASE: Duration = Duration::from_secs(4 * Limits::MOST_TIME.as_secs() + 10);
 
+/// To PostgreSQL a timeout of nothing is none at all.
+const SHORTEST_QUERY: Duration = Duration::from_millis(10);
+
 /// The whole configuration, by section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -99,6 +102,11 @@ pub struct Ledger {
     /// How long a write waits for another process that holds the database, or a row of it.
     #[serde(with = "seconds")]
     pub busy_timeout: Duration,
+    /// How long one statement may run, more than nothing: a component's query, and on SQLite all
+    /// statements of a commit together. PostgreSQL ends a host's transaction that is idle for as
+    /// long, and one that is silent for two seconds more is taken to be gone.
+    #[serde(with = "seconds")]
+    pub query_timeout: Duration,
     /// How long an event that was handled is known, so that it is not handled again, in seconds;
     /// counted from when it came in. None: a day longer than the longest that a topic of an active
     /// contract keeps its events. Shorter than that is refused: a broker could deliver an event when
@@ -169,6 +177,7 @@ impl Default for Ledger {
             committers: 2,
             lease: Duration::from_secs(60),
             busy_timeout: Duration::from_secs(1),
+            query_timeout: Duration::from_secs(5),
             dedup_window: None,
             max_page_count: None,
         }
@@ -257,6 +266,12 @@ impl Config {
                  postgres://user:password@localhost:5432/wharf, or none for a SQLite file"
                     .to_owned(),
             );
+        }
+        if self.ledger.query_timeout < SHORTEST_QUERY {
+            return refuse(format!(
+                "[ledger] query_timeout is {:?}; give {SHORTEST_QUERY:?} or more",
+                self.ledger.query_timeout
+            ));
         }
         if self.ledger.committers == 0 {
             return refuse("[ledger] committers is 0; give 1 or more".to_owned());

@@ -21,7 +21,8 @@ use crate::catalog::{Catalog, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::contract::{Decode, Unreadable};
 use crate::event::{Arrival, Decoded, Event, Origin, TopicOrigin, Trace, WireEvent};
-use crate::ledger::{ClaimedDelivery, Committed, Ledger, Submission};
+use crate::failpoint::{Point, visit};
+use crate::ledger::{ClaimedDelivery, Committed, Ledger, LedgerError, Submission};
 use crate::name::{BindingName, ComponentId, JobName};
 use crate::recorder::Recorder;
 use crate::runtime::{Call, Component, Permit, Reads};
@@ -29,7 +30,7 @@ use crate::work::Work;
 
 use answer::Answer;
 use decide::{Attempt, Ending, host_event, internal};
-use order::{Order, Turn};
+use order::{Before, Order, Turn};
 use parked::ParkedCounts;
 use report::{Finished, NotDurable, Reporter};
 use room::{Room, Share};
@@ -281,14 +282,25 @@ impl Dispatch {
     }
 
     async fn deliver(&self, mut run: Run) -> Answer {
-        if let Some(turn) = &mut run.turn {
-            turn.come().await;
-        }
+        let before = match &mut run.turn {
+            Some(turn) => turn.come().await,
+            None => Before::Taken,
+        };
         let started = Instant::now();
         let _in_flight = self.parts.reporter.in_flight();
-        let finished = self.run(&run).await;
+        // A parked one has its place in the ledger, where newcomers of its subject wait behind it.
+        let is_parked = run.claim.is_some();
+        let finished = match before {
+            Before::Gap if !is_parked => Finished::behind(),
+            Before::Gap | Before::Taken => self.run(&run).await,
+        };
         self.parts.reporter.delivered(&run.attempt(self), &finished, started.elapsed());
-        finished.answer()
+        let answer = finished.answer();
+        let taken = is_parked || answer == Answer::Success;
+        if let Some(turn) = run.turn.filter(|_| taken && before == Before::Taken) {
+            turn.taken();
+        }
+        answer
     }
 
     /// Runs the handler and commits what it decided; again at once while its reads were stale.
@@ -334,6 +346,9 @@ impl Dispatch {
 
     async fn commit(&self, submission: Submission) -> Finished {
         let why = submission.outcome.error().map(str::to_owned);
+        if let Err(hit) = visit(Point::Ran) {
+            return Finished { committed: Err(LedgerError::from(hit).into()), why };
+        }
         let (ledger, patience) = (&self.parts.ledger, self.parts.patience);
         let committed = match tokio::time::timeout(patience, ledger.commit(submission)).await {
             Ok(committed) => committed.map_err(NotDurable::from),

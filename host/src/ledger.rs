@@ -45,6 +45,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, DeliveryStatus};
 use crate::effect::{SqlRow, SqlValue, StateWrite};
+use crate::failpoint::{Point, visit};
 use crate::manifest::Database;
 use crate::name::{ComponentId, Lane, StoreName};
 use commit::{Committer, Intake, Queued};
@@ -252,10 +253,15 @@ impl Ledger {
         components: &[ComponentId],
         limit: u32,
     ) -> Result<Vec<ClaimedDelivery>, LedgerError> {
+        visit(Point::ClaimDeliveries)?;
         let mut writer = self.writers.get().await?;
         let connection = writer.connection().await?;
         let claimed = claims::claim_parked(connection, now, now + lease, components, limit).await;
-        writer.checked(claimed)
+        let claimed = writer.checked(claimed)?;
+        if !claimed.is_empty() {
+            visit(Point::ClaimedDeliveries)?;
+        }
+        Ok(claimed)
     }
 
     /// Takes effects that are due, to perform within the lease; of a lane only the lowest.
@@ -265,10 +271,15 @@ impl Ledger {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<ClaimedEffect>, LedgerError> {
+        visit(Point::ClaimEffects)?;
         let mut writer = self.writers.get().await?;
         let connection = writer.connection().await?;
         let claimed = claims::claim_outbox(connection, now, now + lease, limit).await;
-        writer.checked(claimed)
+        let claimed = writer.checked(claimed)?;
+        if !claimed.is_empty() {
+            visit(Point::ClaimedEffects)?;
+        }
+        Ok(claimed)
     }
 
     /// Writes what became of claimed effects, together. A result under an older claim is ignored.
@@ -295,6 +306,7 @@ impl Ledger {
             writer.end(result).await.map_err(LedgerError::from)
         })
         .await?;
+        visit(Point::Finished)?;
         self.outbox_changed.notify_one();
         if reports {
             self.parked_changed.notify_one();
@@ -432,10 +444,15 @@ impl Ledger {
         let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
             let mut writer = writers.get().await?;
-            let result = group::add_internal(writer.begin().await?, &deliveries).await;
+            let connection = writer.begin().await?;
+            let result = match visit(Point::Enter) {
+                Ok(()) => group::add_internal(connection, &deliveries).await,
+                Err(hit) => Err(hit.into()),
+            };
             writer.end(result.map_err(Fault::from)).await.map_err(LedgerError::from)
         })
         .await?;
+        visit(Point::Entered)?;
         self.parked_changed.notify_one();
         Ok(())
     }

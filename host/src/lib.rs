@@ -7,7 +7,7 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | vocabulary: no I/O | [`name`], [`clock`], [`event`], [`delivery`], [`effect`], [`problem`], [`config`], [`manifest`] |
+//! | vocabulary: no I/O | [`name`], [`clock`], [`event`], [`delivery`], [`effect`], [`problem`], [`config`], [`manifest`], [`failpoint`] |
 //! | policy: pure | [`contract`], [`route`], [`grant`], [`retry`], [`schedule`] |
 //! | ports | [`backend`] (what Dapr does for us), [`ledger`] (what must not be lost), [`telemetry`] |
 //! | sandbox | [`runtime`] |
@@ -28,6 +28,7 @@ pub mod config;
 pub mod delivery;
 pub mod effect;
 pub mod event;
+pub mod failpoint;
 pub mod manifest;
 pub mod name;
 pub mod problem;

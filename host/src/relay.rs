@@ -18,6 +18,7 @@ use crate::backend::Backend;
 use crate::catalog::Registry;
 use crate::clock::Clock;
 use crate::due::{Step, Wake};
+use crate::failpoint::{Point, visit};
 use crate::ledger::{ClaimedEffect, FinishedEffect, Ledger, LedgerError};
 use crate::name::{Pubsub, Topic};
 use crate::telemetry::metrics::Metrics;
@@ -151,6 +152,10 @@ impl Relay {
     /// Writes down what became of effects. What cannot be written is performed again, after its
     /// lease.
     async fn finish(&self, performed: Vec<(ClaimedEffect, Performed)>) {
+        if let Err(hit) = visit(Point::Performed) {
+            tracing::warn!(%hit, "effects are performed again");
+            return;
+        }
         let mut finished = Vec::with_capacity(performed.len());
         for (effect, result) in performed {
             self.count(&effect, result.as_ref().map(|_| ()));

@@ -245,6 +245,12 @@ impl Running {
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it stops").unwrap()
     }
 
+    /// Waits for its end by itself, and gives the signal that it died of.
+    pub async fn died(&mut self) -> Option<i32> {
+        use std::os::unix::process::ExitStatusExt as _;
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.ok()?.unwrap().signal()
+    }
+
     /// Sends a signal, such as `STOP`.
     pub async fn send(&self, signal: &str) {
         let process = self.process().to_string();

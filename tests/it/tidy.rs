@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Lowest first. A module may use any module of an earlier line, and its own children.
 const LAYERS: &[&[&str]] = &[
-    &["name", "clock", "event", "delivery", "effect", "problem", "config", "manifest"],
+    &["name", "clock", "event", "delivery", "effect", "problem", "config", "manifest", "failpoint"],
     &["contract", "route", "grant", "retry", "schedule"],
     &["telemetry", "backend", "ledger"],
     &["runtime"],

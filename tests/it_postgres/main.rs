@@ -19,17 +19,22 @@ mod by_hand;
 mod calls;
 #[path = "../it/effects.rs"]
 mod effects;
-#[expect(dead_code, reason = "the kill suite, which judges in any order, is in `it`")]
 #[path = "../it/errands.rs"]
 mod errands;
+#[path = "../it/failpoints.rs"]
+mod failpoints;
 #[path = "../it/failures.rs"]
 mod failures;
 #[path = "../it/faults.rs"]
 mod faults;
 #[path = "../it/flows.rs"]
 mod flows;
+#[path = "../it/hosts.rs"]
+mod hosts;
 #[path = "../it/order.rs"]
 mod order;
+#[path = "../it/proxy.rs"]
+mod proxy;
 #[path = "../it/prune.rs"]
 mod prune;
 #[path = "../it/sandbox.rs"]

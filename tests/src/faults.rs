@@ -2,6 +2,7 @@
 //! way back, that comes twice, or that takes its time. In both directions, by chance.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ pub struct Faults {
     /// Ids of calls of a binding that are held, and how they get free.
     held: Mutex<BTreeSet<String>>,
     gate: Semaphore,
+    waiting: AtomicUsize,
 }
 
 impl Faults {
@@ -68,6 +70,7 @@ impl Faults {
             failed: Mutex::default(),
             held: Mutex::default(),
             gate: Semaphore::new(0),
+            waiting: AtomicUsize::new(0),
         })
     }
 
@@ -78,13 +81,28 @@ impl Faults {
         self.kinds.iter().map(|kind| (*kind, times(kind))).collect()
     }
 
-    /// Every call of a binding whose data holds this text waits, until [`free`](Self::free).
+    /// Every call of a binding whose data holds this text waits, and every read of a state whose
+    /// key holds it, until [`free`](Self::free).
     pub fn hold(&self, text: &str) {
         locked(&self.held).insert(text.to_owned());
     }
 
     pub fn free(&self) {
         self.gate.close();
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    async fn wait_if_held(&self, text: &str) {
+        let is_held = locked(&self.held).iter().any(|held| text.contains(held));
+        if is_held {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            // Closing it sets everyone free.
+            let _closed = self.gate.acquire().await;
+        }
     }
 
     fn draw(&self, way: Way) -> Option<Fault> {
@@ -217,15 +235,6 @@ impl FaultyBackend {
         }
         Some(fault)
     }
-
-    async fn wait_if_held(&self, call: &Call) {
-        let data = String::from_utf8_lossy(&call.data);
-        let is_held = locked(&self.faults.held).iter().any(|text| data.contains(text));
-        if is_held {
-            // Closing it sets everyone free.
-            let _closed = self.faults.gate.acquire().await;
-        }
-    }
 }
 
 fn lost<T>(what: &str) -> Result<T, BackendError> {
@@ -244,6 +253,7 @@ impl Backend for FaultyBackend {
     ) -> BoxFuture<'_, Result<Option<Bytes>, BackendError>> {
         let fault = self.faults.draw(Way::Call);
         Box::pin(async move {
+            self.faults.wait_if_held(&key).await;
             self.through(fault, || self.inner.state(store.clone(), key.clone())).await
         })
     }
@@ -277,7 +287,7 @@ impl Backend for FaultyBackend {
     fn invoke(&self, call: Call) -> BoxFuture<'_, Result<Bytes, BackendError>> {
         let fault = self.of_call(&call);
         Box::pin(async move {
-            self.wait_if_held(&call).await;
+            self.faults.wait_if_held(&String::from_utf8_lossy(&call.data)).await;
             self.through(fault, || self.inner.invoke(call.clone())).await
         })
     }

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -34,6 +35,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use wharf::app::{App, Between, Nothing, StartError};
+use wharf::backend::Backend;
 use wharf::catalog::load::{self, Offer};
 use wharf::clock::{Clock as _, ManualClock};
 use wharf::config::Config;
@@ -45,7 +47,7 @@ use crate::faults::{Faults, Faulty};
 use crate::moods::Moods;
 
 /// How long a test waits for what must happen at once.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a host is started with.
 pub struct Setup {
@@ -57,20 +59,35 @@ pub struct Setup {
     /// What goes wrong between the host and its Dapr.
     pub faults: Option<Arc<Faults>>,
     /// Holds the data and the guests' manifests; goes with the host.
-    folder: TempDir,
+    folder: Arc<TempDir>,
+    /// Another host's Dapr, which is this one's too.
+    shared: Option<Arc<dyn Backend>>,
+}
+
+/// Everything is performed and read through another host's Dapr.
+struct Shared(Arc<dyn Backend>);
+
+impl Between for Shared {
+    fn calls(&self, _own: Arc<dyn Backend>) -> Arc<dyn Backend> {
+        Arc::clone(&self.0)
+    }
+
+    fn callbacks(&self, ingress: Router) -> Router {
+        ingress
+    }
 }
 
 impl Setup {
     /// The contract `cloudevents` and no component.
     pub fn bare() -> Self {
-        let folder = TempDir::new().expect("a temporary folder can be made");
+        let folder = Arc::new(TempDir::new().expect("a temporary folder can be made"));
         // Shared by all tests: compiling takes longer than most of them.
         let cache = Path::new(built::AUDIT).with_file_name("compiled");
         let data = folder.path().join("data");
         let config = Config { data, cache: Some(cache), ..Config::default() };
         fs::create_dir(&config.data).expect("the data folder can be made");
         let contracts = vec![root().join("contracts/cloudevents")];
-        Self { config, contracts, components: Vec::new(), faults: None, folder }
+        Self { config, contracts, components: Vec::new(), faults: None, folder, shared: None }
     }
 
     /// The contract `cloudevents` and the audit component.
@@ -200,9 +217,10 @@ impl Host {
     async fn start(setup: Setup, clock: ManualClock) -> Self {
         let (config, contracts) = (setup.config.clone(), setup.contracts.clone());
         let (offers, clocked) = (setup.offers(), Arc::new(clock.clone()));
-        let between: Arc<dyn Between> = match &setup.faults {
-            Some(faults) => Arc::new(Faulty(Arc::clone(faults))),
-            None => Arc::new(Nothing),
+        let between: Arc<dyn Between> = match (&setup.shared, &setup.faults) {
+            (Some(dapr), _) => Arc::new(Shared(Arc::clone(dapr))),
+            (None, Some(faults)) => Arc::new(Faulty(Arc::clone(faults))),
+            (None, None) => Arc::new(Nothing),
         };
         let app = App::build_with(config, contracts, offers, clocked, between);
         let app = Box::pin(app).await;
@@ -211,7 +229,7 @@ impl Host {
             StartError::Other(error) => panic!("{error:#}"),
         });
         let moods = Moods::of(app.embedded.clone());
-        if setup.faults.is_none() {
+        if setup.faults.is_none() && setup.shared.is_none() {
             app.backend = Arc::new(moods.clone());
         }
         let routers = [app.ingress(), app.admin(), app.embedded.router()];
@@ -235,6 +253,30 @@ impl Host {
             moods,
             left: LeftRunning,
         }
+    }
+
+    /// Another host with the same ledger, clock and Dapr, as a replica is. Its own Dapr delivers
+    /// nothing to it: a test calls its ingress.
+    pub async fn another(&self) -> Self {
+        let folder = TempDir::new_in(self.setup.folder.path()).expect("a folder can be made");
+        let data = folder.keep();
+        if self.setup.config.ledger.url.is_none() {
+            std::os::unix::fs::symlink(self.ledger_file(), data.join("ledger.db"))
+                .expect("a link can be made");
+        }
+        let setup = Setup {
+            config: Config { data, ..self.setup.config.clone() },
+            contracts: self.setup.contracts.clone(),
+            components: self.setup.components.clone(),
+            faults: None,
+            folder: Arc::clone(&self.setup.folder),
+            shared: Some(match &self.setup.faults {
+                // Faults are between the first one and its Dapr only.
+                Some(_) => Arc::new(self.app.embedded.clone()),
+                None => Arc::clone(&self.app.backend),
+            }),
+        };
+        Self::start(setup, self.clock.clone()).await
     }
 
     /// Publishes a CloudEvent through the Dapr API, which must take it.

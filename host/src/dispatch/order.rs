@@ -1,4 +1,5 @@
-//! Deliveries of one component with one subject take turns, in the order in which they came.
+//! Deliveries of one component with one subject take turns, in the order in which they came. One
+//! that is to come again leaves a gap: whoever queued behind it comes again too, after it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,13 +27,23 @@ struct Tail {
     over: oneshot::Receiver<()>,
 }
 
-/// A place in a subject's queue. The next one comes when this is dropped.
+/// What a turn comes after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// Everyone who queued before is in the ledger.
+    Taken,
+    /// Someone is not, and will come again.
+    Gap,
+}
+
+/// A place in a subject's queue. The next one comes when this is dropped; unless it was
+/// [`taken`](Self::taken) before, it comes after a gap.
 pub struct Turn {
     queue: Arc<Mutex<Queue>>,
     subject: Subject,
     number: u64,
     before: Option<oneshot::Receiver<()>>,
-    _over: oneshot::Sender<()>,
+    over: Option<oneshot::Sender<()>>,
 }
 
 impl Order {
@@ -49,18 +60,25 @@ impl Order {
             subject,
             number,
             before: before.map(|tail| tail.over),
-            _over: sender,
+            over: Some(sender),
         }
     }
 }
 
 impl Turn {
     /// Waits until everyone before is through.
-    pub async fn come(&mut self) {
-        if let Some(before) = self.before.as_mut() {
-            // The sender never sends: it is dropped when the turn is over, which is an error here.
-            let _ended = before.await;
-            self.before = None;
+    pub async fn come(&mut self) -> Before {
+        let Some(before) = self.before.as_mut() else { return Before::Taken };
+        let taken = before.await.is_ok();
+        self.before = None;
+        if taken { Before::Taken } else { Before::Gap }
+    }
+
+    /// It is in the ledger.
+    pub fn taken(mut self) {
+        if let Some(over) = self.over.take() {
+            // Nobody may be waiting.
+            let _nobody = over.send(());
         }
     }
 }
@@ -85,12 +103,25 @@ mod tests {
         let mut first = order.join(&audit, "1");
         let mut second = order.join(&audit, "1");
         let mut other = order.join(&audit, "2");
-        first.come().await;
-        other.come().await;
+        assert_eq!(first.come().await, Before::Taken);
+        assert_eq!(other.come().await, Before::Taken);
         assert!(futures::poll!(std::pin::pin!(second.come())).is_pending());
-        drop(first);
-        second.come().await;
+        first.taken();
+        assert_eq!(second.come().await, Before::Taken);
         drop((second, other));
         assert!(order.last.lock().unwrap().tails.is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_queued_behind_a_gap_knows_of_it() {
+        let order = Order::default();
+        let audit = ComponentId::new("audit").unwrap();
+        let [first, mut second, mut third] = [(); 3].map(|()| order.join(&audit, "1"));
+        drop(first);
+        assert_eq!(second.come().await, Before::Gap);
+        drop(second);
+        assert_eq!(third.come().await, Before::Gap);
+        drop(third);
+        assert_eq!(order.join(&audit, "1").come().await, Before::Taken, "it comes again");
     }
 }

@@ -20,6 +20,11 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// It did not run.
+    pub fn behind() -> Self {
+        Self { committed: Err(NotDurable::Behind), why: None }
+    }
+
     /// Whether the run is the delivery's own: not a repeat, not thrown away, not to come again.
     pub fn counts(&self) -> bool {
         match self.committed {
@@ -62,6 +67,8 @@ pub enum NotDurable {
          `max_parked` under [limits] if this lasts"
     )]
     Full(ComponentId, u64),
+    #[error("an earlier event of its subject is to come again, before it")]
+    Behind,
     #[error("the ledger did not answer within {0:?}")]
     Late(Duration),
 }

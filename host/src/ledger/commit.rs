@@ -13,6 +13,7 @@ use super::error::LedgerError;
 use super::fault::Fault;
 use super::sql::writer::{Writer, Writers};
 use super::submission::{Committed, Submission};
+use crate::failpoint::{Point, visit};
 use transaction::{Care, Transaction, failed};
 
 /// As many deliveries as one transaction takes.
@@ -71,7 +72,12 @@ impl Committer {
 
     /// Writes a group, in parts where a part's own statements fail, and answers everyone in it.
     async fn write(&self, group: Vec<Queued>) {
-        let mut writer = match self.writers.get().await {
+        let gathered = visit(Point::CommitGathered).map_err(LedgerError::from);
+        let writer = match gathered {
+            Ok(()) => self.writers.get().await,
+            Err(error) => Err(error),
+        };
+        let mut writer = match writer {
             Ok(writer) => writer,
             Err(error) => {
                 tracing::warn!(%error, deliveries = group.len(), "a group was not committed");
@@ -237,6 +243,9 @@ async fn attempt(
     let connection = writer.begin_limited().await?;
     let written = Transaction::new(connection, care).write(part).await;
     let ended = writer.end(written).await;
+    if ended.is_ok() {
+        visit(Point::Committed)?;
+    }
     if part.iter().any(|queued| !queued.submission.outcome.statements().is_empty()) {
         return ended;
     }

@@ -1,5 +1,7 @@
 //! What can go wrong with the ledger, by what the caller does about it.
 
+use crate::failpoint::Hit;
+
 /// The ledger could not do it, and nothing is acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
@@ -17,6 +19,12 @@ pub enum LedgerError {
         "a row of the ledger cannot be read: {0}; was it written by a newer version, or by hand?"
     )]
     Unreadable(String),
+}
+
+impl From<Hit> for LedgerError {
+    fn from(hit: Hit) -> Self {
+        Self::Unavailable(hit.to_string())
+    }
 }
 
 /// Why a component's SQL gave nothing.

@@ -4,6 +4,7 @@ use sqlx::postgres::PgDatabaseError;
 
 use super::error::LedgerError;
 use super::{postgres, sqlite};
+use crate::failpoint::Hit;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -38,6 +39,12 @@ impl Fault {
 impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
         Self::Ledger(error)
+    }
+}
+
+impl From<Hit> for Fault {
+    fn from(hit: Hit) -> Self {
+        Self::Ledger(hit.into())
     }
 }
 

@@ -8,6 +8,7 @@ use chrono::SubsecRound as _;
 use super::Queued;
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus};
 use crate::effect::Execute;
+use crate::failpoint::{Point, visit};
 use crate::ledger::database::Connection;
 use crate::ledger::error::LedgerError;
 use crate::ledger::fault::Fault;
@@ -48,6 +49,7 @@ impl<'a> Transaction<'a> {
 
     /// The answers, in the order of the group.
     pub async fn write(mut self, part: &'a [Queued]) -> Result<Vec<Committed>, Fault> {
+        visit(Point::CommitBegun)?;
         let submissions = || part.iter().map(|queued| &queued.submission);
         // What belongs together is often written together: in one order, so that two groups do not
         // wait for each other crosswise.
@@ -68,7 +70,9 @@ impl<'a> Transaction<'a> {
             group::forget(self.connection, &self.undone).await?;
         }
         self.many().await?;
+        visit(Point::CommitStatements)?;
         self.effects(submissions()).await?;
+        visit(Point::CommitWritten)?;
         let unanswered = || Fault::from(LedgerError::Unavailable("no answer".into()));
         submissions()
             .map(|submission| self.answers.remove(&submission.head.id).ok_or_else(unanswered))
@@ -82,6 +86,7 @@ impl<'a> Transaction<'a> {
         }
         let mut rows: Vec<_> = submissions.iter().map(|submission| newcomer(submission)).collect();
         let entered = group::enter(self.connection, &mut rows).await?;
+        visit(Point::CommitEntered)?;
         let (mut kept, mut repeats) = (Vec::new(), Vec::new());
         for submission in submissions {
             let id = &submission.head.id;
@@ -100,6 +105,7 @@ impl<'a> Transaction<'a> {
         }
         if !kept.is_empty() {
             group::keep(self.connection, &kept).await?;
+            visit(Point::CommitKept)?;
         }
         self.repeats(&repeats).await
     }
@@ -146,6 +152,7 @@ impl<'a> Transaction<'a> {
         let to = Delivery::settled(claim, outcome.verdict(), submission.attempts);
         let (error, log) = (outcome.error(), &submission.log);
         let ours = group::settle(self.connection, &submission.head, claim, to, error, log).await?;
+        visit(Point::CommitSettled)?;
         let answer = match (ours, outcome.verdict()) {
             (false, _) => Committed::Superseded,
             (true, Verdict::Done) => self.statements(statements, apart).await?,
@@ -246,6 +253,7 @@ impl<'a> Transaction<'a> {
         }
         if !outbox.is_empty() {
             group::add_effects(self.connection, &outbox).await?;
+            visit(Point::CommitEffects)?;
         }
         Ok(group::add_internal(self.connection, internal).await?)
     }

@@ -6,6 +6,7 @@ use super::group::{self, Leaving};
 use super::row::{self, head_columns, micros, time};
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
+use crate::failpoint::{Point, visit};
 use crate::ledger::database::{Connection, Row, args};
 use crate::ledger::error::LedgerError;
 use crate::ledger::fault::Fault;
@@ -136,6 +137,9 @@ pub async fn finish(connection: &mut Connection, finished: &[FinishedEffect]) ->
         match &effect.result {
             EffectResult::Performed { internal } => {
                 if gone.contains(&effect.sequence) {
+                    if !internal.is_empty() {
+                        visit(Point::ResultLeft)?;
+                    }
                     group::add_internal(connection, internal).await?;
                 }
             }
