@@ -21,17 +21,19 @@ const WATCHED: [&str; 7] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?.to_owned();
+    // Asked for now, not when this was compiled: clones may share a target folder.
+    let own = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("no CARGO_MANIFEST_DIR")?);
+    let root = own.parent().ok_or("no workspace")?;
     for path in WATCHED {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     let components = crates_in(&root.join("components"))?;
     let guests = crates_in(&root.join("tests/guests"))?;
-    add_target(&root)?;
+    add_target(root)?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
     let target = out.ancestors().nth(4).ok_or("OUT_DIR is not in a target folder")?.join("guests");
     let packages = components.iter().cloned().chain(guests.iter().map(|name| guest(name)));
-    build(&root, &target, packages)?;
+    build(root, &target, packages)?;
     let built = target.join(TARGET).join("release");
     fs::write(out.join("built.rs"), table(&components, &guests, &built)?)?;
     Ok(())
