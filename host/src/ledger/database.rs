@@ -214,7 +214,7 @@ impl Connection {
 
     /// Runs one of a component's statements; gives the number of rows that it touched.
     pub async fn run(&mut self, execute: &Execute) -> Result<u64, Fault> {
-        let of = |fault: Fault| fault.of(&execute.statement);
+        let of = |fault: Fault| fault.of(execute);
         match self {
             Self::Sqlite(open) => {
                 sqlite::run(&mut open.connection, &execute.sql, &execute.params).await.map_err(of)

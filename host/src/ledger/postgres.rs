@@ -126,8 +126,8 @@ pub fn fault(error: &PgDatabaseError) -> Fault {
         None => error.message().to_owned(),
     };
     match (error.code().get(..2), error.code()) {
-        // A statement that ran, or waited for a lock, for too long.
-        (_, "57014" | "55P03") => Fault::Late(message()),
+        (_, "57014") => Fault::Late(message()),
+        (_, "55P03") => Fault::Locked { of: None, error: message() },
         // Serialization failure, deadlock.
         (Some("40"), _) => Fault::Conflict(message()),
         // Unsupported feature, wrong cardinality, data, constraint, a write where only reading is
@@ -196,7 +196,7 @@ impl Open {
     /// Runs one insert for all the rows, in one statement.
     pub async fn run_many(&mut self, rows: &[&Execute]) -> Result<(), Fault> {
         let Some(first) = rows.first() else { return Ok(()) };
-        let of = |fault: Fault| fault.of(&first.statement);
+        let of = |fault: Fault| fault.of(first);
         let Some(Many::Unnest { head, tail }) = first.many.as_deref() else {
             for row in rows {
                 self.run(&row.sql, &row.params).await.map_err(of)?;

@@ -132,7 +132,7 @@ pub async fn run(
 pub async fn run_many(connection: &mut SqliteConnection, rows: &[&Execute]) -> Result<(), Fault> {
     let mut rest = rows;
     while let Some((first, others)) = rest.split_first() {
-        let of = |fault: Fault| fault.of(&first.statement);
+        let of = |fault: Fault| fault.of(first);
         let Some((order, text, now, later)) = fitting(first, rest) else {
             run(connection, &first.sql, &first.params).await.map_err(of)?;
             rest = others;
