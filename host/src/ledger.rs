@@ -9,6 +9,7 @@ mod commit;
 mod database;
 pub mod error;
 mod fault;
+mod limit;
 mod postgres;
 pub mod record;
 pub mod release;

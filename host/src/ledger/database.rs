@@ -5,6 +5,7 @@ use sqlx::postgres::{PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{AssertSqlSafe, Decode, Executor as _, Row as _, SqlSafeStr as _, Type};
 
+use super::limit::Limit;
 use super::postgres;
 use super::rows::Rows;
 use super::sqlite;
@@ -213,22 +214,49 @@ impl Connection {
     }
 
     /// Runs one of a component's statements; gives the number of rows that it touched.
-    pub async fn run(&mut self, execute: &Execute) -> Result<u64, Fault> {
-        let of = |fault: Fault| fault.of(&execute.statement);
-        match self {
+    pub async fn run(&mut self, execute: &Execute, limit: &Limit) -> Result<u64, Fault> {
+        let left = limit.left()?;
+        let Execute { sql, params, .. } = execute;
+        let touched = match self {
             Self::Sqlite(open) => {
-                sqlite::run(&mut open.connection, &execute.sql, &execute.params).await.map_err(of)
+                open.deadline.set(left.time);
+                let touched = sqlite::run(&mut open.connection, sql, params).await;
+                open.deadline.clear();
+                touched
             }
-            Self::Postgres(open) => open.run(&execute.sql, &execute.params).await.map_err(of),
-        }
+            Self::Postgres(open) => {
+                open.grant(left).await?;
+                let touched = open.run(sql, params).await;
+                if touched.is_ok() {
+                    open.regain(left).await?;
+                }
+                touched
+            }
+        };
+        touched.map_err(|fault| left.blame(fault, &execute.statement))
     }
 
     /// Runs the same insert for several deliveries at once.
-    pub async fn run_many(&mut self, rows: &[&Execute]) -> Result<(), Fault> {
-        match self {
-            Self::Sqlite(open) => sqlite::run_many(&mut open.connection, rows).await,
-            Self::Postgres(open) => open.run_many(rows).await,
-        }
+    pub async fn run_many(&mut self, rows: &[&Execute], limit: &Limit) -> Result<(), Fault> {
+        let left = limit.left()?;
+        let done = match self {
+            Self::Sqlite(open) => {
+                open.deadline.set(left.time);
+                let done = sqlite::run_many(&mut open.connection, rows).await;
+                open.deadline.clear();
+                done
+            }
+            Self::Postgres(open) => {
+                open.grant(left).await?;
+                let done = open.run_many(rows).await;
+                if done.is_ok() {
+                    open.regain(left).await?;
+                }
+                done
+            }
+        };
+        let statement = rows.first().map_or("", |row| row.statement.as_str());
+        done.map_err(|fault| left.blame(fault, statement))
     }
 
     /// A component's query; `take` is given one row after the other, and ends it with an error.

@@ -21,6 +21,7 @@ use super::LedgerOptions;
 use super::database::Arg;
 use super::error::LedgerError;
 use super::fault::Fault;
+use super::limit::Left;
 use super::rows::without_zero;
 use crate::effect::{Execute, Many, SqlRow, SqlValue};
 
@@ -183,6 +184,30 @@ pub fn arguments(args: Vec<Arg<'_>>) -> Result<PgArguments, sqlx::Error> {
 }
 
 impl Open {
+    /// The session's limit is for each statement. One that does not have all of that any more is
+    /// given what is left; what that takes of a round trip is little beside what was spent.
+    pub async fn grant(&mut self, left: Left) -> Result<(), Fault> {
+        if left.whole {
+            return Ok(());
+        }
+        let millis = left.time.as_millis().max(1);
+        Ok(self.set(format!("SET LOCAL statement_timeout = {millis}")).await?)
+    }
+
+    /// For the ledger's own statements that come next. After an error there is nothing to do: what
+    /// takes the statement back takes this back with it.
+    pub async fn regain(&mut self, left: Left) -> Result<(), Fault> {
+        if left.whole {
+            return Ok(());
+        }
+        Ok(self.set("SET LOCAL statement_timeout TO DEFAULT".to_owned()).await?)
+    }
+
+    async fn set(&mut self, sql: String) -> Result<(), sqlx::Error> {
+        let set = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection);
+        in_time(self.patience, set).await.map(drop)
+    }
+
     /// Runs one of a component's statements.
     pub async fn run(&mut self, sql: &Arc<str>, params: &[SqlValue]) -> Result<u64, Fault> {
         let statement = self.prepare(sql).await?;
@@ -196,14 +221,13 @@ impl Open {
     /// Runs one insert for all the rows, in one statement.
     pub async fn run_many(&mut self, rows: &[&Execute]) -> Result<(), Fault> {
         let Some(first) = rows.first() else { return Ok(()) };
-        let of = |fault: Fault| fault.of(&first.statement);
         let Some(Many::Unnest { head, tail }) = first.many.as_deref() else {
             for row in rows {
-                self.run(&row.sql, &row.params).await.map_err(of)?;
+                self.run(&row.sql, &row.params).await?;
             }
             return Ok(());
         };
-        let statement = self.prepare(&first.sql).await.map_err(Fault::from).map_err(of)?;
+        let statement = self.prepare(&first.sql).await?;
         let types = types(&statement);
         let text = match self.many.get(&first.sql) {
             Some(text) => Arc::clone(text),
@@ -213,12 +237,11 @@ impl Open {
                 text
             }
         };
-        let columns = value::columns(types, rows).map_err(Fault::own).map_err(of)?;
+        let columns = value::columns(types, rows).map_err(Fault::own)?;
         // The text says its types; the arguments only know their elements'.
-        self.prepare(&text).await.map_err(Fault::from).map_err(of)?;
+        self.prepare(&text).await?;
         let done = sqlx::query_with(AssertSqlSafe(text), columns).execute(&mut self.connection);
-        let done = in_time(self.patience, done).await.map_err(components_fault);
-        done.map(drop).map_err(of)
+        in_time(self.patience, done).await.map(drop).map_err(components_fault)
     }
 
     /// A component's query.
