@@ -58,6 +58,7 @@ impl From<sqlx::Error> for Fault {
                 }
             }
             sqlx::Error::Encode(encode) => Self::own(encode.to_string()),
+            sqlx::Error::Configuration(why) => Self::Ledger(LedgerError::Unfit(why.to_string())),
             sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::Decode(_) => Self::Ledger(LedgerError::Unreadable(error.to_string())),

@@ -1,6 +1,7 @@
 //! PostgreSQL: how it is opened, how its errors are read, and how values come in and out. Several
 //! connections write at the same time, of this host and of others.
 
+mod session;
 mod value;
 
 use std::collections::HashMap;
@@ -9,15 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use sqlx::postgres::{
-    PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgStatement, PgTypeInfo,
-};
+use sqlx::postgres::{PgArguments, PgConnection, PgDatabaseError, PgStatement, PgTypeInfo};
 use sqlx::{
-    Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Either, Executor as _,
-    SqlSafeStr as _, Statement as _, TypeInfo as _,
+    Arguments as _, AssertSqlSafe, Connection as _, Either, Executor as _, SqlSafeStr as _,
+    Statement as _, TypeInfo as _,
 };
 
-use super::LedgerOptions;
 use super::database::Arg;
 use super::error::LedgerError;
 use super::fault::Fault;
@@ -25,18 +23,10 @@ use super::limit::Left;
 use super::rows::without_zero;
 use crate::effect::{Execute, Many, SqlRow, SqlValue};
 
+pub use session::Options;
+
 /// Beyond the server's own limit: what is silent for longer is taken to be gone.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// Plans that writers are not to use. Each of their statements has its index, gives rows in that
-/// index's order, and needs few of them; a plan that was made for small tables, or without
-/// statistics, would read or sort all that wait: 33 ms for a claim among 20,000, instead of 2.
-const BY_INDEX: [&str; 5] =
-    ["enable_seqscan", "enable_bitmapscan", "enable_sort", "enable_hashjoin", "enable_mergejoin"];
-
-fn off(setting: &'static str) -> (&'static str, String) {
-    (setting, "off".to_owned())
-}
 
 /// An open connection.
 pub struct Open {
@@ -45,68 +35,6 @@ pub struct Open {
     pub patience: Duration,
     /// For a one-row insert, the text for many rows: it names the types that the server inferred.
     many: HashMap<Arc<str>, Arc<str>>,
-}
-
-/// How to open one.
-#[derive(Clone)]
-pub struct Options {
-    connect: PgConnectOptions,
-    patience: Duration,
-    connecting: Duration,
-}
-
-impl Options {
-    pub async fn open(&self) -> Result<Open, sqlx::Error> {
-        let connection = in_time(self.connecting, self.connect.connect()).await?;
-        Ok(Open { connection, patience: self.patience, many: HashMap::new() })
-    }
-
-    /// Fails when the address is none.
-    pub fn writing(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
-        let millis = |duration: Duration| duration.as_millis().to_string();
-        let settings = [
-            // Longer than the server's deadlock_timeout, which is 1 s where nobody changed it: a
-            // deadlock is told as one, and the group is written again.
-            ("lock_timeout", millis(options.busy_timeout * 3)),
-            ("default_transaction_isolation", "read committed".to_owned()),
-            // A host that stalls in the middle of a commit must not hold up the others.
-            ("idle_in_transaction_session_timeout", millis(options.query_timeout)),
-            // Planned once: for an array of one row the server would plan anew each time, which
-            // takes several times as long as running it.
-            ("plan_cache_mode", "force_generic_plan".to_owned()),
-        ];
-        Self::new(options, url, &[settings.as_slice(), &BY_INDEX.map(off)].concat())
-    }
-
-    /// For the ledger's own questions. Fails when the address is none.
-    pub fn looking(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
-        Self::new(options, url, &[read_only(), off("enable_seqscan")])
-    }
-
-    /// For components' queries. Fails when the address is none.
-    pub fn reading(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
-        Self::new(options, url, &[read_only()])
-    }
-
-    fn new(
-        options: &LedgerOptions,
-        url: &str,
-        settings: &[(&str, String)],
-    ) -> Result<Self, sqlx::Error> {
-        let timeout = options.query_timeout.as_millis().to_string();
-        let connect = url
-            .parse::<PgConnectOptions>()?
-            .application_name("wharf")
-            .statement_cache_capacity(256)
-            .options([("statement_timeout", timeout.as_str()), ("jit", "off")])
-            .options(settings.iter().map(|(name, value)| (*name, value.as_str())));
-        let patience = options.query_timeout + GRACE;
-        Ok(Self { connect, patience, connecting: options.busy_timeout + GRACE })
-    }
-}
-
-fn read_only() -> (&'static str, String) {
-    ("default_transaction_read_only", "on".to_owned())
 }
 
 /// A server that is silent for too long is taken to be gone, as if the connection had broken.
