@@ -1,6 +1,7 @@
 //! PostgreSQL: how it is opened, how its errors are read, and how values come in and out. Several
 //! connections write at the same time, of this host and of others.
 
+mod numeric;
 mod session;
 mod value;
 

@@ -24,10 +24,15 @@ pub fn encode(text: &str) -> Result<Vec<u8>, String> {
     if before > MOST_GROUPS || places.len() > MOST_PLACES {
         return Err("a number with too many digits".to_owned());
     }
-    let padded = format!("{whole:0>before$}{places:0<after$}", before = before * 4, after = places.len().next_multiple_of(4));
-    let groups = padded.as_bytes().chunks(4).map(|group| {
-        group.iter().fold(0_u16, |sum, digit| sum * 10 + u16::from(digit - b'0'))
-    });
+    let padded = format!(
+        "{whole:0>before$}{places:0<after$}",
+        before = before * 4,
+        after = places.len().next_multiple_of(4)
+    );
+    let groups = padded
+        .as_bytes()
+        .chunks(4)
+        .map(|group| group.iter().fold(0_u16, |sum, digit| sum * 10 + u16::from(digit - b'0')));
     let groups: Vec<u16> = groups.collect();
     let first = groups.iter().position(|group| *group != 0).unwrap_or(groups.len());
     let last = groups.iter().rposition(|group| *group != 0).map_or(first, |last| last + 1);
@@ -50,14 +55,20 @@ fn signed(count: usize) -> i32 {
 
 /// An integer when it is whole and fits, else the nearest float. Fails when there is no such float.
 pub fn decode(bytes: &[u8]) -> Result<SqlValue, String> {
-    let words: Vec<u16> = bytes.as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
+    let words: Vec<u16> =
+        bytes.as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
     let [_, weight, sign, _, groups @ ..] = words.as_slice() else {
         return Err("a NUMERIC that is too short".to_owned());
     };
     let minus = match *sign {
         0 => "",
         NEGATIVE => "-",
-        _ => return Err("a NUMERIC that is NaN or infinite is not read; cast it to text in the query".to_owned()),
+        _ => {
+            return Err(
+                "a NUMERIC that is NaN or infinite is not read; cast it to text in the query"
+                    .to_owned(),
+            );
+        }
     };
     let weight = i32::from(i16::from_be_bytes(weight.to_be_bytes()));
     // All of its digits, and where its point is.
@@ -66,9 +77,13 @@ pub fn decode(bytes: &[u8]) -> Result<SqlValue, String> {
     if let Some(whole) = whole(minus, &digits, shift) {
         return Ok(SqlValue::Integer(whole));
     }
-    let value: f64 = format!("{minus}{digits}e{shift}").parse().map_err(|error| format!("a NUMERIC: {error}"))?;
+    let value: f64 = format!("{minus}{digits}e{shift}")
+        .parse()
+        .map_err(|error| format!("a NUMERIC: {error}"))?;
     if value.is_infinite() {
-        return Err("a NUMERIC beyond every float is not read; cast it to text in the query".to_owned());
+        return Err(
+            "a NUMERIC beyond every float is not read; cast it to text in the query".to_owned()
+        );
     }
     Ok(SqlValue::Float(value))
 }
@@ -114,7 +129,7 @@ mod tests {
         for value in [f64::MAX, f64::MIN_POSITIVE, 5e-324, 0.1, 1.0 / 3.0, 1e22, 123e-20] {
             for value in [value, -value] {
                 let read = decode(&encode(&value.to_string()).unwrap());
-                let same = read == Ok(SqlValue::Float(value)) || value.abs() == 1e22;
+                let same = read == Ok(SqlValue::Float(value));
                 assert!(same, "{value:e}: {read:?}");
             }
         }
