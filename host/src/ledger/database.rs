@@ -137,6 +137,26 @@ impl Connection {
         text
     }
 
+    /// Whether the database answers.
+    pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        use sqlx::Connection as _;
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(open) => {
+                postgres::in_time(postgres::GRACE, open.connection.ping()).await
+            }
+        }
+    }
+
+    /// Begins to write. SQLite has one writer, which this becomes.
+    pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        let sql = match self {
+            Self::Sqlite(_) => "BEGIN IMMEDIATE",
+            Self::Postgres(_) => "BEGIN",
+        };
+        self.execute(sql, args![]).await.map(drop)
+    }
+
     /// Runs one of the ledger's own statements; gives the number of rows that it touched.
     pub async fn execute(&mut self, sql: &str, args: Vec<Arg<'_>>) -> Result<u64, sqlx::Error> {
         let text = AssertSqlSafe(self.text(sql, &args));

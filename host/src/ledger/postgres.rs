@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgArguments, PgConnection, PgDatabaseError, PgStatement, PgTypeInfo};
 use sqlx::{
     Arguments as _, AssertSqlSafe, Connection as _, Either, Executor as _, SqlSafeStr as _,
@@ -27,7 +28,7 @@ use crate::effect::{Execute, Many, SqlRow, SqlValue};
 pub use session::Options;
 
 /// Beyond the server's own limit: what is silent for longer is taken to be gone.
-const GRACE: Duration = Duration::from_secs(2);
+pub const GRACE: Duration = Duration::from_secs(2);
 
 /// An open connection.
 pub struct Open {
@@ -87,6 +88,18 @@ fn components_fault(error: sqlx::Error) -> Fault {
 fn is_servers(code: &str) -> bool {
     let classes = ["08", "53", "57P", "58", "25P", "XX001", "XX002"];
     classes.iter().any(|class| code.starts_with(class))
+}
+
+/// Whether a connection that was idle turns out to be dead: what it was asked was not heard.
+pub fn is_gone(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::TimedOut,
+        // What a server that ended the session has said before it closed the connection.
+        _ => error
+            .as_database_error()
+            .and_then(DatabaseError::code)
+            .is_some_and(|code| ["08", "57P"].iter().any(|class| code.starts_with(class))),
+    }
 }
 
 /// Whether what was prepared no longer fits the tables; prepared again, it will.

@@ -11,6 +11,7 @@ use crate::ledger::database::{Connect, Connection, args};
 use crate::ledger::error::LedgerError;
 use crate::ledger::fault::Fault;
 use crate::ledger::limit::Limit;
+use crate::ledger::postgres::is_gone;
 
 /// So soon after a connection failed, another is not tried: everyone who waits hears of it at once.
 const BREATH: Duration = Duration::from_millis(250);
@@ -120,12 +121,13 @@ impl Writer {
     /// Begins a transaction. With SQLite that takes the write lock, and waits for it no longer than
     /// the busy timeout.
     pub async fn begin(&mut self) -> Result<&mut Connection, LedgerError> {
-        let connection = self.connection().await?;
-        let sql = match connection {
-            Connection::Sqlite(_) => "BEGIN IMMEDIATE",
-            Connection::Postgres(_) => "BEGIN",
-        };
-        let begun = connection.execute(sql, args![]).await;
+        let reused = !self.needs_connection();
+        let mut begun = self.connection().await?.begin().await;
+        if reused && begun.as_ref().is_err_and(is_gone) {
+            // It died while nobody used it, and nothing was sent that could count.
+            self.connection = None;
+            begun = self.connection().await?.begin().await;
+        }
         self.checked(begun.map_err(LedgerError::from))?;
         self.begun = true;
         self.connection.as_mut().ok_or_else(broken)
