@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use super::super::Committed;
-use super::{Host, done, insert, submission};
+use super::{Host, done, insert, on_postgres, submission};
 use crate::effect::Execute;
 
-/// Counts for some tens of milliseconds, and adds nothing.
-fn busy(counts: u32) -> Execute {
-    let sql = format!(
+/// Takes some tens of milliseconds, and adds nothing.
+fn busy() -> Execute {
+    let sql = if on_postgres() {
+        "INSERT INTO audit_log (event_id) SELECT 'busy' WHERE pg_sleep(0.05) IS NULL"
+    } else {
         "INSERT INTO audit_log WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
-         WHERE i < {counts}) SELECT 'busy', 'never' FROM n WHERE i = 0"
-    );
+         WHERE i < 200000) SELECT 'busy', 'never' FROM n WHERE i = 0"
+    };
     Execute { sql: sql.into(), params: Vec::new(), ..insert("") }
 }
 
@@ -21,7 +23,7 @@ fn busy(counts: u32) -> Execute {
 async fn the_statements_of_one_commit_share_their_time() {
     let timeout = Duration::from_millis(300);
     let host = Host::with(|options| options.query_timeout = timeout).await.with_audit_log().await;
-    let statements = vec![busy(100_000); 200];
+    let statements = vec![busy(); 200];
     let started = Instant::now();
     let answer = host.ledger.commit(submission("a", done(statements))).await;
     let took = started.elapsed();
@@ -37,15 +39,17 @@ async fn the_statements_of_one_commit_share_their_time() {
 
 #[tokio::test]
 async fn a_group_that_takes_too_long_together_is_written_in_parts() {
-    let timeout = Duration::from_millis(800);
-    let host = Host::with(|options| options.query_timeout = timeout).await.with_audit_log().await;
-    let all = (0..16).map(|n| {
+    let host = Host::start().await.with_audit_log().await;
+    let started = Instant::now();
+    host.ledger.commit(submission("alone", done(vec![busy()]))).await.unwrap();
+    let timeout = started.elapsed() * 5;
+    let host = host.again(|options| options.query_timeout = timeout).await;
+    let all = (0..20).map(|n| {
         let event = format!("e{n:02}");
-        let statements = vec![busy(300_000), insert(&event)];
-        host.ledger.commit(submission(&event, done(statements)))
+        host.ledger.commit(submission(&event, done(vec![busy(), insert(&event)])))
     });
     for (n, answer) in join_all(all).await.into_iter().enumerate() {
-        assert_eq!(answer, Ok(Committed::Done), "{n}");
+        assert_eq!(answer, Ok(Committed::Done), "{n}, each with {timeout:?}");
     }
-    assert_eq!(host.audited().await.len(), 16);
+    assert_eq!(host.audited().await.len(), 20);
 }
