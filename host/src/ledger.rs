@@ -32,6 +32,9 @@ mod tests;
 #[path = "ledger/tests/file.rs"]
 mod tests_of_a_file;
 #[cfg(test)]
+#[path = "ledger/tests/server.rs"]
+mod tests_of_a_server;
+#[cfg(test)]
 #[path = "ledger/tests/values.rs"]
 mod tests_of_its_values;
 #[cfg(test)]

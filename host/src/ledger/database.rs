@@ -279,16 +279,18 @@ impl Connection {
         done.map_err(|fault| left.blame(fault, statement))
     }
 
-    /// A component's query; `take` is given one row after the other, and ends it with an error.
+    /// A component's query; `take` is given one row after the other, and ends it with an error. A
+    /// row of more than `most_bytes` does not come.
     pub async fn query(
         &mut self,
         sql: &str,
         params: &[SqlValue],
+        most_bytes: usize,
         take: impl FnMut(SqlRow) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         match self {
             Self::Sqlite(open) => sqlite::query(&mut open.connection, sql, params, take).await,
-            Self::Postgres(open) => open.query(sql, params, take).await,
+            Self::Postgres(open) => open.query(sql, params, most_bytes, take).await,
         }
     }
 }

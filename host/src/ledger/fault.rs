@@ -36,6 +36,11 @@ impl Fault {
     }
 }
 
+/// What is said of a query whose rows are more than `most_bytes`.
+pub fn too_large(most_bytes: usize) -> String {
+    format!("the query gives more than {} MiB; add a LIMIT, or select less", most_bytes >> 20)
+}
+
 impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
         Self::Ledger(error)

@@ -20,7 +20,7 @@ use sqlx::{
 
 use super::database::Arg;
 use super::error::LedgerError;
-use super::fault::Fault;
+use super::fault::{Fault, too_large};
 use super::limit::Left;
 use super::rows::without_zero;
 use crate::effect::{Execute, Many, SqlRow, SqlValue};
@@ -102,10 +102,12 @@ pub fn is_gone(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether what was prepared no longer fits the tables; prepared again, it will.
+/// Whether what was prepared no longer fits the tables; prepared again, it will. The routine says
+/// which unsupported feature it is: a message may be in any language.
 fn is_stale(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| {
-        error.code().as_deref() == Some("0A000") && error.message().contains("cached plan")
+    let of_postgres = error.as_database_error().and_then(<dyn DatabaseError>::try_downcast_ref);
+    of_postgres.is_some_and(|error: &PgDatabaseError| {
+        error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
     })
 }
 
@@ -154,8 +156,11 @@ impl Open {
     pub async fn run(&mut self, sql: &Arc<str>, params: &[SqlValue]) -> Result<u64, Fault> {
         let statement = self.prepare(sql).await?;
         let arguments = value::arguments(types(&statement), params).map_err(Fault::own)?;
-        let done = sqlx::query_with(AssertSqlSafe(Arc::clone(sql)), arguments)
-            .execute(&mut self.connection);
+        let text = match statement.columns() {
+            [] => Arc::clone(sql),
+            _returning => counted(sql).into(),
+        };
+        let done = sqlx::query_with(AssertSqlSafe(text), arguments).execute(&mut self.connection);
         let done = in_time(self.patience, done).await;
         done.map(|done| done.rows_affected()).map_err(components_fault)
     }
@@ -191,21 +196,26 @@ impl Open {
         &mut self,
         sql: &str,
         params: &[SqlValue],
+        most_bytes: usize,
         mut take: impl FnMut(SqlRow) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let statement = self.prepare(sql).await?;
+        let sql: Arc<str> = bounded(sql, most_bytes).into();
+        let statement = self.prepare(&sql).await?;
         let arguments = value::arguments(types(&statement), params).map_err(Fault::own)?;
         let mut again = Some(arguments.clone());
         let mut now = Some(arguments);
         while let Some(arguments) = now.take() {
-            let mut rows =
-                sqlx::query_with(AssertSqlSafe(sql), arguments).fetch(&mut self.connection);
+            let mut rows = sqlx::query_with(AssertSqlSafe(Arc::clone(&sql)), arguments)
+                .fetch(&mut self.connection);
             loop {
                 match in_time(self.patience, rows.try_next()).await {
                     Ok(Some(row)) => take(value::read(&row)?)?,
                     Ok(None) => return Ok(()),
                     // The tables changed; no row has come yet.
                     Err(error) if is_stale(&error) && again.is_some() => break,
+                    Err(error) if is_too_large(&error) => {
+                        return Err(Fault::own(too_large(most_bytes)));
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -221,6 +231,35 @@ impl Open {
         let text = AssertSqlSafe(sql.as_ref()).into_sql_str();
         in_time(self.patience, self.connection.prepare(text)).await
     }
+}
+
+/// A query that the server ends before a row with more bytes than that: a row comes whole, and may
+/// have a gigabyte. `OFFSET 0` keeps the two apart, so that no row is measured that the query would
+/// not give, and none is made twice.
+fn bounded(sql: &str, most_bytes: usize) -> String {
+    let sql = sql.trim_end().trim_end_matches(';');
+    format!(
+        "SELECT wharf_row.* FROM (SELECT * FROM (\n{sql}\n) AS wharf_row OFFSET 0) AS wharf_row \
+         WHERE CASE WHEN octet_length(record_send(wharf_row.*)) <= {most_bytes} THEN true \
+         ELSE CAST(octet_length(record_send(wharf_row.*)) || '{TOO_LARGE}' AS boolean) END"
+    )
+}
+
+/// What the server says of such a row, since it is no boolean.
+const TOO_LARGE: &str = " bytes in one row";
+
+fn is_too_large(error: &sqlx::Error) -> bool {
+    let of_postgres = error.as_database_error();
+    of_postgres.is_some_and(|error| {
+        error.code().as_deref() == Some("22P02") && error.message().contains(TOO_LARGE)
+    })
+}
+
+/// A statement that gives rows, which nobody reads; only their number is told. Each could be of any
+/// size.
+fn counted(sql: &str) -> String {
+    let sql = sql.trim_end().trim_end_matches(';');
+    format!("WITH wharf_written AS (\n{sql}\n) SELECT FROM wharf_written")
 }
 
 fn types(statement: &PgStatement) -> &[PgTypeInfo] {
