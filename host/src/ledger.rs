@@ -151,16 +151,9 @@ impl Ledger {
             };
             !internal.is_empty()
         });
-        let is_plain = |effect: &FinishedEffect| matches!(&effect.result, EffectResult::Performed { internal } if internal.is_empty());
-        let plain = finished.iter().all(is_plain);
         let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
             let mut writer = writers.get().await?;
-            if plain {
-                // One statement, which is its own transaction: that saves two round trips.
-                let done = claims::finish(writer.connection().await?, &finished).await;
-                return writer.checked(done.map_err(LedgerError::from));
-            }
             let result = claims::finish(writer.begin().await?, &finished).await;
             writer.end(result).await.map_err(LedgerError::from)
         })

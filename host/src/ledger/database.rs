@@ -336,6 +336,7 @@ fn types(args: &[Arg<'_>]) -> String {
 /// | `{among}` … `{end}` | `IN (…)` | `= ANY (ARRAY (…))`, which runs what is within once |
 /// | `{lock}` | nothing: there is one writer | `FOR UPDATE` |
 /// | `{skip}` | nothing | `FOR UPDATE SKIP LOCKED` |
+/// | `{share}` | nothing | `FOR SHARE SKIP LOCKED` |
 /// | `{hex COLUMN}` | `lower(hex(COLUMN))` | `encode(COLUMN, 'hex')` |
 /// | `{unhex TEXT}` | `unhex(TEXT)` | `decode(TEXT, 'hex')` |
 /// | `{blob}` | `zeroblob(65536)` | as many bytes |
@@ -365,6 +366,7 @@ fn render(sql: &str, database: Database, args: &[Arg<'_>]) -> String {
             ("end", false) => text.push_str("))"),
             ("lock", false) => text.push_str("FOR UPDATE"),
             ("skip", false) => text.push_str("FOR UPDATE SKIP LOCKED"),
+            ("share", false) => text.push_str("FOR SHARE SKIP LOCKED"),
             ("blob", true) => text.push_str("zeroblob(65536)"),
             ("blob", false) => text.push_str("decode(repeat('00', 65536), 'hex')"),
             (mark, _) => text.push_str(&named(mark, database)),

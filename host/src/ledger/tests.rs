@@ -1,6 +1,8 @@
 //! The ledger by its front door. This file is compiled twice: as `tests` it is on SQLite, as
 //! `tests_on_postgres` on PostgreSQL.
 
+#[path = "tests/behind.rs"]
+mod behind;
 #[path = "tests/bounds.rs"]
 mod bounds;
 #[path = "tests/claims.rs"]

@@ -13,6 +13,7 @@ use crate::ledger::database::Connection;
 use crate::ledger::error::LedgerError;
 use crate::ledger::fault::Fault;
 use crate::ledger::limit::Limit;
+use crate::ledger::sql::claims;
 use crate::ledger::sql::group::{self, Kept, Leaving, Newcomer};
 use crate::ledger::state_machine::{Delivery, Turn, Verdict, writes_effects};
 use crate::ledger::submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
@@ -72,6 +73,7 @@ impl<'a> Transaction<'a> {
         if !self.undone.is_empty() {
             group::forget(self.connection, &self.undone).await?;
         }
+        self.free(submissions()).await?;
         self.many().await?;
         visit(Point::CommitStatements)?;
         self.effects(submissions()).await?;
@@ -166,6 +168,30 @@ impl<'a> Transaction<'a> {
             self.close(&answer).await?;
         }
         Ok(answer)
+    }
+
+    /// Whoever waits behind a parked delivery that is parked no more is in turn.
+    async fn free(
+        &mut self,
+        submissions: impl Iterator<Item = &'a Submission>,
+    ) -> Result<(), Fault> {
+        let left = submissions.filter(|submission| {
+            submission.claim.is_some()
+                && submission.head.ordered
+                && matches!(
+                    self.answers.get(&submission.head.id),
+                    Some(Committed::Done | Committed::Dead)
+                )
+        });
+        let subjects = left.filter_map(|submission| {
+            let DeliveryHead { id, subject, .. } = &submission.head;
+            Some((&id.component, subject.as_deref()?))
+        });
+        let subjects: Vec<_> = subjects.collect();
+        if !subjects.is_empty() {
+            claims::free_deliveries(self.connection, subjects.into_iter()).await?;
+        }
+        Ok(())
     }
 
     /// Whether what it writes must be possible to take back by itself.
