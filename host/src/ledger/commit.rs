@@ -111,9 +111,9 @@ impl Committer {
                     let rest = set_aside(part, &statement, &error);
                     parts.extend(Some((rest, care)).filter(|(rest, _)| !rest.is_empty()));
                 }
-                Err(Fault::Late(error)) => {
-                    narrow(part, care, None, error, &mut parts);
-                }
+                // Together they took too long, which is nobody's own: a smaller part has as much
+                // time.
+                Err(Fault::Late(error)) => narrow(part, Care::Apart, None, error, &mut parts),
                 Err(Fault::Own { statement, error }) => {
                     narrow(part, care, statement, error, &mut parts);
                 }
@@ -258,8 +258,8 @@ async fn attempt(
     part: &[Queued],
     care: Care,
 ) -> Result<Vec<Committed>, Fault> {
-    let connection = writer.begin_limited().await?;
-    let written = Transaction::new(connection, care).write(part).await;
+    let (connection, limit) = writer.begin_limited().await?;
+    let written = Transaction::new(connection, care, limit).write(part).await;
     let ended = writer.end(written).await;
     if ended.is_ok() {
         visit(Point::Committed)?;

@@ -44,6 +44,11 @@ impl Fault {
     }
 }
 
+/// What is said of a query whose rows are more than `most_bytes`.
+pub fn too_large(most_bytes: usize) -> String {
+    format!("the query gives more than {} MiB; add a LIMIT, or select less", most_bytes >> 20)
+}
+
 impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
         Self::Ledger(error)
@@ -66,6 +71,7 @@ impl From<sqlx::Error> for Fault {
                 }
             }
             sqlx::Error::Encode(encode) => Self::own(encode.to_string()),
+            sqlx::Error::Configuration(why) => Self::Ledger(LedgerError::Unfit(why.to_string())),
             sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::Decode(_) => Self::Ledger(LedgerError::Unreadable(error.to_string())),

@@ -12,6 +12,7 @@ use crate::failpoint::{Point, visit};
 use crate::ledger::database::Connection;
 use crate::ledger::error::LedgerError;
 use crate::ledger::fault::Fault;
+use crate::ledger::limit::Limit;
 use crate::ledger::sql::claims;
 use crate::ledger::sql::group::{self, Kept, Leaving, Newcomer};
 use crate::ledger::state_machine::{Delivery, Turn, Verdict, writes_effects};
@@ -30,6 +31,7 @@ pub enum Care {
 pub struct Transaction<'a> {
     connection: &'a mut Connection,
     care: Care,
+    limit: Limit,
     answers: HashMap<&'a DeliveryId, Committed>,
     /// Newcomers whose statements were taken back: their row goes too.
     undone: Vec<&'a DeliveryId>,
@@ -38,10 +40,11 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    pub fn new(connection: &'a mut Connection, care: Care) -> Self {
+    pub fn new(connection: &'a mut Connection, care: Care, limit: Limit) -> Self {
         Self {
             connection,
             care,
+            limit,
             answers: HashMap::new(),
             undone: Vec::new(),
             many: BTreeMap::new(),
@@ -229,7 +232,7 @@ impl<'a> Transaction<'a> {
                 self.many.entry(&statement.sql).or_default().push(statement);
                 continue;
             }
-            let touched = match self.connection.run(statement).await {
+            let touched = match self.connection.run(statement, &self.limit).await {
                 Ok(touched) => touched,
                 Err(Fault::Own { statement, error }) if apart => {
                     return Ok(failed(statement, error));
@@ -247,7 +250,7 @@ impl<'a> Transaction<'a> {
     /// Runs the inserts that waited for each other, each with all of its rows.
     async fn many(&mut self) -> Result<(), Fault> {
         for inserts in std::mem::take(&mut self.many).into_values() {
-            self.connection.run_many(&inserts).await?;
+            self.connection.run_many(&inserts, &self.limit).await?;
         }
         Ok(())
     }
