@@ -85,7 +85,7 @@ impl Options {
 
     /// For the ledger's own questions. Fails when the address is none.
     pub fn looking(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
-        Self::new(options, url, &[read_only(), off("enable_seqscan")])
+        Self::new(options, url, &[read_only(), off("enable_seqscan"), off("enable_sort")])
     }
 
     /// For components' queries. Fails when the address is none.
