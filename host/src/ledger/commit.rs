@@ -13,6 +13,7 @@ use super::error::LedgerError;
 use super::fault::Fault;
 use super::sql::writer::{Writer, Writers};
 use super::submission::{Committed, Submission};
+use crate::effect::Execute;
 use crate::failpoint::{Point, visit};
 use transaction::{Care, Transaction, failed};
 
@@ -100,11 +101,15 @@ impl Committer {
                     conflicts += 1;
                     parts.push((part, care));
                 }
-                Err(Fault::Conflict(error)) => {
+                Err(Fault::Conflict(error) | Fault::Locked { of: None, error }) => {
                     let error = LedgerError::Unavailable(error);
                     tracing::warn!(%error, deliveries = part.len(), "a group was not committed");
                     let rest = parts.drain(..).flat_map(|(part, _)| part);
                     refuse(part.into_iter().chain(rest), &error);
+                }
+                Err(Fault::Locked { of: Some(statement), error }) => {
+                    let rest = set_aside(part, &statement, &error);
+                    parts.extend(Some((rest, care)).filter(|(rest, _)| !rest.is_empty()));
                 }
                 // Together they took too long, which is nobody's own: a smaller part has as much
                 // time.
@@ -226,6 +231,19 @@ fn narrow(
     } else if let Some(culprit) = part.pop() {
         let _gone = culprit.reply.send(Ok(failed(statement, error)));
     }
+}
+
+/// All that would wait for what somebody holds, as this statement did. Gives the others.
+fn set_aside(part: Vec<Queued>, locked: &Execute, error: &str) -> Vec<Queued> {
+    let waits = |queued: &Queued| {
+        queued.submission.outcome.statements().iter().any(|statement| statement.sql == locked.sql)
+    };
+    let (aside, rest): (Vec<_>, Vec<_>) = part.into_iter().partition(waits);
+    for queued in aside {
+        let (statement, error) = (locked.statement.clone(), error.to_owned());
+        let _gone = queued.reply.send(Ok(Committed::Locked { statement, error }));
+    }
+    rest
 }
 
 fn refuse(queued: impl Iterator<Item = Queued>, error: &LedgerError) {

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::fault::Fault;
+use crate::effect::Execute;
 
 /// Begins with the commit. The ledger's own statements are not bound by it.
 #[derive(Debug, Clone, Copy)]
@@ -42,10 +43,10 @@ fn late(timeout: Duration) -> Fault {
 
 impl Left {
     /// Says which statement it was, unless it is late for what others took.
-    pub fn blame(&self, fault: Fault, statement: &str) -> Fault {
+    pub fn blame(&self, fault: Fault, execute: &Execute) -> Fault {
         match fault {
             Fault::Late(_) if !self.whole => late(self.of),
-            fault => fault.of(statement),
+            fault => fault.of(execute),
         }
     }
 }

@@ -208,10 +208,13 @@ impl<'a> Transaction<'a> {
                 let undone = group::undo(self.connection).await;
                 undone.map_err(|fault| match fault {
                     Fault::Own { .. } => Fault::Own { statement, error },
-                    other @ (Fault::Ledger(_) | Fault::Conflict(_) | Fault::Late(_)) => other,
+                    other @ (Fault::Ledger(_)
+                    | Fault::Conflict(_)
+                    | Fault::Late(_)
+                    | Fault::Locked { .. }) => other,
                 })
             }
-            Committed::Unexpected { .. } => {
+            Committed::Unexpected { .. } | Committed::Locked { .. } => {
                 Ok(group::undo(self.connection).await.map_err(LedgerError::from)?)
             }
             Committed::Done
@@ -268,6 +271,7 @@ impl<'a> Transaction<'a> {
                     | Committed::Repeat(_)
                     | Committed::Superseded
                     | Committed::StatementFailed { .. }
+                    | Committed::Locked { .. }
                     | Committed::Unexpected { .. },
                 )
                 | None => continue,

@@ -132,9 +132,7 @@ async fn fit(connection: &mut Connection, statements: &[Fitting]) -> Result<(), 
         let prepared = connection.prepare(sql).await.map_err(Fault::from);
         prepared.map_err(|fault| match fault {
             Fault::Own { error, .. } => MigrateError::Statement { statement: name.clone(), error },
-            other @ (Fault::Ledger(_) | Fault::Conflict(_) | Fault::Late(_)) => {
-                LedgerError::from(other).into()
-            }
+            other => LedgerError::from(other).into(),
         })?;
     }
     Ok(())
@@ -152,9 +150,7 @@ async fn apply(connection: &mut Connection, migration: &Migration) -> Result<boo
         Fault::Own { error, .. } => {
             MigrateError::Failed { set: set.clone(), name: name.clone(), error }
         }
-        other @ (Fault::Ledger(_) | Fault::Conflict(_) | Fault::Late(_)) => {
-            LedgerError::from(other).into()
-        }
+        other => LedgerError::from(other).into(),
     })?;
     let insert = "INSERT INTO wharf_migrations (set_name, name, checksum) VALUES ($1, $2, $3)";
     connection.execute(insert, args![set, name, &checksum]).await.map_err(LedgerError::from)?;

@@ -74,7 +74,9 @@ impl From<Fault> for SqlError {
             Fault::Ledger(LedgerError::Unreadable(error)) => Self::Statement(error),
             Fault::Ledger(error) => Self::Ledger(error),
             Fault::Own { error, .. } => Self::Statement(error),
-            other @ (Fault::Conflict(_) | Fault::Late(_)) => Self::Ledger(other.into()),
+            other @ (Fault::Conflict(_) | Fault::Late(_) | Fault::Locked { .. }) => {
+                Self::Ledger(other.into())
+            }
         }
     }
 }
