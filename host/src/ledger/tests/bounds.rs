@@ -32,6 +32,20 @@ async fn the_statements_of_one_commit_share_their_time() {
 }
 
 #[tokio::test]
+async fn what_comes_late_in_a_commit_has_only_what_is_left() {
+    let timeout = Duration::from_secs(1);
+    let host = Host::with(|options| options.query_timeout = timeout).await.with_audit_log().await;
+    let endless = "INSERT INTO audit_log WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL \
+                   SELECT i + 1 FROM n) SELECT count(*), 'never' FROM n";
+    let endless = Execute { sql: endless.into(), params: Vec::new(), ..insert("") };
+    let statements = [vec![busy(); 10], vec![endless]].concat();
+    let answer = host.ledger.commit(submission("a", done(statements))).await;
+    // One that had all of the time is ended in other words.
+    let late = matches!(&answer, Ok(Committed::StatementFailed { error, .. }) if error.contains("1s together"));
+    assert!(late, "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_group_that_takes_too_long_together_is_written_in_parts() {
     let host = Host::start().await.with_audit_log().await;
     let started = Instant::now();
