@@ -25,7 +25,8 @@ use crate::name::ComponentId;
 /// come. The earlier row is locked meanwhile: whoever takes it away finds the mark afterwards. All
 /// locks are asked for before the first row is written, since PostgreSQL passes by what the same
 /// statement has written; hence the order of the last condition. Ordered by all that an index has,
-/// PostgreSQL takes no other.
+/// PostgreSQL takes no other; and it looks rows up by their sequence only where that is asked for
+/// as a value, once it has seen the table empty.
 macro_rules! walk {
     ($table:literal, $walked:literal, $returning:expr) => {
         concat!(
@@ -39,6 +40,7 @@ macro_rules! walk {
                  next_attempt_at = CASE WHEN earlier IS NULL THEN $2 ELSE next_attempt_at END, \
                  behind = CASE WHEN earlier IS NULL THEN 0 ELSE 1 END \
              FROM walked WHERE sequence = place \
+             AND sequence {among}SELECT place FROM walked{end} \
              AND (coalesce(earlier, 0) {among}SELECT sequence FROM held{end} \
                  OR earlier IS NULL) RETURNING ",
             $returning
