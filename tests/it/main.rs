@@ -12,6 +12,7 @@ mod bad_input;
 mod by_hand;
 mod calls;
 mod crash;
+mod dapr_files;
 mod dev;
 mod effects;
 mod errands;
