@@ -30,6 +30,8 @@ mod program;
 mod prune;
 mod relay;
 mod sandbox;
+mod serve;
+mod sidecar;
 mod stall;
 mod swap;
 mod tidy;
