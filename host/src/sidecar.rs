@@ -95,7 +95,12 @@ pub fn check(files: &[(PathBuf, String)], host: Host<'_>) -> Vec<Problem> {
 }
 
 fn unreadable(file: &Path, text: &str, Unreadable { at, why }: Unreadable) -> Problem {
-    let says = format!("daprd leaves out this document, which cannot be read: {why}");
+    let says = match why.as_str() {
+        "duplicated key in mapping" => {
+            "a key is there twice, and daprd takes one of them".to_owned()
+        }
+        why => format!("daprd leaves out this document, which cannot be read: {why}"),
+    };
     Problem::at(file, text, at, says)
 }
 

@@ -67,7 +67,8 @@ async fn what_daprd_would_ignore_is_said_with_its_line() {
         ]
     );
     let shown = place.run(&["check", "dapr"]).await;
-    shown.failed_with(&["kafka-pubsub.yaml:20:14", "without a word", "2 problems"]);
+    let place = format!("kafka-pubsub.yaml:{}:14", line("value: SCRAM-SHA-256"));
+    shown.failed_with(&[&place, "without a word", "2 problems"]);
 }
 
 #[tokio::test]
@@ -88,5 +89,6 @@ async fn files_of_one_folder_are_seen_together() {
     place.edit("dapr/local/resiliency.yaml", "maxRetries: -1", "maxRetries: 5");
     place.edit("dapr/local/todo-pubsub.yaml", "pubsub.kafka", "pubsub.redis");
     let checked = place.run(&["check", "dapr/local"]).await;
-    checked.failed_with(&["it ends after 5 retries", "loses an event when its retries end"]);
+    checked
+        .failed_with(&["events are lost: it ends after 5", "loses an event when its retries end"]);
 }

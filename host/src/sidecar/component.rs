@@ -22,6 +22,9 @@ const CATEGORIES: [&str; 12] = [
     "workflowbackend",
 ];
 
+/// More than this nobody reads in a terminal.
+const MOST_NAMES: usize = 20;
+
 pub fn check(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem> {
     let Some(ty) = document.root.find(&["spec", "type"]) else {
         let text = "it has no type; daprd does not start".to_owned();
@@ -113,7 +116,10 @@ fn metadata(
             ),
             _ => match nearest(name, known.iter().copied()) {
                 Some(right) => problem.help(format!("did you mean `{right}`?")),
-                None => problem.help(format!("it reads {}", known.join(", "))),
+                None if known.len() <= MOST_NAMES => {
+                    problem.help(format!("it reads {}", known.join(", ")))
+                }
+                None => problem.help("remove it; Dapr's reference says what it reads"),
             },
         })
     });

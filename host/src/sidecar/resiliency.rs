@@ -197,7 +197,7 @@ fn targets_of_nothing(document: &Document<'_>, resources: &Resources<'_>) -> Vec
                     continue;
                 }
                 let becomes = match key {
-                    "circuitBreaker" => "daprd ends when it is used",
+                    "circuitBreaker" => "daprd crashes when it is used",
                     _ => "daprd takes it for none, without a word",
                 };
                 let text = format!("there is no `{policy}` under {policies}; {becomes}");

@@ -1,5 +1,6 @@
 //! Which keys daprd reads in its resources, and of what type. It says nothing of a key that it does
-//! not know, and of a value of another type it only warns, and leaves the whole resource out.
+//! not know, and of a value of another type it only warns, and leaves the whole resource out; but
+//! for text it takes any scalar, which Kubernetes does not.
 
 use super::yaml::{Key, Node, Value};
 use super::{Document, nearest};
@@ -206,6 +207,10 @@ fn walk(document: &Document<'_>, name: &str, node: &Node, shape: &Shape, found: 
         | (Text, Value::Text(_))
         | (Whole, Value::Number(_))
         | (Bool, Value::Bool(_)) => {}
+        (Text, Value::Bool(_) | Value::Number(_)) => {
+            let text = format!("Kubernetes refuses `{name}`, which is not text");
+            found.push(document.warning(&node.at, text).help("put it in quotes"));
+        }
         (List(each), Value::List(items)) => {
             items.iter().for_each(|item| walk(document, name, item, each, found));
         }
@@ -229,7 +234,6 @@ fn walk(document: &Document<'_>, name: &str, node: &Node, shape: &Shape, found: 
                 format!("`{name}` is not {}: daprd leaves out the whole resource", shape.wanted()),
             );
             found.push(match (shape, &node.value) {
-                (Text, _) => problem.help("put it in quotes"),
                 (Whole | Bool, Value::Text(_)) => problem.help("write it without quotes"),
                 _ => problem,
             });

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
-
 use crate::contract::Delivery;
 
 mod components;
@@ -109,7 +108,7 @@ fn what_is_sound_is_not_told() {
 fn a_document_that_daprd_leaves_out() {
     only(&["apiVersion: dapr.io/v1alpha1\nkind: [\n"], "3 error", "cannot be read");
     let twice = kafka(&[], "").replace("  version: v1\n", "  version: v1\n  version: v1\n");
-    only(&[&twice], "8 error", "cannot be read: duplicated key");
+    only(&[&twice], "8 error", "a key is there twice");
     let kind = kafka(&[], "").replace("Component", "Componnent");
     only(&[&kind], "2 error", "did you mean `Component`?");
     let version = kafka(&[], "").replace("dapr.io/v1alpha1", "dapr.io/v1");
@@ -130,15 +129,19 @@ fn a_key_or_a_value_that_daprd_does_not_read() {
         "v2alpha1",
         &format!("{OTHERS}  routes: {{ default: /a }}\n  bulkSubscribe: {{ enabled: \"true\" }}\n"),
     );
-    only(&[&number], "9 error", "`enabled` is not true or false");
+    only(
+        &[&number],
+        "9 error",
+        "`enabled` is not true or false: daprd leaves out the whole resource",
+    );
     let raw = subscription(
         "v2alpha1",
         &format!("{OTHERS}  routes: {{ default: /a }}\n  metadata: {{ rawPayload: true }}\n"),
     );
     only(
         &[&raw],
-        "9 error",
-        "`rawPayload` is not text: daprd leaves out the whole resource (put it in quotes)",
+        "9 warning",
+        "Kubernetes refuses `rawPayload`, which is not text (put it in quotes)",
     );
     let initial = resiliency(
         "  policies:\n    retries:\n      mine: { policy: constant, initialInterval: 1s }\n",
@@ -197,7 +200,7 @@ fn what_else_ends_or_repeats_a_delivery() {
     only(
         &[&pubsub, &target("retry: r, circuitBreaker: q")],
         "12 error",
-        "daprd ends when it is used",
+        "daprd crashes when it is used",
     );
     let default =
         format!("{ENDLESS}  targets:\n    components:\n      todo-pubsub: {{ outbound: {{}} }}\n");
@@ -291,7 +294,7 @@ fn the_host_open_to_other_apps() {
 fn the_shipped_subscriptions_are_the_contracts() {
     for folder in fs::read_dir(root().join("contracts")).unwrap() {
         let folder = folder.unwrap().path();
-        let contracts = Contracts::load(&[folder.clone()]).unwrap();
+        let contracts = Contracts::load(std::slice::from_ref(&folder)).unwrap();
         let line = |pubsub: &str, topic: &str, path: &str, bulk: Option<(f64, f64)>| {
             format!("{pubsub} {topic} {path} {bulk:?}")
         };
