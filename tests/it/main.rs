@@ -13,6 +13,7 @@ mod by_hand;
 mod calls;
 mod crash;
 mod dapr_files;
+mod deploy;
 mod dev;
 mod effects;
 mod errands;
