@@ -127,29 +127,45 @@ fn offset(document: &Document<'_>) -> Option<Problem> {
 
 /// The component's own retries, which step in where there is no policy.
 fn own_retries(document: &Document<'_>, name: &str, resources: &Resources<'_>) -> Vec<Problem> {
+    if matches!(resources.policies.inbound(name), Inbound::Endless) {
+        return Vec::new();
+    }
     let mut problems = Vec::new();
-    let is_endless = matches!(resources.policies.inbound(name), Inbound::Endless);
-    if let Some(node) = value(document, "consumeRetryEnabled")
-        && is(node, false)
-        && !is_endless
-    {
+    if let Some(node) = retries_off(document) {
         let text = format!("`{name}` loses every event that the host answers with RETRY");
         let help = "remove it, or give the pubsub a retry policy that never ends";
         problems.push(document.error(&node.at, text).help(help));
     }
-    let ends = |name: &str, node: &Node| match name {
-        "backOffMaxRetries" => node.text().is_none_or(|text| !text.starts_with('-')),
-        "backOffPolicy" => node.text().is_some_and(|text| text.eq_ignore_ascii_case("exponential")),
-        _ => false,
-    };
-    for key in ["backOffMaxRetries", "backOffPolicy"] {
-        if let Some(node) = value(document, key).filter(|node| ends(key, node)) {
-            let text = format!("`{name}` skips an event when these retries end, and loses it");
-            let help = "remove it; retries are a Resiliency policy that never ends";
-            problems.push(document.error(&node.at, text).help(help));
-        }
+    for node in ends(document) {
+        let text = format!("`{name}` skips an event when these retries end, and loses it");
+        let help = "remove it; retries are a Resiliency policy that never ends";
+        problems.push(document.error(&node.at, text).help(help));
     }
     problems
+}
+
+/// Whether a component gives an event again whose retries ended: Kafka's does, every 5 s, unless it
+/// is told otherwise. Seen with daprd 1.18.1, for single events and bulk.
+pub fn begins_again(document: &Document<'_>) -> bool {
+    let is_kafka = document.root.text_at(&["spec", "type"]) == Some("pubsub.kafka");
+    is_kafka && retries_off(document).is_none() && ends(document).is_empty()
+}
+
+fn retries_off<'a>(document: &'a Document<'_>) -> Option<&'a Node> {
+    value(document, "consumeRetryEnabled").filter(|node| is(node, false))
+}
+
+/// What ends the component's own retries.
+fn ends<'a>(document: &'a Document<'_>) -> Vec<&'a Node> {
+    let most = value(document, "backOffMaxRetries").filter(|node| match &node.value {
+        Value::Number(number) => *number >= 0.0,
+        Value::Text(text) => !text.starts_with('-'),
+        Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => false,
+    });
+    let is_exponential =
+        |node: &&Node| node.text().is_some_and(|text| text.eq_ignore_ascii_case("exponential"));
+    let policy = value(document, "backOffPolicy").filter(is_exponential);
+    most.into_iter().chain(policy).collect()
 }
 
 /// The value of a metadata item; `None` for one that is elsewhere, such as in a secret.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::yaml::{Node, Value};
-use super::{Document, Host, Kind, Resources};
+use super::{Document, Host, Kind, Resources, kafka};
 use crate::problem::Problem;
 
 /// The policies that daprd takes, in this order, for what a pubsub delivers, where no target names
@@ -208,35 +208,76 @@ fn targets_of_nothing(document: &Document<'_>, resources: &Resources<'_>) -> Vec
     problems
 }
 
+/// Whether it is a pubsub that the host takes events of, as far as this folder shows.
+fn is_ours(name: &str, resources: &Resources<'_>) -> bool {
+    let is_pubsub = resources.component(name).is_none_or(|one| one.category() == "pubsub");
+    is_pubsub && resources.host.takes(name)
+}
+
 /// Whatever ends the retries of what the host takes.
 fn endings(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem> {
-    let is_ours = |name: &str| {
-        let is_pubsub = resources.component(name).is_none_or(|one| one.category() == "pubsub");
-        is_pubsub && resources.host.takes(name)
-    };
-    let ours = || targets(document).filter(|(name, _)| is_ours(name));
-    let named = |policy: &str, key: &str| {
-        ours().any(|(_, target)| target.text_at(&["inbound", key]) == Some(policy))
-    };
     let mut problems = Vec::new();
     for (name, retry) in retries(document) {
-        if !DEFAULTS.contains(&name) && !named(name, "retry") {
-            continue;
-        }
-        if let Some((at, why)) = end(retry) {
+        let pubsubs = pubsubs(document, resources, name, "retry", &DEFAULTS);
+        let (Some(pubsubs), Some((at, why))) = (pubsubs, end(retry)) else { continue };
+        let help = "say policy: constant, maxRetries: -1; the host dead-letters by itself";
+        problems.push(if all_begin_again(&pubsubs, resources) {
+            let text = format!(
+                "retries of what comes in should not end ({why}): Kafka then begins again by itself, \
+                 but another broker may lose the event"
+            );
+            document.warning(&at.at, text).help(help)
+        } else {
             let text = format!("retries of what comes in must not end, or events are lost: {why}");
-            let help = "say policy: constant, maxRetries: -1; the host dead-letters by itself";
-            problems.push(document.error(&at.at, text).help(help));
-        }
+            document.error(&at.at, text).help(help)
+        });
     }
     for (name, breaker) in fields(document, &["spec", "policies", "circuitBreakers"]) {
-        if DEFAULT_BREAKERS.contains(&name) || named(name, "circuitBreaker") {
-            let text = format!("`{name}` ends the retries of what comes in while it is open");
-            let help = "remove it: the host answers RETRY at once when it is too busy";
-            problems.push(document.error(&breaker.at, text).help(help));
-        }
+        let pubsubs = pubsubs(document, resources, name, "circuitBreaker", &DEFAULT_BREAKERS);
+        let Some(pubsubs) = pubsubs else { continue };
+        let text = format!("`{name}` ends the retries of what comes in while it is open");
+        let problem = document.error(&breaker.at, text);
+        let problem = problem.help("remove it: the host answers RETRY at once when it is too busy");
+        let is_kept = all_begin_again(&pubsubs, resources);
+        problems.push(if is_kept { problem.warning() } else { problem });
     }
-    for (name, target) in ours() {
+    problems.extend(inbound(document, resources));
+    problems
+}
+
+/// The host's pubsubs in this folder for which a policy holds; `None` where it holds for none.
+fn pubsubs<'a>(
+    document: &'a Document<'_>,
+    resources: &'a Resources<'_>,
+    policy: &str,
+    key: &str,
+    defaults: &[&str],
+) -> Option<Vec<&'a str>> {
+    let ours = |name: &str| is_ours(name, resources);
+    let named = targets(document)
+        .filter(|(name, target)| ours(name) && target.text_at(&["inbound", key]) == Some(policy));
+    let mut found: Vec<_> = named.map(|(name, _)| name).collect();
+    let is_default = defaults.contains(&policy);
+    if is_default {
+        let names = resources.components().filter_map(Document::name).map(|(name, _)| name);
+        let has_target = |name: &str| targets(document).any(|(target, _)| target == name);
+        let is_pubsub = |name: &str| resources.component(name).is_some() && ours(name);
+        found.extend(names.filter(|name| is_pubsub(name) && !has_target(name)));
+    }
+    (is_default || !found.is_empty()).then_some(found)
+}
+
+/// Whether an event whose retries ended comes again, whichever of them it is from.
+fn all_begin_again(pubsubs: &[&str], resources: &Resources<'_>) -> bool {
+    let begins_again =
+        |name: &&str| resources.component(name).is_some_and(|one| kafka::begins_again(one));
+    !pubsubs.is_empty() && pubsubs.iter().all(begins_again)
+}
+
+/// What else a target does to the deliveries of the host's pubsubs.
+fn inbound(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, target) in targets(document).filter(|(name, _)| is_ours(name, resources)) {
         if let Some(timeout) = target.find(&["inbound", "timeout"]) {
             let text = format!("`{name}` is delivered again while the host still works on it");
             let help = "remove it: components have their own limits";

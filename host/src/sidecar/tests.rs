@@ -151,6 +151,7 @@ fn a_key_or_a_value_that_daprd_does_not_read() {
 
 #[test]
 fn a_retry_that_ends() {
+    let rabbit = component("todo-pubsub", "pubsub.rabbitmq", "");
     for (policy, says) in [
         ("policy: constant, maxRetries: 3", "it ends after 3 retries"),
         ("policy: exponential, maxRetries: -1", "exponential ends after 15 minutes"),
@@ -161,12 +162,16 @@ fn a_retry_that_ends() {
     ] {
         let default =
             format!("  policies:\n    retries:\n      DefaultRetryPolicy: {{ {policy} }}\n");
-        only(&[&kafka(&[], ""), &resiliency(&default)], "8 error", says);
+        only(&[&rabbit, &resiliency(&default)], "8 error", says);
+        only(&[&kafka(&[], ""), &resiliency(&default)], "8 warning", says);
+        // Beside nothing that would give it again, and where it does not.
+        only(&[&resiliency(&default)], "8 error", says);
         let named = format!(
             "  policies:\n    retries:\n      mine: {{ {policy} }}\n  targets:\n    components:\n      \
              todo-pubsub: {{ inbound: {{ retry: mine }} }}\n"
         );
-        only(&[&kafka(&[], ""), &resiliency(&named)], "8 error", says);
+        only(&[&rabbit, &resiliency(&named)], "8 error", says);
+        only(&[&kafka(&[], ""), &resiliency(&named)], "8 warning", says);
         let outbound = named.replace("inbound", "outbound");
         assert_eq!(found(&[&kafka(&[], ""), &resiliency(&outbound)]), [""; 0]);
         let elsewhere = named + "scopes: [other]\n";
@@ -186,7 +191,7 @@ fn what_else_ends_or_repeats_a_delivery() {
         ))
     };
     let pubsub = kafka(&[], "");
-    only(&[&pubsub, &target("retry: r, circuitBreaker: b")], "8 error", "`b` ends the retries");
+    only(&[&pubsub, &target("retry: r, circuitBreaker: b")], "8 warning", "`b` ends the retries");
     only(
         &[&pubsub, &target("retry: r, timeout: t")],
         "12 warning",
