@@ -20,6 +20,7 @@ pub fn check(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem>
     if resources.host.takes(name) && document.is_for(resources.host.app_id) {
         problems.extend(group(document));
         problems.extend(offset(document));
+        problems.extend(headers(document));
         problems.extend(own_retries(document, name, resources));
     }
     problems
@@ -123,6 +124,17 @@ fn offset(document: &Document<'_>) -> Option<Problem> {
     let text =
         "a group that is new sees nothing that was published before it (initialOffset newest)";
     Some(document.warning(&at.at, text.to_owned()).help("say initialOffset: oldest"))
+}
+
+/// daprd makes HTTP headers of a record's key and headers.
+fn headers(document: &Document<'_>) -> Option<Problem> {
+    let node = item(document, "escapeHeaders");
+    if node.is_some_and(|item| item.get("value").is_none_or(|value| is(value, true))) {
+        return None;
+    }
+    let at = node.or(document.root.find(&["spec", "metadata"])).unwrap_or(&document.root);
+    let text = "a key or header that is no HTTP header's value stops its partition";
+    Some(document.warning(&at.at, text.to_owned()).help("say escapeHeaders: \"true\""))
 }
 
 /// The component's own retries, which step in where there is no policy.

@@ -32,6 +32,7 @@ pub fn check(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem>
     problems.extend(dead_letter(document, spec, name, own.is_some(), resources));
     if let Some(own) = own {
         problems.extend(shadow(document, spec, &own));
+        problems.extend(waiting(document, spec, &own));
     }
     problems
 }
@@ -120,6 +121,25 @@ fn dead_letter(
         }
     };
     Some(document.warning(&node.at, text).help("remove it: the host dead-letters by itself"))
+}
+
+/// How long a lone event waits for others, where that is not what the contract says.
+fn waiting(document: &Document<'_>, spec: &Node, own: &Subscription) -> Option<Problem> {
+    let bulk = spec.get("bulkSubscribe")?;
+    let Delivery::Bulk { await_, .. } = own.delivery else { return None };
+    if !matches!(bulk.get("enabled")?.value, Value::Bool(true)) {
+        return None;
+    }
+    let wanted = await_.as_millis();
+    let (at, text) = match bulk.get("maxAwaitDurationMs") {
+        Some(Node { value: Value::Number(given), .. }) if *given == await_.as_secs_f64() * 1e3 => {
+            return None;
+        }
+        Some(node) => (node, format!("the contract lets a lone event wait {wanted} ms")),
+        None => (bulk, "with Kafka a lone event waits 10 s where nothing is said".to_owned()),
+    };
+    let problem = document.warning(&at.at, text);
+    Some(problem.help(format!("say maxAwaitDurationMs: {wanted}")))
 }
 
 /// What differs from what the host itself says of the topic.

@@ -53,14 +53,15 @@ fn items(items: &[(&str, &str)]) -> String {
     items.iter().map(line).collect()
 }
 
-const SOUND: [(&str, &str); 4] = [
+const SOUND: [(&str, &str); 5] = [
     ("brokers", "\"localhost:9092\""),
     ("consumerGroup", "wharf"),
     ("authType", "none"),
     ("initialOffset", "oldest"),
+    ("escapeHeaders", "\"true\""),
 ];
 
-/// The host's own pubsub, with more metadata (on line 13) or less.
+/// The host's own pubsub, with more metadata (on line 14) or less.
 fn kafka(more: &[(&str, &str)], without: &str) -> String {
     let sound = SOUND.iter().filter(|(name, _)| *name != without);
     let all: Vec<_> = sound.chain(more).copied().collect();
@@ -122,7 +123,7 @@ fn a_key_or_a_value_that_daprd_does_not_read() {
     let bare = resiliency(ENDLESS).replace("  targets: {}\n", "");
     only(&[&bare], "6 warning", "Kubernetes refuses it without spec.targets");
     let key = kafka(&[], "") + "scope:\n  - wharf\n";
-    only(&[&key], "13 error", "daprd ignores `scope`: it is no key (did you mean `scopes`?)");
+    only(&[&key], "14 error", "daprd ignores `scope`: it is no key (did you mean `scopes`?)");
     let case = kafka(&[], "").replace("  version:", "  Version:");
     only(&[&case], "7 warning", "write `version`");
     let number = subscription(
@@ -217,7 +218,7 @@ fn what_else_ends_or_repeats_a_delivery() {
 #[test]
 fn resiliency_that_daprd_does_not_get_to() {
     let second = format!("{}---\n{}", kafka(&[], ""), resiliency(ENDLESS));
-    only(&[&second], "15 error", "reads only the first document for resiliency");
+    only(&[&second], "16 error", "reads only the first document for resiliency");
     let first = format!("# Retries.\n---\n{}---\n{}", resiliency(ENDLESS), kafka(&[], ""));
     assert_eq!(found(&[&first]), [""; 0]);
     for (policy, says) in [
@@ -259,6 +260,13 @@ fn a_subscription_that_the_hosts_own_hides() {
     let single = own("  routes: { default: /events/task-events }\n")
         .replace("reminder-events", "task-events");
     only(&[&single], "6 error", "maxMessagesCount: 100, maxAwaitDurationMs: 250");
+    let bulk = |more: &str| {
+        let spec = "  routes: { default: /events/task-events }\n  bulkSubscribe: { enabled: true";
+        own(&format!("{spec}{more} }}\n")).replace("reminder-events", "task-events")
+    };
+    only(&[&bulk("")], "9 warning", "a lone event waits 10 s");
+    only(&[&bulk(", maxAwaitDurationMs: 5000")], "9 warning", "say maxAwaitDurationMs: 250");
+    assert_eq!(found(&[&bulk(", maxAwaitDurationMs: 250")]), [""; 0]);
     let scoped = own("  routes: { default: /mine }\n") + "scopes: [other]\n";
     assert_eq!(found(&[&scoped]), [""; 0]);
 }

@@ -23,15 +23,15 @@ fn a_metadata_name_that_nobody_reads() {
     let told = [
         (
             kafka(&[("brokerss", "x")], ""),
-            "13 error: daprd ignores `brokerss`: `pubsub.kafka` does not read it (did you mean `brokers`?)",
+            "14 error: daprd ignores `brokerss`: `pubsub.kafka` does not read it (did you mean `brokers`?)",
         ),
         (
             kafka(&[("deadLetterTopic", "x")], ""),
-            "13 error: daprd ignores `deadLetterTopic`: `pubsub.kafka` does not read it (the host dead-letters by itself",
+            "14 error: daprd ignores `deadLetterTopic`: `pubsub.kafka` does not read it (the host dead-letters by itself",
         ),
         (
             kafka(&[("maxRetries", "\"3\"")], ""),
-            "13 error: daprd ignores `maxRetries`: `pubsub.kafka` does not read it (retries of events are the contract's",
+            "14 error: daprd ignores `maxRetries`: `pubsub.kafka` does not read it (retries of events are the contract's",
         ),
         (
             component("c", "bindings.cron", &items(&[("scheduel", "\"@daily\"")])),
@@ -61,16 +61,16 @@ fn a_metadata_name_that_nobody_reads() {
 #[test]
 fn a_value_that_stays_empty() {
     let none = kafka(&[], "") + "    - name: clientID\n";
-    only(&[&none], "13 error", "`clientID` has no value");
+    only(&[&none], "14 error", "`clientID` has no value");
     let secret = kafka(&[], "") + "    - name: clientID\n      secretKeyRef: { name: a, key: b }\n";
-    only(&[&secret], "14 warning", "outside Kubernetes `clientID` stays empty");
+    only(&[&secret], "15 warning", "outside Kubernetes `clientID` stays empty");
     assert_eq!(found(&[&format!("{secret}auth: {{ secretStore: kubernetes }}\n")]), [""; 0]);
 }
 
 #[test]
 fn a_component_of_a_contract_that_the_host_would_not_have() {
     let scoped = kafka(&[], "") + "scopes: [other]\n";
-    only(&[&scoped], "13 error", "add `wharf` to scopes");
+    only(&[&scoped], "14 error", "add `wharf` to scopes");
     let ignored =
         kafka(&[], "").replace("  metadata:\n    ", "  ignoreErrors: true\n  metadata:\n    ");
     only(&[&ignored], "8 warning", "daprd starts without `todo-pubsub` when it fails");
@@ -81,25 +81,26 @@ fn kafka_where_it_guesses() {
     let password = [("authType", "password"), ("saslMechanism", "SCRAM-SHA-256")];
     only(
         &[&kafka(&password, "authType")],
-        "13 error",
+        "14 error",
         "for PLAIN, without a word (write `SHA-256`)",
     );
-    only(&[&kafka(&[("saslMechanism", "sha512")], "")], "13 error", "write `SHA-512`");
+    only(&[&kafka(&[("saslMechanism", "sha512")], "")], "14 error", "write `SHA-512`");
     only(
         &[&kafka(&[("saslMechanism", "GSSAPI")], "")],
-        "13 error",
+        "14 error",
         "it knows SHA-256, SHA-512, PLAIN",
     );
     only(
         &[&kafka(&[("authType", "SCRAM")], "authType")],
-        "12 error",
+        "13 error",
         "a SASL mechanism goes into saslMechanism",
     );
     only(&[&kafka(&[], "authType")], "9 error", "it has no authType");
     let open = [("authType", "password"), ("disableTls", "\"true\"")];
-    only(&[&kafka(&open, "authType")], "13 warning", "the password goes over the network as it is");
+    only(&[&kafka(&open, "authType")], "14 warning", "the password goes over the network as it is");
     only(&[&kafka(&[], "consumerGroup")], "9 warning", "give a consumerGroup");
     only(&[&kafka(&[], "initialOffset")], "9 warning", "say initialOffset: oldest");
+    only(&[&kafka(&[], "escapeHeaders")], "9 warning", "say escapeHeaders: \"true\"");
     let other = kafka(&[], "").replace("todo-pubsub", "b");
     only(&[&kafka(&[], ""), &other], "10 warning", "read the same brokers as one group");
 }
@@ -107,14 +108,14 @@ fn kafka_where_it_guesses() {
 #[test]
 fn kafka_where_it_lets_go() {
     let off = kafka(&[("consumeRetryEnabled", "\"false\"")], "");
-    only(&[&off], "13 error", "loses every event that the host answers with RETRY");
+    only(&[&off], "14 error", "loses every event that the host answers with RETRY");
     assert_eq!(found(&[&off, &resiliency(ENDLESS)]), [""; 0]);
     only(
         &[&kafka(&[("backOffMaxRetries", "\"5\"")], "")],
-        "13 error",
+        "14 error",
         "skips an event when these retries end",
     );
-    only(&[&kafka(&[("backOffPolicy", "exponential")], "")], "13 error", "skips an event");
+    only(&[&kafka(&[("backOffPolicy", "exponential")], "")], "14 error", "skips an event");
 }
 
 #[test]
