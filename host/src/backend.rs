@@ -1,6 +1,8 @@
 //! What Dapr does for the host, as a port. Two implementations: the sidecar, and the embedded one
 //! that plays it in this process.
 
+pub mod dapr;
+mod data;
 pub mod embedded;
 
 use bytes::Bytes;

@@ -48,7 +48,7 @@ async fn a_second_start_says_what_is_in_its_way() {
     let running = place.start().await;
     let holder = format!("process {})", running.process());
     let second = place.run(&["dev", "--no-build"]).await;
-    second.failed_with(&["another `wharf dev`", &holder, ".wharf", "--data FOLDER"]);
+    second.failed_with(&["another `wharf`", &holder, ".wharf", "--data FOLDER"]);
 
     let place = place.with("WHARF_DAPR__ADDRESS", running.dapr);
     let elsewhere = place.run(&["dev", "--no-build", "--data", "elsewhere"]).await;
@@ -256,8 +256,7 @@ async fn check_and_inspect_find_nothing_wrong_with_what_is_shipped() {
     assert!(inspected.stdout.ends_with("exports\n  handle\n"), "{inspected:?}");
 
     fs::create_dir(place.path("empty")).unwrap();
-    for (path, what) in [("empty", "holds no component and no contract"), ("nowhere", "not exist")]
-    {
+    for (path, what) in [("empty", "holds no component, no contract"), ("nowhere", "not exist")] {
         let nothing = place.run(&["check", path]).await;
         nothing.failed_with(&[path, what, "component.toml"]);
         place.run(&["inspect", path]).await.failed_with(&[path, "cannot be read"]);
