@@ -259,6 +259,20 @@ impl<'a> Document<'a> {
         Some((name.text()?, &name.at))
     }
 
+    /// An item of a component's metadata. daprd reads its name in any case.
+    fn item(&self, name: &str) -> Option<&Node> {
+        let items = self.root.find(&["spec", "metadata"])?.items();
+        let is = |item: &&Node| {
+            item.text_at(&["name"]).is_some_and(|own| own.eq_ignore_ascii_case(name))
+        };
+        items.iter().find(is)
+    }
+
+    /// The item's value; `None` for one that is elsewhere, such as in a secret.
+    fn value(&self, name: &str) -> Option<&Node> {
+        self.item(name)?.get("value")
+    }
+
     /// The first part of a component's type.
     fn category(&self) -> &str {
         let ty = self.root.text_at(&["spec", "type"]).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! A component: daprd does not start with a type that it lacks, and ignores a name of metadata that
 //! its type does not read.
 
-use super::resiliency::Inbound;
+use super::resiliency::{Inbound, seconds};
 use super::yaml::{Node, Value};
 use super::{Document, Resources, kafka, nearest, table};
 use crate::problem::Problem;
@@ -57,6 +57,7 @@ pub fn check(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem>
     match name.to_ascii_lowercase().as_str() {
         "pubsub.kafka" => problems.extend(kafka::check(document, resources)),
         "bindings.kafka" => problems.extend(kafka::mechanism(document)),
+        "bindings.cron" => problems.extend(ticks(document, resources)),
         "pubsub.redis" => problems.extend(redis(document, ty, resources)),
         "pubsub.in-memory" => {
             let text = "`pubsub.in-memory` loses every event that is on its way when daprd ends";
@@ -178,6 +179,22 @@ fn left_out(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem> 
         problems.push(document.warning(&node.at, text).help("a contract needs it: remove this"));
     }
     problems
+}
+
+/// Every replica is ticked, so that the host takes all ticks of a contract's period for one.
+fn ticks(document: &Document<'_>, resources: &Resources<'_>) -> Option<Problem> {
+    let (name, _) = document.name()?;
+    let node = document.value("schedule")?;
+    let every = seconds(node.text()?.strip_prefix("@every ")?.trim())?;
+    let mut bindings = resources.host.contracts.iter().flat_map(|one| &one.bindings);
+    let period = bindings.find(|binding| binding.name.as_str() == name)?.period?.as_secs_f64();
+    if every >= period {
+        return None;
+    }
+    let text =
+        format!("of the ticks in {period} s the host takes one: that is the contract's period");
+    let help = "tick as often as contract.toml says, or change its period";
+    Some(document.warning(&node.at, text).help(help))
 }
 
 /// Redis Streams acknowledge what failed (contrib 1.17 and later).

@@ -35,8 +35,8 @@ pub fn shared_groups(resources: &Resources<'_>) -> Vec<Problem> {
     });
     let mut seen = BTreeMap::new();
     let shared = kafkas.filter_map(|document| {
-        let brokers = value(document, "brokers")?.text()?;
-        let group = value(document, "consumerGroup").or_else(|| value(document, "consumerID"));
+        let brokers = document.value("brokers")?.text()?;
+        let group = document.value("consumerGroup").or_else(|| document.value("consumerID"));
         let group = group?;
         let (name, _) = document.name()?;
         let first = seen.insert((brokers, group.text()?), name)?;
@@ -50,7 +50,7 @@ pub fn shared_groups(resources: &Resources<'_>) -> Vec<Problem> {
 }
 
 pub fn mechanism(document: &Document<'_>) -> Vec<Problem> {
-    let Some(node) = value(document, "saslMechanism") else { return Vec::new() };
+    let Some(node) = document.value("saslMechanism") else { return Vec::new() };
     let Some(given) = node.text().filter(|given| !MECHANISMS.contains(given)) else {
         return Vec::new();
     };
@@ -68,8 +68,8 @@ pub fn mechanism(document: &Document<'_>) -> Vec<Problem> {
 }
 
 fn auth(document: &Document<'_>) -> Option<Problem> {
-    let Some(node) = value(document, "authType") else {
-        if value(document, "authRequired").is_some() || has(document, "authType") {
+    let Some(node) = document.value("authType") else {
+        if document.value("authRequired").is_some() || document.item("authType").is_some() {
             return None;
         }
         let at = document.root.find(&["spec", "metadata"]).unwrap_or(&document.root);
@@ -93,8 +93,8 @@ fn auth(document: &Document<'_>) -> Option<Problem> {
 }
 
 fn plain_text(document: &Document<'_>) -> Option<Problem> {
-    let has_password = value(document, "authType").and_then(Node::text) == Some("password");
-    let node = value(document, "disableTls").filter(|node| is(node, true) && has_password)?;
+    let has_password = document.value("authType").and_then(Node::text) == Some("password");
+    let node = document.value("disableTls").filter(|node| is(node, true) && has_password)?;
     let says = "the password goes over the network as it is";
     Some(
         document
@@ -104,7 +104,7 @@ fn plain_text(document: &Document<'_>) -> Option<Problem> {
 }
 
 fn group(document: &Document<'_>) -> Option<Problem> {
-    if has(document, "consumerGroup") || has(document, "consumerID") {
+    if document.item("consumerGroup").is_some() || document.item("consumerID").is_some() {
         return None;
     }
     let at = document.root.find(&["spec", "metadata"]).unwrap_or(&document.root);
@@ -113,9 +113,9 @@ fn group(document: &Document<'_>) -> Option<Problem> {
 }
 
 fn offset(document: &Document<'_>) -> Option<Problem> {
-    let node = value(document, "initialOffset");
+    let node = document.value("initialOffset");
     if node.and_then(Node::text) == Some("oldest")
-        || (node.is_none() && has(document, "initialOffset"))
+        || (node.is_none() && document.item("initialOffset").is_some())
     {
         return None;
     }
@@ -128,7 +128,7 @@ fn offset(document: &Document<'_>) -> Option<Problem> {
 
 /// daprd makes HTTP headers of a record's key and headers.
 fn headers(document: &Document<'_>) -> Option<Problem> {
-    let node = item(document, "escapeHeaders");
+    let node = document.item("escapeHeaders");
     if node.is_some_and(|item| item.get("value").is_none_or(|value| is(value, true))) {
         return None;
     }
@@ -164,36 +164,20 @@ pub fn begins_again(document: &Document<'_>) -> bool {
 }
 
 fn retries_off<'a>(document: &'a Document<'_>) -> Option<&'a Node> {
-    value(document, "consumeRetryEnabled").filter(|node| is(node, false))
+    document.value("consumeRetryEnabled").filter(|node| is(node, false))
 }
 
 /// What ends the component's own retries.
 fn ends<'a>(document: &'a Document<'_>) -> Vec<&'a Node> {
-    let most = value(document, "backOffMaxRetries").filter(|node| match &node.value {
+    let most = document.value("backOffMaxRetries").filter(|node| match &node.value {
         Value::Number(number) => *number >= 0.0,
         Value::Text(text) => !text.starts_with('-'),
         Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => false,
     });
     let is_exponential =
         |node: &&Node| node.text().is_some_and(|text| text.eq_ignore_ascii_case("exponential"));
-    let policy = value(document, "backOffPolicy").filter(is_exponential);
+    let policy = document.value("backOffPolicy").filter(is_exponential);
     most.into_iter().chain(policy).collect()
-}
-
-/// The value of a metadata item; `None` for one that is elsewhere, such as in a secret.
-fn value<'a>(document: &'a Document<'_>, name: &str) -> Option<&'a Node> {
-    item(document, name)?.get("value")
-}
-
-fn has(document: &Document<'_>, name: &str) -> bool {
-    item(document, name).is_some()
-}
-
-fn item<'a>(document: &'a Document<'_>, name: &str) -> Option<&'a Node> {
-    let items = document.root.find(&["spec", "metadata"])?.items();
-    items
-        .iter()
-        .find(|item| item.text_at(&["name"]).is_some_and(|own| own.eq_ignore_ascii_case(name)))
 }
 
 /// Whether a value says so, as text or not.

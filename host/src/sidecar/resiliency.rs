@@ -159,22 +159,33 @@ fn unreadable(document: &Document<'_>) -> Vec<Problem> {
 
 /// Go's durations, or a number of milliseconds.
 fn not_duration(text: &str) -> bool {
-    if text.parse::<i64>().is_ok() {
-        return false;
+    text.parse::<i64>().is_err() && seconds(text).is_none()
+}
+
+/// One of Go's durations, such as `1h30m`, in seconds.
+pub fn seconds(text: &str) -> Option<f64> {
+    let units = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("µs", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
+    let is_number = |c: char| c.is_ascii_digit() || c == '.';
+    let (mut rest, mut sum) = (text.trim_start_matches(['+', '-']), 0.0);
+    if rest.is_empty() {
+        return None;
     }
-    let mut rest = text.trim_start_matches(['+', '-']);
     while !rest.is_empty() {
-        let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        let number = rest.len() - unit.len();
-        let known = ["ns", "us", "µs", "ms", "s", "m", "h"];
-        let next = unit.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit.len());
-        let (unit, after) = unit.split_at(next);
-        if number == 0 || !known.contains(&unit) {
-            return true;
-        }
+        let (number, after) = rest.split_at(rest.find(|c| !is_number(c))?);
+        let (unit, after) = after.split_at(after.find(is_number).unwrap_or(after.len()));
+        let (_, seconds) = units.iter().find(|(name, _)| *name == unit)?;
+        sum += number.parse::<f64>().ok()? * seconds;
         rest = after;
     }
-    text.is_empty()
+    Some(sum)
 }
 
 /// A target's policy that is not there is none at all, and a breaker that is not there ends daprd.
@@ -313,5 +324,9 @@ mod tests {
         ] {
             assert_eq!(not_duration(text), wrong, "{text}");
         }
+        assert_eq!(
+            (seconds("1h30m"), seconds("1.5s"), seconds("250ms")),
+            (Some(5400.0), Some(1.5), Some(0.25))
+        );
     }
 }

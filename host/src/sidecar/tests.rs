@@ -17,13 +17,30 @@ fn contracts() -> Contracts {
     Contracts::load(&[root().join("contracts/cloudevents")]).unwrap()
 }
 
+/// With a binding that ticks, and nothing else.
+fn ticking() -> Contracts {
+    let folder = tempfile::TempDir::new().unwrap();
+    let text = "name = \"t\"\ndescription = \"d\"\npubsub = \"p\"\nretry = []\ndead_letter = \"{topic}-d\"\n\
+        [[topic]]\nname = \"a\"\npath = \"/events/a\"\nbulk = false\nretention = \"1d\"\npartitions = 1\n\
+        [[binding]]\nname = \"tick\"\nperiod = \"5m\"\n\
+        [[event]]\ntype = \"com.things.said.v1\"\ntopic = \"a\"\nconsumers = []\n";
+    let folder = folder.path().join("t");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("contract.toml"), text).unwrap();
+    Contracts::load(&[folder]).unwrap()
+}
+
 /// What is found in a folder with these files, as `line severity: message (help)`.
 fn found(files: &[&str]) -> Vec<String> {
+    found_by(files, &contracts())
+}
+
+/// The same for a host with these contracts.
+fn found_by(files: &[&str], contracts: &Contracts) -> Vec<String> {
     let name = |number: usize| PathBuf::from(format!("{number}.yaml"));
     let files: Vec<_> =
         files.iter().enumerate().map(|(n, text)| (name(n), (*text).to_owned())).collect();
-    let contracts = contracts();
-    let problems = check(&files, Host { app_id: "wharf", contracts: &contracts });
+    let problems = check(&files, Host { app_id: "wharf", contracts });
     let told = |problem: &Problem| {
         let line = problem.line.unwrap_or_default();
         let severity = if problem.is_error() { "error" } else { "warning" };

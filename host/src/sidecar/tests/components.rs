@@ -124,3 +124,17 @@ fn redis_and_memory_let_go_of_what_failed() {
     assert_eq!(found(&[&redis(), &resiliency(ENDLESS)]), [""; 0]);
     only(&[&component("m", "pubsub.in-memory", "")], "6 warning", "for tests only");
 }
+
+#[test]
+fn a_cron_that_ticks_more_often_than_the_host_counts() {
+    let cron = |name, schedule| component(name, "bindings.cron", &items(&[("schedule", schedule)]));
+    let contracts = ticking();
+    let found = found_by(&[&cron("tick", "\"@every 90s\"")], &contracts);
+    assert!(
+        found[0].starts_with("9 warning: of the ticks in 300 s the host takes one"),
+        "{found:?}"
+    );
+    for fine in [("tick", "\"@every 5m\""), ("tick", "\"@daily\""), ("other", "\"@every 1s\"")] {
+        assert_eq!(found_by(&[&cron(fine.0, fine.1)], &contracts), [""; 0], "{fine:?}");
+    }
+}
