@@ -226,6 +226,17 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
+/// Whether a variable, without `WHARF_`, is a setting. A secret's is not, nor is what Kubernetes tells
+/// of a Service that is called `wharf` or `wharf-admin`: `WHARF_ADMIN_PORT_8081_TCP_ADDR` and so on.
+fn is_setting(key: &figment::value::UncasedStr) -> bool {
+    let key = key.as_str().to_ascii_uppercase();
+    let is_port = |(_, rest): (&str, &str)| rest.starts_with(|digit: char| digit.is_ascii_digit());
+    let is_link = ["SERVICE_HOST", "SERVICE_PORT", "PORT"].iter().any(|end| key.ends_with(end))
+        || key.contains("SERVICE_PORT_")
+        || key.split_once("PORT_").is_some_and(is_port);
+    !key.starts_with(SECRET_PREFIX) && (key.contains("__") || !is_link)
+}
+
 impl Config {
     /// Defaults, then the file if one is given, then the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, Box<figment::Error>> {
@@ -257,8 +268,7 @@ impl Config {
                 None => figment,
             };
         }
-        let settings =
-            Env::prefixed("WHARF_").filter(|key| !key.starts_with(SECRET_PREFIX)).split("__");
+        let settings = Env::prefixed("WHARF_").filter(is_setting).split("__");
         // Taken as they stand: figment would read a token of digits as a number.
         for (key, value) in
             settings.iter().filter(|(key, value)| is_hidden(key) && !value.is_empty())
@@ -284,6 +294,13 @@ impl Config {
                 self.admin.address
             ));
         }
+        if !self.ingress.address.ip().is_loopback() && self.ingress.token.is_none() {
+            return refuse(format!(
+                "the ingress {} is reachable from outside and has no token; give daprd and the host \
+                 the same APP_API_TOKEN ([ingress] token), or listen on 127.0.0.1",
+                self.ingress.address
+            ));
+        }
         if self.ledger.lease < SHORTEST_LEASE {
             return refuse(format!(
                 "[ledger] lease is {:?}; give {SHORTEST_LEASE:?} or more: a claimed delivery may run \
@@ -300,7 +317,8 @@ impl Config {
             );
         }
         let endpoint = self.dapr.endpoint.trim_end_matches('/').to_owned();
-        if !endpoint.starts_with("http://") || endpoint.contains(['@', '?', '#']) {
+        let is_address = reqwest::Url::parse(&endpoint).is_ok_and(|url| url.has_host());
+        if !is_address || !endpoint.starts_with("http://") || endpoint.contains(['@', '?', '#']) {
             return refuse(
                 "[dapr] endpoint (DAPR_HTTP_ENDPOINT) is not a plain http:// address; give one such \
                  as http://127.0.0.1:3500: the sidecar is on this machine, and its token belongs \
@@ -331,8 +349,9 @@ impl Config {
         if self.ingress.max_events == 0 {
             return refuse("[ingress] max_events is 0; give 1 or more".to_owned());
         }
-        if self.relay.batch == 0 {
-            return refuse("[relay] batch is 0; give 1 or more".to_owned());
+        if !(1..=256).contains(&self.relay.batch) {
+            let batch = self.relay.batch;
+            return refuse(format!("[relay] batch is {batch}; give a number from 1 to 256"));
         }
         Ok(self)
     }

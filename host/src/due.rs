@@ -17,6 +17,9 @@ const LEDGER_AWAY: Duration = Duration::from_secs(1);
 /// nobody here is told of that.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
+/// The rest where something is due that could not be taken: another host holds what is before it.
+const PASSED_BY: Duration = Duration::from_millis(20);
+
 /// What one step found.
 pub enum Step {
     /// There was something; there may be more.
@@ -39,6 +42,9 @@ impl Wake<'_> {
         let until = match step {
             Ok(Step::Worked) => return,
             Ok(Step::Idle(None)) => std::future::pending().boxed(),
+            Ok(Step::Idle(Some(at))) if at <= self.clock.now() => {
+                tokio::time::sleep(PASSED_BY).boxed()
+            }
             Ok(Step::Idle(Some(at))) => self.clock.sleep_until(at),
             Err(error) => {
                 tracing::warn!(%error, "the {who} waits for the ledger");

@@ -209,6 +209,18 @@ impl Ledger {
         .await
     }
 
+    /// Sets free what is put aside behind nobody. The rules leave nothing so; a person may, or a host
+    /// of an older version.
+    pub async fn free_stranded(&self) -> Result<(), LedgerError> {
+        let writers = Arc::clone(&self.writers);
+        self.uncancelled(async move {
+            let mut writer = writers.get().await?;
+            let result = claims::free_stranded(writer.begin().await?).await;
+            writer.end(result.map_err(Fault::from)).await.map_err(LedgerError::from)
+        })
+        .await
+    }
+
     /// Woken when effects were added, or a lane may have gone on. One waiter.
     pub fn outbox_changed(&self) -> Arc<Notify> {
         Arc::clone(&self.outbox_changed)

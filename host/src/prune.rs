@@ -1,8 +1,11 @@
+//! The ledger's upkeep.
+//!
 //! Lets go of deliveries that are handled and older than the dedup window: no broker brings their
 //! event again. In small batches, with pauses in which commits go on.
 //!
 //! Parked and dead ones stay, whatever their age: a dead one is kept until a person decides. So does
-//! one with an effect that waits or was refused.
+//! one with an effect that waits or was refused. Beside that it sets free, once in a while, what is
+//! put aside behind nobody.
 
 use std::time::{Duration, Instant};
 
@@ -33,9 +36,14 @@ impl Prune {
     /// Ends when told.
     pub async fn run(self, stop: CancellationToken) {
         let never = Notify::new();
+        let mut looked: Option<Instant> = None;
         while !stop.is_cancelled() {
             let begun = Instant::now();
-            let step = self.step().await;
+            let mut step = self.step().await;
+            if step.is_ok() && looked.is_none_or(|looked| looked.elapsed() >= REST) {
+                step = self.ledger.free_stranded().await.and(step);
+                looked = Some(begun);
+            }
             let pause = match &step {
                 Ok(Step::Worked) => begun.elapsed() * PAUSE,
                 Ok(Step::Idle(_)) | Err(_) => Duration::ZERO,

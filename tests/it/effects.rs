@@ -286,6 +286,9 @@ async fn a_firing_that_comes_twice_is_one() {
 #[tokio::test]
 async fn a_job_or_binding_that_nobody_knows_is_kept_by_dapr() {
     let host = ticked().await;
+    let invoked = [("dapr-caller-app-id", "another")];
+    let (status, _) = host.callback("/job/caps-9", &invoked, "{}").await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "invoked by another app, not by the scheduler");
     let (status, answer) = host.callback("/job/nobody", &[], "{}").await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     let said = answer.as_str().unwrap_or_default();

@@ -31,8 +31,9 @@ use crate::telemetry;
   wharf serve --config /etc/wharf/wharf.toml
   DATABASE_URL=postgres://wharf:secret@db/wharf WHARF_SERVICE=todo wharf serve
   wharf serve --print-config       what it would run with, secrets hidden
-  dapr run --app-id todo --app-port 8080 --enable-app-health-check \\
-    --app-health-check-path /health --resources-path dapr/local -- wharf serve")]
+  dapr run --app-id wharf --app-port 8080 --enable-app-health-check \\
+    --app-health-check-path /health --resources-path dapr/local \\
+    --config dapr/local/config.yaml -- wharf serve")]
 pub struct Serve {
     /// A configuration file; none is needed
     #[arg(long, value_name = "FILE")]

@@ -10,6 +10,35 @@ fn an_open_admin_listener_needs_a_token() {
 }
 
 #[test]
+fn an_open_ingress_needs_a_token() {
+    let address = SocketAddr::from(([0, 0, 0, 0], 8080));
+    let ingress = Ingress { address, token: None, ..Ingress::default() };
+    let error = Config { ingress, ..Config::default() }.checked().unwrap_err();
+    assert!(error.to_string().contains("APP_API_TOKEN"), "{error}");
+}
+
+#[test]
+fn a_sidecars_address_is_one() {
+    for endpoint in ["http://127.0.0.1:abc", "http://", "127.0.0.1:3500", "http://a b:1"] {
+        let dapr = Dapr { endpoint: endpoint.into(), ..Dapr::default() };
+        let error = Config { dapr, ..Config::default() }.checked().unwrap_err();
+        assert!(error.to_string().contains("DAPR_HTTP_ENDPOINT"), "{error}");
+    }
+}
+
+#[test]
+fn what_kubernetes_says_of_services_is_no_setting() {
+    let links = ["PORT", "SERVICE_HOST", "ADMIN_PORT", "ADMIN_SERVICE_PORT_HTTP"];
+    let addresses = ["ADMIN_PORT_8081_TCP", "ADMIN_PORT_8081_TCP_ADDR", "PORT_80_TCP_PORT"];
+    for key in links.iter().chain(&addresses) {
+        assert!(!is_setting((*key).into()), "{key}");
+    }
+    for key in ["SERVICE", "DATA", "ADMIN__ADDRESS", "LEDGER__COMMITTERS", "TYPO"] {
+        assert!(is_setting(key.into()), "{key}");
+    }
+}
+
+#[test]
 fn a_lease_must_outlast_the_runs_of_its_delivery() {
     let lease = Duration::from_secs(30);
     let ledger = Ledger { lease, ..Ledger::default() };

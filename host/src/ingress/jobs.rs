@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 
 use crate::dispatch::Entered;
 use crate::ingress::Ingress;
@@ -16,8 +16,14 @@ use crate::name::JobName;
 pub async fn fire(
     State(ingress): State<Arc<Ingress>>,
     Path(name): Path<String>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, NotTaken> {
+    // daprd passes on what other apps invoke, under the same paths, and says only here whose it is.
+    if let Some(caller) = headers.get("dapr-caller-app-id") {
+        tracing::warn!(job = name, ?caller, "a firing that the scheduler did not send is refused");
+        return Ok(StatusCode::FORBIDDEN);
+    }
     let job = JobName::new(&name).map_err(|error| NotTaken(error.to_string()))?;
     let share = ingress.dispatch.enter_callback();
     let body = match body::read(body, ingress.max_body, &share).await? {

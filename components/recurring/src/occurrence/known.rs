@@ -9,7 +9,7 @@ pub struct Known {
     /// The due date of the first task.
     pub first: Option<DateTime<Utc>>,
     pub made: u32,
-    /// The first task is in `recurring_tasks`.
+    /// The first task is in `recurring_tasks`, with its due date.
     pub kept: bool,
     /// Another task of the series waits to be done.
     pub open: bool,
@@ -29,7 +29,7 @@ impl Known {
         Ok(Self {
             first: time("kept_due").or_else(|| time("first_due")),
             made: u32::try_from(made).unwrap_or(u32::MAX).saturating_add(1),
-            kept: count("kept") > 0,
+            kept: count("kept") > 0 && time("kept_due").is_some(),
             open: count("open") > 0,
             deleted: count("deleted") > 0,
         })

@@ -205,7 +205,10 @@ impl World {
             "keep_task" | "hold_task" | "mark_deleted" => {
                 let deleted = statement == "mark_deleted";
                 match self.kept.iter_mut().find(|row| row.task_id == id) {
-                    Some(row) => row.deleted |= deleted,
+                    Some(row) => {
+                        row.deleted |= deleted;
+                        row.due_date = row.due_date.take().or_else(|| text(3));
+                    }
                     None => self.kept.push(Kept {
                         task_id: id,
                         series: text(1).unwrap(),

@@ -25,12 +25,12 @@ pub struct Cause {
     pub trace: Option<Trace>,
 }
 
-/// A job's data, as Dapr keeps it.
+/// A job's data, as Dapr keeps it. Its numbers become doubles there: the guest's data is a text that
+/// holds JSON.
 #[derive(Serialize, Deserialize)]
-struct Carried<'a> {
+struct Carried {
     wharf: Origin,
-    #[serde(borrow)]
-    data: &'a RawValue,
+    json: Box<str>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,8 +54,8 @@ impl Cause {
             _ => due,
         };
         let origin = Origin { effect: id, cause: self, schedule: schedule.clone(), first: due };
-        let guests: &RawValue = serde_json::from_str(&data).map_err(|error| error.to_string())?;
-        let carried = Carried { wharf: origin, data: guests };
+        serde_json::from_str::<&RawValue>(&data).map_err(|error| error.to_string())?;
+        let carried = Carried { wharf: origin, json: data.into() };
         let data = serde_json::to_string(&carried).map_err(|error| error.to_string())?;
         Ok(OutgoingJob { name, due, schedule, repeats, data })
     }
@@ -68,7 +68,7 @@ pub fn firing(
     body: &[u8],
     now: Timestamp,
 ) -> Option<Result<(Event, Option<Trace>), String>> {
-    Some(match serde_json::from_slice::<Carried<'_>>(body) {
+    Some(match serde_json::from_slice::<Carried>(body) {
         Ok(carried) => ours(name, &carried, now).map(|event| (event, carried.wharf.cause.trace)),
         Err(_) => foreign(contracts.of_job(name)?, name, body, now).map(|event| (event, None)),
     })
@@ -76,8 +76,9 @@ pub fn firing(
 
 /// The effect's id tells one-shot jobs apart, the scheduled instant nearest to now the firings of a
 /// repeating one.
-fn ours(name: &JobName, carried: &Carried<'_>, now: Timestamp) -> Result<Event, String> {
-    let Carried { wharf: Origin { effect, cause, schedule, first }, data } = carried;
+fn ours(name: &JobName, carried: &Carried, now: Timestamp) -> Result<Event, String> {
+    let Carried { wharf: Origin { effect, cause, schedule, first }, json } = carried;
+    let data: &RawValue = serde_json::from_str(json).map_err(|error| error.to_string())?;
     let instant = match schedule {
         Some(schedule) => rfc3339(schedule::parse(schedule)?.instant_of(now, *first)),
         None => String::new(),
@@ -166,6 +167,18 @@ mod tests {
         let mixed = scheduled(Some("0 * * * * *"), Some("2026-01-01T00:00:40Z"), "1");
         let id = |now| fire(&mixed, now).id;
         assert_ne!(id("2026-01-01T00:00:40Z"), id("2026-01-01T00:01:00Z"), "the first is its own");
+    }
+
+    /// Dapr would make doubles of its numbers.
+    #[test]
+    fn data_is_a_text_to_dapr() {
+        let job = scheduled(None, Some("2026-01-01T00:00:10Z"), "{\"id\":9007199254740993}");
+        let sent: Value = serde_json::from_str(&job.data).unwrap();
+        assert_eq!(sent["json"], "{\"id\":9007199254740993}");
+        let kept: Value = serde_json::from_str(&sent.to_string()).unwrap();
+        let fired = OutgoingJob { data: kept.to_string(), ..job };
+        let event = fire(&fired, "2026-01-01T00:00:10Z");
+        assert_eq!(event.data, r#"{"name":"j","data":{"id":9007199254740993}}"#);
     }
 
     #[test]

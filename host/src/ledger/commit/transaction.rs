@@ -17,6 +17,7 @@ use crate::ledger::sql::claims;
 use crate::ledger::sql::group::{self, Kept, Leaving, Newcomer};
 use crate::ledger::state_machine::{Delivery, Turn, Verdict, writes_effects};
 use crate::ledger::submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
+use crate::name::ComponentId;
 
 /// How much a group is kept apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Transaction<'a> {
     answers: HashMap<&'a DeliveryId, Committed>,
     /// Newcomers whose statements were taken back: their row goes too.
     undone: Vec<&'a DeliveryId>,
+    /// Ordered subjects that have one parked delivery less.
+    left: Vec<(ComponentId, String)>,
     /// Inserts that wait for each other's rows, by their text.
     many: BTreeMap<&'a str, Vec<&'a Execute>>,
 }
@@ -47,6 +50,7 @@ impl<'a> Transaction<'a> {
             limit,
             answers: HashMap::new(),
             undone: Vec::new(),
+            left: Vec::new(),
             many: BTreeMap::new(),
         }
     }
@@ -73,7 +77,9 @@ impl<'a> Transaction<'a> {
         if !self.undone.is_empty() {
             group::forget(self.connection, &self.undone).await?;
         }
-        self.free(submissions()).await?;
+        if !self.left.is_empty() {
+            claims::free_deliveries(self.connection, &self.left).await?;
+        }
         self.many().await?;
         visit(Point::CommitStatements)?;
         self.effects(submissions()).await?;
@@ -156,42 +162,29 @@ impl<'a> Transaction<'a> {
         }
         let to = Delivery::settled(claim, outcome.verdict(), submission.attempts);
         let (error, log) = (outcome.error(), &submission.log);
-        let ours = group::settle(self.connection, &submission.head, claim, to, error, log).await?;
+        let settled =
+            group::settle(self.connection, &submission.head, claim, to, error, log).await?;
         visit(Point::CommitSettled)?;
-        let answer = match (ours, outcome.verdict()) {
-            (false, _) => Committed::Superseded,
-            (true, Verdict::Done) => self.statements(statements, apart).await?,
-            (true, Verdict::Parked { .. }) => Committed::Parked { behind: false },
-            (true, Verdict::Dead) => Committed::Dead,
+        let Some(subject) = settled else {
+            if apart {
+                group::release(self.connection).await?;
+            }
+            return Ok(Committed::Superseded);
         };
+        let answer = match outcome.verdict() {
+            Verdict::Done => self.statements(statements, apart).await?,
+            Verdict::Parked { .. } => Committed::Parked { behind: false },
+            Verdict::Dead => Committed::Dead,
+        };
+        if matches!(answer, Committed::Done | Committed::Dead)
+            && let Some(subject) = subject
+        {
+            self.left.push((submission.head.id.component.clone(), subject));
+        }
         if apart {
             self.close(&answer).await?;
         }
         Ok(answer)
-    }
-
-    /// Whoever waits behind a parked delivery that is parked no more is in turn.
-    async fn free(
-        &mut self,
-        submissions: impl Iterator<Item = &'a Submission>,
-    ) -> Result<(), Fault> {
-        let left = submissions.filter(|submission| {
-            submission.claim.is_some()
-                && submission.head.ordered
-                && matches!(
-                    self.answers.get(&submission.head.id),
-                    Some(Committed::Done | Committed::Dead)
-                )
-        });
-        let subjects = left.filter_map(|submission| {
-            let DeliveryHead { id, subject, .. } = &submission.head;
-            Some((&id.component, subject.as_deref()?))
-        });
-        let subjects: Vec<_> = subjects.collect();
-        if !subjects.is_empty() {
-            claims::free_deliveries(self.connection, subjects.into_iter()).await?;
-        }
-        Ok(())
     }
 
     /// Whether what it writes must be possible to take back by itself.

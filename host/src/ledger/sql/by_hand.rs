@@ -42,7 +42,7 @@ async fn retry_effects(
     let dead = Waiting { status: EffectStatus::Dead, claim: 0, attempts: 0, due: now };
     let Some(again) = dead.retry(now) else { return Ok(0) };
     let sql = "UPDATE wharf_outbox SET status = $3, claim = claim + $4, attempts = $5, \
-                   next_attempt_at = $6 \
+                   next_attempt_at = $6, behind = 0 \
                WHERE component = $1 AND key = $2 AND status = 'dead'";
     let args = args![
         id.component.as_str(),
@@ -80,15 +80,15 @@ async fn change(
     if let Some(subject) = subject.filter(|_| was.status == DeliveryStatus::Parked)
         && row::flag(&found, "ordered")?
     {
-        let left = std::iter::once((&id.component, subject.as_str()));
-        claims::free_deliveries(connection, left).await?;
+        let left = (id.component.clone(), subject);
+        claims::free_deliveries(connection, &[left]).await?;
     }
     Ok(ByHand::Changed)
 }
 
 async fn write(connection: &mut Connection, id: &DeliveryId, to: Delivery) -> Result<(), Fault> {
     let sql = "UPDATE wharf_deliveries SET status = $3, claim = $4, attempts = $5, \
-                   next_attempt_at = $6, \
+                   next_attempt_at = $6, behind = 0, \
                    error = CASE WHEN $3 = 'parked' THEN NULL ELSE error END, \
                    wire = CASE WHEN $3 = 'discarded' THEN NULL ELSE wire END, \
                    arrival = CASE WHEN $3 = 'discarded' THEN NULL ELSE arrival END \

@@ -1,6 +1,7 @@
 //! Claims and what comes of them: each a short statement that moves a fence.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use super::group::{self, Leaving};
 use super::row::{self, head_columns, micros, time};
@@ -19,7 +20,8 @@ use crate::name::ComponentId;
 // empty most of the time: to a planner that has seen that, to read an index whole costs no more than
 // to look something up in it, and the plan is kept. So only one index can serve each question. Rows
 // are compared whole: `(lane, sequence) < (…)` is a look into the index that begins so, where
-// `sequence <` alone would fit the primary key as well. `{among}` asks for rows as a value, where a
+// `sequence <` alone would fit the primary key as well; and `lane >= … AND lane <= …` keeps the order
+// by lane and sequence, where `=` would leave that of the primary key. `{among}` asks for rows as a value, where a
 // join could be turned round. A column beside `|| ''` is one whose indexes are not to be taken.
 
 /// Walks along what is due, as the text in the middle says: each row `place` with the one `earlier`
@@ -29,13 +31,16 @@ use crate::name::ComponentId;
 /// locks are asked for before the first row is written, since PostgreSQL passes by what the same
 /// statement has written; hence the order of the last condition.
 macro_rules! walk {
-    ($table:literal, $walked:literal, $returning:expr) => {
+    ($table:literal, $status:literal, $walked:literal, $returning:expr) => {
         concat!(
             "WITH walked AS MATERIALIZED (",
             $walked,
             " LIMIT $3 {skip}), held AS MATERIALIZED (SELECT h.sequence FROM ",
             $table,
-            " h WHERE h.sequence {among}SELECT earlier FROM walked{end} {share}) UPDATE ",
+            " h WHERE h.sequence {among}SELECT earlier FROM walked{end} \
+                 AND h.status || '' = '",
+            $status,
+            "' {share}) UPDATE ",
             $table,
             " SET claim = claim + CASE WHEN earlier IS NULL THEN 1 ELSE 0 END, \
                  next_attempt_at = CASE WHEN earlier IS NULL THEN $2 ELSE next_attempt_at END, \
@@ -49,9 +54,9 @@ macro_rules! walk {
     };
 }
 
-/// How often a claim goes on behind rows that it could only mark: a backlog of some thousands is
-/// put aside at once, a larger one by the next claims.
-const WALKS: u32 = 100;
+/// How long a claim goes on behind rows that it could only mark. It holds a connection, SQLite's only
+/// one.
+const WALKING: Duration = Duration::from_millis(100);
 
 /// Only of the components asked for, and of an ordered subject only the lowest.
 pub async fn claim_parked(
@@ -63,6 +68,7 @@ pub async fn claim_parked(
 ) -> Result<Vec<ClaimedDelivery>, LedgerError> {
     let sql = walk!(
         "wharf_deliveries",
+        "parked",
         "SELECT d.sequence AS place, \
              CASE WHEN d.ordered = 1 AND d.subject IS NOT NULL THEN ( \
                  SELECT e.sequence FROM wharf_deliveries e \
@@ -74,7 +80,11 @@ pub async fn claim_parked(
          WHERE d.status = 'parked' AND d.behind = 0 AND d.next_attempt_at <= $1 \
          AND d.component || '' {among}SELECT component FROM {rows} AS asked{end} \
          ORDER BY d.next_attempt_at, d.sequence",
-        concat!("sequence, claim, attempts, behind, wire, arrival, ", head_columns!())
+        concat!(
+            "sequence, claim, attempts, behind, CASE WHEN behind = 0 THEN wire END AS wire, \
+             CASE WHEN behind = 0 THEN arrival END AS arrival, ",
+            head_columns!()
+        )
     );
     let args = |limit: u32| {
         let components = Rows::new().text("component", components.iter().map(ComponentId::as_str));
@@ -93,6 +103,7 @@ pub async fn claim_outbox(
 ) -> Result<Vec<ClaimedEffect>, LedgerError> {
     let sql = walk!(
         "wharf_outbox",
+        "waiting",
         "SELECT o.sequence AS place, ( \
              SELECT e.sequence FROM wharf_outbox e \
              WHERE e.status = 'waiting' AND e.lane = o.lane \
@@ -100,8 +111,8 @@ pub async fn claim_outbox(
          FROM wharf_outbox o {index wharf_outbox_due} \
          WHERE o.status = 'waiting' AND o.behind = 0 AND o.next_attempt_at <= $1 \
          ORDER BY o.next_attempt_at, o.sequence",
-        "sequence, claim, component, key, effect_index, lane, kind, target, payload, attempts, \
-         since, behind"
+        "sequence, claim, component, key, effect_index, lane, kind, target, \
+         CASE WHEN behind = 0 THEN payload END AS payload, attempts, since, behind"
     );
     let args = |limit: u32| args![micros(now), micros(lease_end), limit];
     let rows = claim(connection, sql, args, limit).await?;
@@ -114,60 +125,114 @@ async fn claim<'a>(
     args: impl Fn(u32) -> Vec<Arg<'a>>,
     limit: u32,
 ) -> Result<Vec<Row>, LedgerError> {
-    let (mut claimed, mut left) = (Vec::new(), limit);
-    for _ in 0..WALKS {
-        let mut marked = false;
-        let walked = match connection.fetch_all(sql, args(left)).await {
-            Ok(walked) => walked,
-            // What is claimed is not left to its lease.
-            Err(_) if !claimed.is_empty() => break,
-            Err(error) => return Err(error.into()),
-        };
+    let begun = Instant::now();
+    loop {
+        let walked = connection.fetch_all(sql, args(limit)).await?;
+        let was_something = !walked.is_empty();
+        let mut claimed = Vec::with_capacity(walked.len());
         for row in walked {
-            if row::flag(&row, "behind")? {
-                marked = true;
-            } else {
+            if !row::flag(&row, "behind")? {
                 claimed.push(row);
-                left = left.saturating_sub(1);
             }
         }
-        if !marked || left == 0 {
-            break;
+        if !claimed.is_empty() || !was_something || begun.elapsed() > WALKING {
+            return Ok(claimed);
         }
     }
-    Ok(claimed)
 }
 
 /// Of each subject that lost a parked delivery, the first that is put aside is so no longer. After
-/// that statement, and in its transaction: what was marked meanwhile is seen then. Whose turn it is
-/// not is marked again by the next walk.
-pub async fn free_deliveries<'a>(
+/// that statement, and in its transaction: what was marked meanwhile is seen then. Locked, so that
+/// it is not one that leaves at the same moment. Whose turn it is not is marked again by the next
+/// walk.
+pub async fn free_deliveries(
     connection: &mut Connection,
-    subjects: impl Iterator<Item = (&'a ComponentId, &'a str)> + Clone,
+    subjects: &[(ComponentId, String)],
 ) -> Result<(), LedgerError> {
+    let mut subjects: Vec<_> = subjects.iter().collect();
+    subjects.sort();
+    subjects.dedup();
     let left = Rows::new()
-        .text("component", subjects.clone().map(|(component, _)| component.as_str()))
-        .text("subject", subjects.map(|(_, subject)| subject));
+        .text("component", subjects.iter().map(|(component, _)| component.as_str()))
+        .text("subject", subjects.iter().map(|(_, subject)| subject.as_str()));
     let sql = "UPDATE wharf_deliveries SET behind = 0 WHERE behind = 1 AND sequence {among} \
-               SELECT (SELECT CASE WHEN d.component = gone.component AND d.subject = gone.subject \
-                       THEN d.sequence END \
-                   FROM wharf_deliveries d {index wharf_deliveries_behind} \
+               SELECT (SELECT d.sequence FROM wharf_deliveries d {index wharf_deliveries_behind} \
                    WHERE d.status = 'parked' AND d.behind = 1 \
-                   AND (d.component, d.subject, d.sequence) > (gone.component, gone.subject, 0) \
-                   ORDER BY d.component, d.subject, d.sequence LIMIT 1) FROM {rows} AS gone{end}";
+                   AND d.component = gone.component \
+                   AND d.subject >= gone.subject AND d.subject <= gone.subject \
+                   ORDER BY d.component, d.subject, d.sequence LIMIT 1 {lock}) \
+               FROM {rows} AS gone{end}";
     connection.execute(sql, args![left]).await?;
     Ok(())
 }
 
 /// The same of lanes that lost a waiting effect.
-async fn free_effects(connection: &mut Connection, lanes: Vec<String>) -> Result<(), LedgerError> {
+async fn free_effects(
+    connection: &mut Connection,
+    mut lanes: Vec<String>,
+) -> Result<(), LedgerError> {
+    // In one order, so that two hosts do not wait for each other crosswise.
+    lanes.sort();
+    lanes.dedup();
     let sql = "UPDATE wharf_outbox SET behind = 0 WHERE behind = 1 AND sequence {among} \
-               SELECT (SELECT CASE WHEN o.lane = gone.lane THEN o.sequence END \
-                   FROM wharf_outbox o {index wharf_outbox_behind} \
+               SELECT (SELECT o.sequence FROM wharf_outbox o {index wharf_outbox_behind} \
                    WHERE o.status = 'waiting' AND o.behind = 1 \
-                   AND (o.lane, o.sequence) > (gone.lane, 0) \
-                   ORDER BY o.lane, o.sequence LIMIT 1) FROM {rows} AS gone{end}";
+                   AND o.lane >= gone.lane AND o.lane <= gone.lane \
+                   ORDER BY o.lane, o.sequence LIMIT 1 {lock}) FROM {rows} AS gone{end}";
     connection.execute(sql, args![Rows::new().text("lane", lanes)]).await?;
+    Ok(())
+}
+
+/// Frees whatever is put aside behind nobody: what a person took away, or a host of a version that
+/// did not free. One look into an index for each lane and subject that has something put aside.
+pub async fn free_stranded(connection: &mut Connection) -> Result<(), LedgerError> {
+    let sql = "WITH RECURSIVE lanes (lane) AS ( \
+                   SELECT min(o.lane) FROM wharf_outbox o {index wharf_outbox_behind} \
+                   WHERE o.status = 'waiting' AND o.behind = 1 \
+                   UNION ALL \
+                   SELECT (SELECT min(o.lane) FROM wharf_outbox o {index wharf_outbox_behind} \
+                       WHERE o.status = 'waiting' AND o.behind = 1 AND o.lane > lanes.lane) \
+                   FROM lanes WHERE lanes.lane IS NOT NULL) \
+               SELECT lane FROM lanes WHERE ( \
+                   SELECT e.behind FROM wharf_outbox e {index wharf_outbox_lane} \
+                   WHERE e.status = 'waiting' \
+                   AND e.lane >= lanes.lane AND e.lane <= lanes.lane \
+                   ORDER BY e.lane, e.sequence LIMIT 1) = 1";
+    let rows = connection.fetch_all(sql, args![]).await?;
+    let lanes = rows.iter().map(|row| row.get("lane")).collect::<Result<Vec<String>, _>>()?;
+    if !lanes.is_empty() {
+        tracing::warn!(lanes = lanes.len(), "effects waited behind nobody; they go on");
+        free_effects(connection, lanes).await?;
+    }
+    let sql = "WITH RECURSIVE firsts (place) AS ( \
+                   SELECT (SELECT d.sequence FROM wharf_deliveries d \
+                       {index wharf_deliveries_behind} \
+                       WHERE d.status = 'parked' AND d.behind = 1 \
+                       ORDER BY d.component, d.subject, d.sequence LIMIT 1) \
+                   UNION ALL \
+                   SELECT (SELECT d.sequence FROM wharf_deliveries d \
+                       {index wharf_deliveries_behind} \
+                       WHERE d.status = 'parked' AND d.behind = 1 \
+                       AND (d.component, d.subject, d.sequence) \
+                           > (f.component, f.subject, 9223372036854775807) \
+                       ORDER BY d.component, d.subject, d.sequence LIMIT 1) \
+                   FROM firsts CROSS JOIN wharf_deliveries f WHERE f.sequence = firsts.place) \
+               SELECT f.component, f.subject FROM firsts CROSS JOIN wharf_deliveries f \
+               WHERE f.sequence = firsts.place AND ( \
+                   SELECT e.behind FROM wharf_deliveries e {index wharf_deliveries_turn} \
+                   WHERE e.status = 'parked' AND e.ordered = 1 \
+                   AND e.component = f.component \
+                   AND e.subject >= f.subject AND e.subject <= f.subject \
+                   ORDER BY e.component, e.subject, e.sequence LIMIT 1) = 1";
+    let rows = connection.fetch_all(sql, args![]).await?;
+    let mut subjects = Vec::with_capacity(rows.len());
+    for row in &rows {
+        subjects.push((row::component(row)?, row.get::<String>("subject")?));
+    }
+    if !subjects.is_empty() {
+        tracing::warn!(subjects = subjects.len(), "deliveries waited behind nobody; they go on");
+        free_deliveries(connection, &subjects).await?;
+    }
     Ok(())
 }
 

@@ -111,8 +111,9 @@ pub async fn keep(connection: &mut Connection, kept: &[Kept<'_>]) -> Result<(), 
     Ok(())
 }
 
-/// Writes the result of a claimed run; `false` when the claim is no longer ours. A done row keeps
-/// no event, the others keep the one they have.
+/// Writes the result of a claimed run; `None` when the claim is no longer ours, else the subject that
+/// the row has had its turn in, if it is ordered. A done row keeps no event, the others keep the one
+/// they have.
 pub async fn settle(
     connection: &mut Connection,
     head: &DeliveryHead,
@@ -120,7 +121,7 @@ pub async fn settle(
     to: Delivery,
     error: Option<&str>,
     log: &[LogLine],
-) -> Result<bool, LedgerError> {
+) -> Result<Option<Option<String>>, LedgerError> {
     let done = to.status == DeliveryStatus::Done;
     let log = if done { None } else { Some(json(&log)?) };
     // `|| ''`: PostgreSQL is not to take the index of all parked rows.
@@ -128,7 +129,8 @@ pub async fn settle(
                    next_attempt_at = $7, digest = {unhex $8}, error = $9, log = $10, \
                    wire = CASE WHEN $4 = 'done' THEN NULL ELSE wire END, \
                    arrival = CASE WHEN $4 = 'done' THEN NULL ELSE arrival END \
-               WHERE component = $1 AND key = $2 AND status || '' = 'parked' AND claim = $3";
+               WHERE component = $1 AND key = $2 AND status || '' = 'parked' AND claim = $3 \
+               RETURNING CASE WHEN ordered = 1 THEN subject END AS subject";
     let args = args![
         head.id.component.as_str(),
         head.id.key.0.as_slice(),
@@ -141,7 +143,8 @@ pub async fn settle(
         error,
         log.as_deref(),
     ];
-    Ok(connection.execute(sql, args).await? == 1)
+    let settled = connection.fetch_optional(sql, args).await?;
+    Ok(settled.map(|row| row.get("subject")).transpose()?)
 }
 
 /// Takes back newcomers whose own statements failed. They are few: one statement for each, since

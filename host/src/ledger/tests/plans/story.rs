@@ -23,6 +23,7 @@ pub async fn tell(host: &Host) {
     people(host).await;
     others(host).await;
     let later = start() + Duration::from_hours(24 * 30);
+    host.ledger.free_stranded().await.unwrap();
     assert!(matches!(host.ledger.prune(later, later).await, Ok(Pruned::Batch(1..))));
     host.ledger.ping().await.unwrap();
 }
