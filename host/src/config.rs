@@ -226,6 +226,17 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
+/// A host, and a port if there is one: no user, no path.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    let may_be = |letter: char| letter.is_ascii_alphanumeric() || ".-_[]:".contains(letter);
+    is_port && !host.is_empty() && host.chars().all(may_be)
+}
+
 /// Whether a variable, without `WHARF_`, is a setting. A secret's is not, nor is what Kubernetes tells
 /// of a Service that is called `wharf` or `wharf-admin`: `WHARF_ADMIN_PORT_8081_TCP_ADDR` and so on.
 fn is_setting(key: &figment::value::UncasedStr) -> bool {
@@ -317,8 +328,7 @@ impl Config {
             );
         }
         let endpoint = self.dapr.endpoint.trim_end_matches('/').to_owned();
-        let is_address = reqwest::Url::parse(&endpoint).is_ok_and(|url| url.has_host());
-        if !is_address || !endpoint.starts_with("http://") || endpoint.contains(['@', '?', '#']) {
+        if !endpoint.strip_prefix("http://").is_some_and(is_authority) {
             return refuse(
                 "[dapr] endpoint (DAPR_HTTP_ENDPOINT) is not a plain http:// address; give one such \
                  as http://127.0.0.1:3500: the sidecar is on this machine, and its token belongs \

@@ -50,6 +50,9 @@ async fn a_host_that_stalls_in_a_transaction_holds_up_nobody_for_long() {
     let http = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
     assert!(deliver(&http, &stalls, errand(0)).await);
 
+    // What comes of it has the same subject: its call's result, and its job.
+    until("the first is through", async || ledger.rows(THROUGH).await == [["3"]]).await;
+
     // Another program holds a row that the next one needs, so that its transaction is known to be
     // under way when the host stalls; then its statement ends, and nobody goes on with it.
     let mut other = PgConnection::connect(&url).await.unwrap();
@@ -117,6 +120,8 @@ const IDLING: &str = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity \
     WHERE pid = $1 AND state LIKE 'idle in transaction%')";
 const LEFT: &str = "SELECT CAST((SELECT count(*) FROM wharf_outbox) + \
     (SELECT count(*) FROM wharf_deliveries WHERE status = 'parked') AS TEXT)";
+const THROUGH: &str = "SELECT CAST(count(*) AS TEXT) FROM wharf_deliveries \
+    WHERE component = 'errands' AND status = 'done'";
 const ENDED: &str = "SELECT CAST(count(*) AS TEXT) FROM wharf_deliveries \
     WHERE component = 'errands' AND status IN ('done', 'dead') \
     AND event_type = 'com.errands.run.v1'";
