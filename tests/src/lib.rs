@@ -4,6 +4,7 @@
 pub mod dice;
 pub mod faults;
 pub mod figures;
+pub mod folder;
 pub mod host;
 pub mod moods;
 pub mod proxy;
