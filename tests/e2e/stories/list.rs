@@ -7,9 +7,7 @@ use futures::future::LocalBoxFuture;
 use wharf_e2e::Yard;
 use wharf_e2e::parts::Part;
 
-use crate::{
-    away, bulk, capabilities, flows, parts, poison, replicas, restarts, sdks, weather,
-};
+use crate::{away, bulk, capabilities, flows, parts, poison, replicas, restarts, sdks, weather};
 
 /// A test with a folder of its own.
 pub struct Story {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use wharf::clock::{Clock as _, SystemClock, rfc3339};
-use wharf_e2e::{Daprd, Kafka, Process, Scheduler, Sidecar, Yard, component, port};
+use wharf_e2e::{Daprd, Kafka, Process, Scheduler, Sidecar, Yard, component, http, port};
 use wharf_tests::dice::Dice;
 
 use crate::between::{Between, Fault};
@@ -241,11 +241,14 @@ impl Stage {
 
     /// The same where others may have died.
     pub async fn audited(&self, ty: &str, ids: &[String]) -> anyhow::Result<()> {
-        let count = format!("SELECT count(DISTINCT event_id)::text FROM audit_log WHERE type = '{ty}'");
+        let count =
+            format!("SELECT count(DISTINCT event_id)::text FROM audit_log WHERE type = '{ty}'");
         let many = ids.len().to_string();
         self.become_rows(&count, &[&[&many]]).await?;
-        let each = format!("SELECT event_id, count(*)::text FROM audit_log WHERE type = '{ty}' \
-            GROUP BY event_id ORDER BY event_id");
+        let each = format!(
+            "SELECT event_id, count(*)::text FROM audit_log WHERE type = '{ty}' \
+            GROUP BY event_id ORDER BY event_id"
+        );
         let mut expected: Vec<_> = ids.iter().map(|id| vec![id.clone(), "1".to_owned()]).collect();
         expected.sort();
         let found = self.rows(&each).await?;
@@ -264,32 +267,14 @@ impl Host {
         self.daprd.healthy().await
     }
 
-    /// Asks its admin API.
-    pub async fn admin(&self, path: &str) -> anyhow::Result<String> {
-        let answer = reqwest::get(format!("http://127.0.0.1:{}{path}", self.admin)).await?;
-        Ok(answer.error_for_status()?.text().await?)
-    }
-
-    /// Of a counter, the sum over all labels.
+    /// Of one of its metrics, the sum over all labels.
     pub async fn count(&self, name: &str) -> anyhow::Result<f64> {
-        let metrics = self.admin("/metrics").await?;
-        let of = |line: &str| {
-            let rest = line.strip_prefix(name)?;
-            (rest.starts_with(['{', ' '])).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
-        };
-        Ok(metrics.lines().filter_map(of).sum())
+        http::count(&format!("http://127.0.0.1:{}/metrics", self.admin), name).await
     }
 
     /// Of the wires between it and its sidecar, the faults that never came.
     pub fn idle_faults(&self) -> Vec<Fault> {
         self.wires.iter().flat_map(Between::idle).collect()
-    }
-
-    /// Stops it as an orchestrator does: it finishes what is in progress.
-    pub async fn stop(&mut self) -> anyhow::Result<()> {
-        let status = self.wharf.stop(HOST).await?;
-        ensure!(status.success(), "the host ended with {status}:\n{}", self.wharf.said());
-        Ok(())
     }
 
     /// Starts Wharf as the first time.
