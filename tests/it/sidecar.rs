@@ -279,14 +279,16 @@ async fn what_is_read_is_what_was_written() {
 enum Taken {
     ForGood,
     ForNow,
+    /// Nothing was done, since nobody was there to do it.
+    NotAtAll,
 }
 
-use Taken::{ForGood, ForNow};
+use Taken::{ForGood, ForNow, NotAtAll};
 
 /// Status, code, words; then how publish, state, secret, job and binding take it.
 type Row = (u16, &'static str, &'static str, Taken);
 
-const PUBLISH: [Row; 16] = [
+const PUBLISH: [Row; 17] = [
     (404, "ERR_PUBSUB_NOT_FOUND", "pubsub x is not found", ForGood),
     (400, "ERR_PUBSUB_NOT_FOUND", "pubsub 'x' not found", ForGood),
     (400, "ERR_PUBSUB_NOT_CONFIGURED", "pubsub x is not configured", ForGood),
@@ -310,8 +312,9 @@ const PUBLISH: [Row; 16] = [
         "Attempt to produce message larger than configured Producer.MaxMessageBytes: 9 > 8",
         ForGood,
     ),
-    (401, "", "invalid api token", ForNow),
-    (404, "", "404 page not found", ForNow),
+    (401, "", "invalid api token", NotAtAll),
+    (404, "", "404 page not found", NotAtAll),
+    (503, "", "upstream connect error", ForNow),
     (431, "", "", ForGood),
 ];
 
@@ -331,7 +334,7 @@ const SECRET: [Row; 5] = [
     (500, "ERR_SECRET_STORES_NOT_CONFIGURED", "secret store is not configured", ForGood),
     (403, "ERR_PERMISSION_DENIED", "access denied by policy", ForGood),
     (500, "ERR_SECRET_GET", "failed getting secret: connection refused", ForNow),
-    (401, "", "invalid api token", ForNow),
+    (401, "", "invalid api token", NotAtAll),
 ];
 
 const JOB: [Row; 10] = [
@@ -369,6 +372,7 @@ async fn every_code_of_daprs_is_for_now_or_for_good() {
         let (error, taken) = match result {
             Err(BackendError::Refused(error)) => (error, ForGood),
             Err(BackendError::Unavailable(error)) => (error, ForNow),
+            Err(BackendError::Away(error)) => (error, NotAtAll),
             Ok(()) => panic!("{row:?} is a success"),
         };
         assert_eq!(taken, row.3, "{row:?}");
@@ -406,11 +410,11 @@ async fn every_code_of_daprs_is_for_now_or_for_good() {
 }
 
 #[tokio::test]
-async fn a_sidecar_that_is_away_is_unavailable() {
+async fn a_sidecar_that_is_away_did_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let sidecar = Sidecar::new(&DaprEndpoint { url, token: None }).unwrap();
     let away = publish_one(&sidecar).await;
-    assert!(matches!(away, Err(BackendError::Unavailable(_))), "{away:?}");
+    assert!(matches!(away, Err(BackendError::Away(_))), "{away:?}");
 }

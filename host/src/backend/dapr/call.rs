@@ -92,6 +92,12 @@ fn unanswered(error: &reqwest::Error) -> BackendError {
     if error.is_builder() {
         return BackendError::Refused(format!("no request can be made of it: {}", chain(error)));
     }
+    if error.is_connect() {
+        return BackendError::Away(format!(
+            "no sidecar answers; say where it is with DAPR_HTTP_ENDPOINT or DAPR_HTTP_PORT: {}",
+            chain(error)
+        ));
+    }
     let why = match error.is_timeout() {
         true => format!("no answer within {DEADLINE:?}"),
         false => chain(error),

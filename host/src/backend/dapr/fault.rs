@@ -35,14 +35,16 @@ pub fn of(status: StatusCode, body: &[u8], what: &str) -> BackendError {
     let text: String = format!("{what}: {} {code} {message}", status.as_u16());
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text: String = text.chars().take(TOLD).collect();
-    match is_for_good(status, code, &message) {
-        true => BackendError::Refused(text),
-        false => BackendError::Unavailable(match status {
-            StatusCode::UNAUTHORIZED => {
-                format!("{text}; give this host the sidecar's DAPR_API_TOKEN")
-            }
-            _ => text,
-        }),
+    match (code, status) {
+        ("", StatusCode::UNAUTHORIZED) => BackendError::Away(format!(
+            "{text}; give this host the sidecar's token in [dapr] token (DAPR_API_TOKEN)"
+        )),
+        ("", StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => BackendError::Away(format!(
+            "{text}; that is no answer of a daprd of 1.18 or later: look at DAPR_HTTP_ENDPOINT and \
+             DAPR_HTTP_PORT"
+        )),
+        _ if is_for_good(status, code, &message) => BackendError::Refused(text),
+        _ => BackendError::Unavailable(text),
     }
 }
 
