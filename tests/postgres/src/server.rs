@@ -118,7 +118,7 @@ const MISSING: &str = "PostgreSQL is missing: give DATABASE_URL, or install its 
 
 /// The newest installed.
 #[expect(clippy::disallowed_methods, reason = "where programs are is not configuration")]
-fn binaries() -> Option<PathBuf> {
+pub fn binaries() -> Option<PathBuf> {
     let has = |folder: &Path| folder.join("postgres").is_file() && folder.join("initdb").is_file();
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
