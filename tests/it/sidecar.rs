@@ -288,7 +288,7 @@ use Taken::{ForGood, ForNow, NotAtAll};
 /// Status, code, words; then how publish, state, secret, job and binding take it.
 type Row = (u16, &'static str, &'static str, Taken);
 
-const PUBLISH: [Row; 17] = [
+const PUBLISH: [Row; 18] = [
     (404, "ERR_PUBSUB_NOT_FOUND", "pubsub x is not found", ForGood),
     (400, "ERR_PUBSUB_NOT_FOUND", "pubsub 'x' not found", ForGood),
     (400, "ERR_PUBSUB_NOT_CONFIGURED", "pubsub x is not configured", ForGood),
@@ -314,6 +314,7 @@ const PUBLISH: [Row; 17] = [
     ),
     (401, "", "invalid api token", NotAtAll),
     (404, "", "404 page not found", NotAtAll),
+    (404, "ERR_DIRECT_INVOKE", "failed getting app id", NotAtAll),
     (503, "", "upstream connect error", ForNow),
     (431, "", "", ForGood),
 ];
@@ -337,13 +338,15 @@ const SECRET: [Row; 5] = [
     (401, "", "invalid api token", NotAtAll),
 ];
 
-const JOB: [Row; 10] = [
+const JOB: [Row; 12] = [
     (400, "DAPR_SCHEDULER_SCHEDULE_EMPTY", "Schedule is empty", ForGood),
     (400, "DAPR_SCHEDULER_JOB_NAME", "Set the job name in the url only", ForGood),
     (400, "DAPR_SCHEDULER_JOB_NAME_EMPTY", "Name is empty", ForGood),
     (400, "DAPR_SCHEDULER_EMPTY", "Job is empty", ForGood),
     (400, "ERR_MALFORMED_REQUEST", "failed deserializing HTTP body", ForGood),
     (400, "DAPR_SCHEDULER_SCHEDULE_JOB", "code = InvalidArgument", ForGood),
+    (500, "DAPR_SCHEDULER_SCHEDULE_JOB", "code = Unknown desc = job failed validation", ForGood),
+    (500, "DAPR_SCHEDULER_SCHEDULE_JOB", "code = Unknown desc = job name is invalid", ForGood),
     (409, "DAPR_SCHEDULER_SCHEDULE_JOB", "code = AlreadyExists", ForNow),
     (503, "DAPR_SCHEDULER_SCHEDULE_JOB", "code = Unavailable", ForNow),
     (500, "DAPR_SCHEDULER_DELETE_JOB", "code = DeadlineExceeded", ForNow),

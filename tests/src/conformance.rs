@@ -215,5 +215,6 @@ pub fn word<T>(result: &Result<T, BackendError>) -> &'static str {
         Ok(_) => "taken",
         Err(BackendError::Refused(_)) => "refused",
         Err(BackendError::Unavailable(_)) => "unavailable",
+        Err(BackendError::Away(_)) => "away",
     }
 }

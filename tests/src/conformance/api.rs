@@ -22,9 +22,9 @@ fn asked(
             .replace("{secrets}", world.secrets);
         let (status, answer) =
             world.call(method, &path, &[("content-type", content_type)], body).await;
-        let detail = answer["details"].as_array().and_then(|details| {
-            details.iter().find_map(|detail| detail["reason"].as_str())
-        });
+        let detail = answer["details"]
+            .as_array()
+            .and_then(|details| details.iter().find_map(|detail| detail["reason"].as_str()));
         let code = answer["errorCode"].as_str().filter(|code| !code.is_empty());
         match (code, detail) {
             (Some(code), _) => format!("{status} {code}"),
@@ -57,7 +57,7 @@ pub fn pubsub() -> Vec<Behaviour> {
         api!("API: publish", "204", POST, "/v1.0/publish/{pubsub}/unread", "application/json", "{}"),
         api!("API: publish to an unknown pubsub", "404 ERR_PUBSUB_NOT_FOUND", POST,
              "/v1.0/publish/unknown/unread", "application/json", "{}"),
-        api!("API: publish without a topic", "404 ERR_TOPIC_NAME_EMPTY", POST,
+        api!("API: publish without a topic", "404 ERR_DIRECT_INVOKE", POST,
              "/v1.0/publish/{pubsub}/", "application/json", "{}"),
         api!("API: publish with metadata that is none", "400 ERR_PUBSUB_REQUEST_METADATA", POST,
              "/v1.0/publish/{pubsub}/unread?metadata.rawPayload=perhaps", "application/json", "{}"),
@@ -100,7 +100,7 @@ pub fn others() -> Vec<Behaviour> {
              "application/json", r#"{"data":1}"#),
         api!("API: a job with its name in the body", "400 DAPR_SCHEDULER_JOB_NAME", POST, "/v1.0/jobs/none",
              "application/json", r#"{"name":"a","dueTime":"1s","data":1}"#),
-        api!("API: a job whose schedule is none", "400 (DAPR_SCHEDULER_SCHEDULE_JOB)", POST, "/v1.0/jobs/none",
+        api!("API: a job whose schedule is none", "500 DAPR_SCHEDULER_SCHEDULE_JOB", POST, "/v1.0/jobs/none",
              "application/json", r#"{"schedule":"now and then","data":1}"#),
         api!("API: a job whose name holds `|`", "400 DAPR_SCHEDULER_JOB_NAME_EMPTY", POST, "/v1.0/jobs/a%7Cb",
              "application/json", r#"{"dueTime":"1s","data":1}"#),

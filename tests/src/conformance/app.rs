@@ -182,7 +182,14 @@ async fn receive(State(app): State<App>, request: Request) -> Response {
     let text = || Value::from(String::from_utf8_lossy(&bytes).into_owned());
     let body: Value = serde_json::from_slice(&bytes).unwrap_or_else(|_| text());
     let content_type = headers.get("content-type").cloned().unwrap_or_default();
-    let came = Came { path: path.clone(), headers, body, metadata: Value::Null, content_type, together: 1 };
+    let came = Came {
+        path: path.clone(),
+        headers,
+        body,
+        metadata: Value::Null,
+        content_type,
+        together: 1,
+    };
     match (&parts.method, path.as_str()) {
         (&Method::GET, "/dapr/config") => axum::Json(json!({})).into_response(),
         (&Method::GET, "/dapr/subscribe") => {
@@ -247,9 +254,9 @@ fn bulk(app: &App, came: Came) -> Response {
 fn respond(answer: Answer) -> Response {
     match answer {
         Answer::Says(status) => axum::Json(json!({ "status": status })).into_response(),
-        Answer::Http(status) => {
-            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response()
-        }
+        Answer::Http(status) => StatusCode::from_u16(status)
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            .into_response(),
         Answer::Empty | Answer::Silent => StatusCode::OK.into_response(),
     }
 }

@@ -14,7 +14,12 @@ use super::{Behaviour, World};
 const AGAIN: Duration = Duration::from_millis(2500);
 
 /// How often an event comes that is answered so at first.
-fn times(world: World, topic: &'static str, name: &'static str, first: Answer) -> BoxFuture<'static, String> {
+fn times(
+    world: World,
+    topic: &'static str,
+    name: &'static str,
+    first: Answer,
+) -> BoxFuture<'static, String> {
     async move {
         let id = world.id(name);
         world.app.answers(&id, &[first]);
@@ -127,8 +132,10 @@ fn forms() -> Vec<Behaviour> {
                     world.publish(vec![world.event("single", "place", &json!(1))]).await;
                     let came = world.app.wait(&world.id("place"), 1).await;
                     let names = ["__topic", "__partition", "__offset", "__key"];
-                    let missing: Vec<_> =
-                        names.into_iter().filter(|name| !came[0].headers.contains_key(*name)).collect();
+                    let missing: Vec<_> = names
+                        .into_iter()
+                        .filter(|name| !came[0].headers.contains_key(*name))
+                        .collect();
                     match missing.len() {
                         0 => "said".into(),
                         4 => "not said".into(),
@@ -215,31 +222,29 @@ fn forms() -> Vec<Behaviour> {
 
 /// What keeps everything else waiting, too.
 pub fn health() -> Vec<Behaviour> {
-    vec![
-        Behaviour {
-            name: "events while the app says that it is ill",
-            expected: "come when it is well again",
-            // Asked for its health once, before it delivers.
-            but: &[("embedded", "come at once")],
-            ask: |world| {
-                async move {
-                    world.app.set_ill(true);
-                    // It is asked each second.
-                    tokio::time::sleep(AGAIN).await;
-                    world.publish(vec![world.event("single", "ill", &json!(1))]).await;
-                    let early = world.app.within(&world.id("ill"), 1, AGAIN).await;
-                    world.app.set_ill(false);
-                    let late = world.app.wait(&world.id("ill"), 1).await;
-                    match (early.len(), late.len()) {
-                        (0, 1) => "come when it is well again".into(),
-                        (1, 1) => "come at once".into(),
-                        (early, late) => format!("{early}, then {late}"),
-                    }
+    vec![Behaviour {
+        name: "events while the app says that it is ill",
+        expected: "come when it is well again",
+        // Asked for its health once, before it delivers.
+        but: &[("embedded", "come at once")],
+        ask: |world| {
+            async move {
+                world.app.set_ill(true);
+                // It is asked each second.
+                tokio::time::sleep(AGAIN).await;
+                world.publish(vec![world.event("single", "ill", &json!(1))]).await;
+                let early = world.app.within(&world.id("ill"), 1, AGAIN).await;
+                world.app.set_ill(false);
+                let late = world.app.wait(&world.id("ill"), 1).await;
+                match (early.len(), late.len()) {
+                    (0, 1) => "come when it is well again".into(),
+                    (1, 1) => "come at once".into(),
+                    (early, late) => format!("{early}, then {late}"),
                 }
-                .boxed()
-            },
+            }
+            .boxed()
         },
-    ]
+    }]
 }
 
 /// Publishes text without an envelope; gives it and its base64.

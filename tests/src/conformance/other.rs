@@ -166,17 +166,22 @@ fn jobs() -> Vec<Behaviour> {
             },
         },
         Behaviour {
-            name: "job: a name of odd characters",
-            expected: "comes once",
+            name: "job: a name of odd characters; one with `%`",
+            expected: "comes once; refused",
             but: &[],
             ask: |world| {
                 async move {
-                    let (name, path) = world.job("a b+c%é;1");
+                    let (name, path) = world.job("a b+c\"é;1");
                     world.schedule(&name, "1").await.expect("it is scheduled");
                     // However it is written in a path, it is one name.
                     let came = world.app.within(&path, 1, QUIET).await.len();
+                    let (name, _) = world.job("a%41");
+                    let percent = world.schedule(&name, "1").await;
                     let all = world.app.paths(&format!("/job/{}-a", world.pubsub));
-                    if (came, all.len()) == (1, 1) { "comes once".into() } else { format!("{all:?}") }
+                    match (came, all.len()) {
+                        (1, 1) => format!("comes once; {}", word(&percent)),
+                        _ => format!("{all:?}"),
+                    }
                 }
                 .boxed()
             },

@@ -16,7 +16,8 @@ pub fn behaviours() -> Vec<Behaviour> {
             but: &[],
             ask: |world| {
                 async move {
-                    let data = json!({ "a": [1, "é", null, true, 2.5], "n": 9_007_199_254_740_993_u64 });
+                    let data =
+                        json!({ "a": [1, "é", null, true, 2.5], "n": 9_007_199_254_740_993_u64 });
                     let event = world.event("single", "arrives", &data);
                     let sent: serde_json::Value =
                         serde_json::from_slice(&event.payload).expect("JSON");
@@ -32,7 +33,10 @@ pub fn behaviours() -> Vec<Behaviour> {
                         return format!("{} differ", differing.join(", "));
                     }
                     match (got["topic"] == "single", got["pubsubname"] == world.pubsub) {
-                        (true, true) => "same id, subject, type, time and data; topic and pubsubname of Dapr".into(),
+                        (true, true) => {
+                            "same id, subject, type, time and data; topic and pubsubname of Dapr"
+                                .into()
+                        }
                         _ => format!("topic {}, pubsubname {}", got["topic"], got["pubsubname"]),
                     }
                 }

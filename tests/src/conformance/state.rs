@@ -85,8 +85,24 @@ pub fn behaviours() -> Vec<Behaviour> {
             ask: |world| {
                 async move {
                     let odd = [
-                        "a/b", "a//b", "a/../b", "../a", "a b", "a+b", "a%2Fb", "a%", "?a=b#c",
-                        "é☃", "a/", "/a", "a.", "a\\b", "a\"b", "a:b;c,d", "a/bulk", "a|b",
+                        "a/b",
+                        "a//b",
+                        "a/../b",
+                        "../a",
+                        "a b",
+                        "a+b",
+                        "a%2Fb",
+                        "a%",
+                        "?a=b#c",
+                        "é☃",
+                        "a/",
+                        "/a",
+                        "a.",
+                        "a\\b",
+                        "a\"b",
+                        "a:b;c,d",
+                        "a/bulk",
+                        "a|b",
                         &"k".repeat(255),
                     ];
                     let mut failed = Vec::new();

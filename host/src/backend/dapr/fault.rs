@@ -39,10 +39,13 @@ pub fn of(status: StatusCode, body: &[u8], what: &str) -> BackendError {
         ("", StatusCode::UNAUTHORIZED) => BackendError::Away(format!(
             "{text}; give this host the sidecar's token in [dapr] token (DAPR_API_TOKEN)"
         )),
-        ("", StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => BackendError::Away(format!(
-            "{text}; that is no answer of a daprd of 1.18 or later: look at DAPR_HTTP_ENDPOINT and \
-             DAPR_HTTP_PORT"
-        )),
+        // daprd takes a path that it does not know for a call of another app.
+        ("" | "ERR_DIRECT_INVOKE", StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
+            BackendError::Away(format!(
+                "{text}; there is no daprd of 1.18 or later: look at DAPR_HTTP_ENDPOINT and \
+                 DAPR_HTTP_PORT"
+            ))
+        }
         _ if is_for_good(status, code, &message) => BackendError::Refused(text),
         _ => BackendError::Unavailable(text),
     }
@@ -81,7 +84,7 @@ fn is_for_good(status: StatusCode, code: &str, message: &str) -> bool {
         | "DAPR_SCHEDULER_JOB_NAME_EMPTY"
         | "DAPR_SCHEDULER_EMPTY"
         | "DAPR_SCHEDULER_SCHEDULE_EMPTY" => true,
-        "DAPR_SCHEDULER_SCHEDULE_JOB" => status == StatusCode::BAD_REQUEST,
+        "DAPR_SCHEDULER_SCHEDULE_JOB" if status == StatusCode::BAD_REQUEST => true,
         "" => [
             StatusCode::PAYLOAD_TOO_LARGE,
             StatusCode::URI_TOO_LONG,
@@ -94,12 +97,14 @@ fn is_for_good(status: StatusCode, code: &str, message: &str) -> bool {
 
 /// What brokers, stores and bindings say of what they will never take.
 pub fn is_said_for_good(message: &str) -> bool {
-    const WORDS: [&str; 8] = [
+    const WORDS: [&str; 10] = [
         // A body beyond daprd's own limit, and an event beyond the broker's.
         "stream too large",
         "Message was too large",
         "message larger than configured",
-        // gRPC's word, of the scheduler.
+        // The scheduler's, with the code `Unknown`.
+        "job failed validation",
+        "job name is invalid",
         "code = InvalidArgument",
         "couldn't find output binding",
         "does not support operation",
