@@ -5,6 +5,7 @@ pub mod conformance;
 pub mod dice;
 pub mod faults;
 pub mod figures;
+pub mod folder;
 pub mod host;
 pub mod moods;
 pub mod proxy;

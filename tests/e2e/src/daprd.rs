@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::parts;
+use crate::port;
 use crate::process::Process;
 use crate::yard::Yard;
-use crate::{http, port};
 
 /// On a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,6 +18,8 @@ const STOP: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Sidecar {
     pub app_id: String,
+    /// What its log is named by: several may have one app id.
+    pub name: String,
     /// Components, subscriptions and resiliency, as YAML files.
     pub resources: PathBuf,
     /// The file of its Configuration.
@@ -39,6 +41,7 @@ impl Sidecar {
     pub fn of(app_id: &str, resources: PathBuf) -> Self {
         Self {
             app_id: app_id.to_owned(),
+            name: app_id.to_owned(),
             resources,
             config: None,
             app_port: None,
@@ -55,19 +58,20 @@ impl Sidecar {
 pub struct Daprd {
     pub process: Process,
     http: u16,
+    grpc: u16,
     metrics: u16,
 }
 
 impl Daprd {
     /// Starts it, and waits until its API serves: that does not wait for the app.
     pub async fn start(yard: &Yard, sidecar: Sidecar) -> anyhow::Result<Self> {
-        let (http, metrics) = (port::free()?, port::free()?);
+        let (http, grpc, metrics) = (port::free()?, port::free()?, port::free()?);
         let mut command = vec![
             parts::daprd()?.display().to_string(),
             "--mode=standalone".to_owned(),
             format!("--app-id={}", sidecar.app_id),
             format!("--dapr-http-port={http}"),
-            format!("--dapr-grpc-port={}", port::free()?),
+            format!("--dapr-grpc-port={grpc}"),
             format!("--dapr-internal-grpc-port={}", port::free()?),
             "--dapr-listen-addresses=127.0.0.1".to_owned(),
             "--dapr-internal-grpc-listen-address=127.0.0.1".to_owned(),
@@ -93,10 +97,10 @@ impl Daprd {
         command.extend(sidecar.flags);
         let mut variables = sidecar.variables;
         variables.push(("DAPR_HOST_IP", "127.0.0.1".to_owned()));
-        let name = format!("daprd of {}", sidecar.app_id);
-        let (folder, log) = (yard.path("."), yard.log(&format!("daprd-{}", sidecar.app_id)));
+        let name = format!("daprd of {}", sidecar.name);
+        let (folder, log) = (yard.path("."), yard.log(&format!("daprd-{}", sidecar.name)));
         let process = Process::start(&name, &command, &variables, &folder, &log)?;
-        let mut daprd = Self { process, http, metrics };
+        let mut daprd = Self { process, http, grpc, metrics };
         daprd.wait().await?;
         Ok(daprd)
     }
@@ -111,6 +115,11 @@ impl Daprd {
         self.http
     }
 
+    /// Of its API over gRPC.
+    pub fn grpc_port(&self) -> u16 {
+        self.grpc
+    }
+
     /// What it counts, as Prometheus reads it.
     pub fn metrics_url(&self) -> String {
         format!("http://127.0.0.1:{}/metrics", self.metrics)
@@ -119,7 +128,7 @@ impl Daprd {
     /// Waits until it is done with its start, its components and its app's answers included.
     pub async fn healthy(&mut self) -> anyhow::Result<()> {
         let url = format!("{}/v1.0/healthz", self.url());
-        self.process.until("healthy", PATIENCE, async || http::is_success(&url).await).await
+        self.process.until_success(&url, PATIENCE).await
     }
 
     /// Kills it.
@@ -141,7 +150,7 @@ impl Daprd {
 
     async fn wait(&mut self) -> anyhow::Result<()> {
         let url = format!("{}/v1.0/healthz/outbound", self.url());
-        self.process.until("serving", PATIENCE, async || http::is_success(&url).await).await
+        self.process.until_success(&url, PATIENCE).await
     }
 }
 

@@ -3,6 +3,7 @@
 mod dapr;
 mod kafka;
 mod run;
+mod sdks;
 mod tool;
 
 use std::path::PathBuf;
@@ -21,24 +22,28 @@ pub enum Part {
     Kafka,
     /// As it is installed.
     Redis,
-    /// As it is installed, or the one that `DATABASE_URL` names.
+    /// As it is installed.
     Postgres,
+    /// The `dapr` package, from PyPI.
+    PythonSdk,
+    /// The `@dapr/dapr` package, from npm.
+    JavascriptSdk,
 }
 
 impl Part {
-    pub const ALL: [Self; 4] = [Self::Dapr, Self::Kafka, Self::Redis, Self::Postgres];
-
     /// What it takes to run it, and to build it if that is to be done.
     fn tools(self) -> Vec<Tool> {
-        let is_built = |name| cache::folder(name).is_ok_and(|folder| folder.is_dir());
+        let is_built = |name: &str| cache::folder(name).is_ok_and(|folder| folder.is_dir());
         match self {
             Self::Dapr if is_built(dapr::NAME) => vec![],
             Self::Dapr => vec![Tool::Go],
             Self::Kafka if is_built(kafka::NAME) => vec![Tool::Java],
             Self::Kafka => vec![Tool::Java, Tool::Maven],
             Self::Redis => vec![Tool::Redis],
-            Self::Postgres if wharf_test_postgres::given().is_some() => vec![],
             Self::Postgres => vec![Tool::Postgres],
+            Self::PythonSdk => vec![Tool::Python],
+            Self::JavascriptSdk if is_built(&sdks::javascript_name()) => vec![Tool::Node],
+            Self::JavascriptSdk => vec![Tool::Node, Tool::Npm],
         }
     }
 
@@ -47,6 +52,8 @@ impl Part {
             Self::Dapr => dapr::built().map(drop),
             Self::Kafka => kafka::built().map(drop),
             Self::Redis | Self::Postgres => Ok(()),
+            Self::PythonSdk => sdks::python().map(drop),
+            Self::JavascriptSdk => sdks::javascript().map(drop),
         }
     }
 }
@@ -88,4 +95,14 @@ pub fn redis() -> anyhow::Result<PathBuf> {
         Some(path) => Ok(path),
         None => bail!("{}", Tool::Redis.missing().unwrap_or_default()),
     }
+}
+
+/// The folder with `venv/` and `publish.py`, which publishes with the SDK for Python.
+pub fn python() -> anyhow::Result<PathBuf> {
+    sdks::python()
+}
+
+/// The folder with `publish.js`, which publishes with the SDK for JavaScript.
+pub fn javascript() -> anyhow::Result<PathBuf> {
+    sdks::javascript()
 }

@@ -13,6 +13,8 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::time::sleep;
 
+use crate::http;
+
 /// How often something that is awaited is asked for.
 const ASK: Duration = Duration::from_millis(20);
 
@@ -114,6 +116,12 @@ impl Process {
             sleep(ASK).await;
         }
         Ok(())
+    }
+
+    /// Waits until a URL answers with success.
+    pub async fn until_success(&mut self, url: &str, patience: Duration) -> anyhow::Result<()> {
+        let what = format!("answering {url}");
+        self.until(&what, patience, async || http::is_success(url).await).await
     }
 
     /// Sends a signal, such as `Signal::STOP`.

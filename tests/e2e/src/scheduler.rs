@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use crate::parts;
+use crate::port;
 use crate::process::Process;
 use crate::yard::Yard;
-use crate::{http, port};
 
 /// On a busy machine; etcd syncs to disk.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,6 +64,6 @@ impl Scheduler {
 
     async fn wait(&mut self) -> anyhow::Result<()> {
         let url = format!("http://127.0.0.1:{}/healthz", self.health);
-        self.process.until("healthy", PATIENCE, async || http::is_success(&url).await).await
+        self.process.until_success(&url, PATIENCE).await
     }
 }

@@ -3,12 +3,24 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "stories are tests")]
 
+mod away;
+mod between;
+mod bulk;
+mod capabilities;
+mod flows;
+mod host;
 mod list;
 mod outside;
 mod parts;
+mod poison;
+mod project;
+mod replicas;
 mod report;
+mod restarts;
 mod run;
+mod sdks;
 mod stage;
+mod weather;
 
 use std::process::ExitCode;
 
@@ -58,7 +70,7 @@ fn main() -> ExitCode {
             wanted.push(*part);
         }
     }
-    let ready = needed::ready(&wanted).and_then(|()| stage::build_host());
+    let ready = needed::ready(&wanted).and_then(|()| host::build());
     if let Err(error) = ready {
         say::note(format!("cargo e2e: {error:#}"));
         return ExitCode::FAILURE;

@@ -45,7 +45,7 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     futures::try_join!(kafka.start_again(), scheduler.start_again())?;
     outside.daprd.start_again().await?;
     outside.daprd.healthy().await?;
-    eventually("the broker takes events again", || async {
+    eventually("the broker takes events again", async || {
         outside.publish("pubsub", "things", &event("2")).await.map_err(|error| format!("{error:#}"))
     })
     .await?;

@@ -15,6 +15,9 @@ pub enum Tool {
     Maven,
     Redis,
     Postgres,
+    Python,
+    Node,
+    Npm,
 }
 
 impl Tool {
@@ -48,11 +51,16 @@ impl Tool {
                 ),
             },
             Self::Maven => lacks("mvn", "Maven, which fetches Kafka", "maven"),
+            Self::Python => said("python3", &["-c", "import ensurepip, venv"]).is_none().then(|| {
+                "Python with venv, for Dapr's SDK: `python3` cannot make one (Debian: \
+                 python3-venv)"
+                    .to_owned()
+            }),
+            Self::Node => lacks("node", "Node.js, for Dapr's SDK", "nodejs"),
+            Self::Npm => lacks("npm", "npm, which fetches Dapr's SDK", "npm"),
             Self::Redis => lacks("redis-server", "Redis", "redis-server"),
             Self::Postgres => (!wharf_test_postgres::is_installed()).then(|| {
-                "PostgreSQL: there is no `postgres` (Debian: postgresql; or name one that runs \
-                 with DATABASE_URL)"
-                    .to_owned()
+                "PostgreSQL: there is no `postgres` (Debian: postgresql)".to_owned()
             }),
         }
     }
@@ -71,7 +79,7 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
 
 /// From `go version go1.26.8 linux/amd64`.
 fn go() -> Option<(u32, u32)> {
-    let said = said("go", "version")?;
+    let said = said("go", &["version"])?;
     let version = said.split_whitespace().nth(2)?.strip_prefix("go")?.to_owned();
     let mut numbers = version.split(['.', 'r', 'b']);
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -79,11 +87,11 @@ fn go() -> Option<(u32, u32)> {
 
 /// From `openjdk 17.0.15 2025-04-15`.
 fn java() -> Option<u32> {
-    let said = said("java", "--version")?;
+    let said = said("java", &["--version"])?;
     said.split_whitespace().nth(1)?.split('.').next()?.parse().ok()
 }
 
-fn said(program: &str, argument: &str) -> Option<String> {
-    let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().ok()?;
+fn said(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
