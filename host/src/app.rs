@@ -1,5 +1,7 @@
 //! Puts the parts together. The only place that names the backend and the database.
 
+mod dapr;
+
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
 use crate::backend::Backend;
-use crate::backend::embedded::{Embedded, Keep, Options};
+use crate::backend::embedded::Keep;
 use crate::catalog::Registry;
 use crate::catalog::load::{self, Offer};
 use crate::catalog::swap::Swapper;
@@ -41,17 +43,19 @@ use crate::sweep::{self, Sweep};
 use crate::telemetry::metrics::Metrics;
 use crate::work::Work;
 
+pub use self::dapr::Dapr;
+
 /// How long a stop waits for connections that are still open, and then for the embedded Dapr's file.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// A host with the embedded Dapr.
+/// A host with its Dapr.
 pub struct App {
     pub config: Config,
     pub clock: Arc<dyn Clock>,
     pub ledger: Ledger,
     pub registry: Arc<Registry>,
     pub swapper: Swapper,
-    pub embedded: Embedded,
+    pub dapr: Dapr,
     /// What effects are performed through.
     pub backend: Arc<dyn Backend>,
     pub metrics: Metrics,
@@ -130,8 +134,8 @@ impl App {
         let (work, loops, services) = (Work::default(), TaskTracker::new(), TaskTracker::new());
         let (stop, close) = (CancellationToken::new(), CancellationToken::new());
         let ledger = open_ledger(&config, &services, &close).await?;
-        let embedded = open_embedded(&config, &contracts, &clock).await?;
-        let backend = between.calls(Arc::new(embedded.clone()));
+        let dapr = Dapr::open(&config, &contracts, &clock).await?;
+        let backend = between.calls(dapr.backend());
         let metrics = Metrics::new().context("the metrics cannot be set up")?;
         let cache = Some(config.cache_folder());
         let sandbox = Sandbox::new(SandboxConfig { cache, ..SandboxConfig::default() })?;
@@ -190,7 +194,7 @@ impl App {
             registry,
             swapper,
             backend,
-            embedded,
+            dapr,
             metrics,
             between,
             dedup_window,
@@ -253,7 +257,7 @@ impl App {
         self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));
         self.ingress.set_ready(true);
         let ingress = self.between.callbacks(self.ingress());
-        self.embedded.start(ingress, &self.keeper(), self.stop.clone());
+        self.dapr.start(ingress, &self.keeper(), self.stop.clone());
     }
 
     /// A loop that ends before the stop is a bug of the host: health says so, and daprd holds back.
@@ -314,7 +318,7 @@ impl App {
         if tokio::time::timeout(LINGER, self.services.wait()).await.is_err() {
             tracing::warn!("a connection was still open and is cut");
         }
-        if tokio::time::timeout(LINGER, self.embedded.close()).await.is_err() {
+        if tokio::time::timeout(LINGER, self.dapr.close()).await.is_err() {
             tracing::warn!("the embedded Dapr's file was not closed");
         }
     }
@@ -344,32 +348,6 @@ async fn open_ledger(
     };
     let opened = Ledger::open(options, tasks, close.clone()).await;
     opened.with_context(|| format!("the ledger {name} cannot be opened"))
-}
-
-async fn open_embedded(
-    config: &Config,
-    contracts: &Contracts,
-    clock: &Arc<dyn Clock>,
-) -> anyhow::Result<Embedded> {
-    let options = Options {
-        path: config.dapr_file(),
-        data: config.data.clone(),
-        app_id: config.service.clone(),
-        pubsubs: contracts.iter().map(|contract| contract.pubsub.clone()).collect(),
-        state_stores: contracts.iter().flat_map(|one| one.state_stores.clone()).collect(),
-        secret_stores: contracts.iter().flat_map(|one| one.secret_stores.clone()).collect(),
-        bindings: contracts.iter().flat_map(|one| one.bindings.clone()).collect(),
-        secret_variable: config::secret,
-        notify_url: config.dapr.notify_url.clone(),
-        app_token: config.ingress.token.clone(),
-        api_token: config.dapr.token.clone(),
-        clock: Arc::clone(clock),
-        retention: Options::RETENTION,
-    };
-    let opened = Embedded::open(options).await;
-    opened.with_context(|| {
-        format!("the embedded Dapr's {} cannot be opened", config.dapr_file().display())
-    })
 }
 
 #[cfg(test)]

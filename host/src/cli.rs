@@ -7,9 +7,11 @@ pub mod components;
 pub mod deliveries;
 pub mod dev;
 pub mod emit;
+mod host;
 pub mod inspect;
 pub mod new;
 pub mod print;
+pub mod serve;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,6 +31,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Dev(dev::Dev),
+    Serve(serve::Serve),
     New(new::New),
     Emit(emit::Emit),
     Check(check::Check),
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<Finding, StartError> {
     match command {
         Command::Dev(dev) => Box::pin(dev.run()).await.map(|()| Finding::Nothing),
+        Command::Serve(serve) => Box::pin(serve.run()).await.map(|()| Finding::Nothing),
         Command::New(new) => Ok(new.run().map(|()| Finding::Nothing)?),
         Command::Emit(emit) => Ok(emit.run().await.map(|()| Finding::Nothing)?),
         Command::Check(check) => Ok(check.run().await?),

@@ -1,17 +1,26 @@
 //! What the operator decides. Every key has a default that is safe on a developer's machine and
 //! can be overridden by an environment variable: `[ingress] address` by `WHARF_INGRESS__ADDRESS`.
 
+mod hidden;
+mod seconds;
+#[cfg(test)]
+mod tests;
+mod variable;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use figment::Figment;
-use figment::error::Kind;
 use figment::providers::{Env, Format as _, Serialized, Toml};
-use figment::value::UncasedStr;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Database, Limits};
+
+use hidden::is_hidden;
+use variable::{SECRET_PREFIX, variable};
+
+pub use variable::{secret, secret_variable};
 
 /// A delivery that runs longer than it is claimed would be thrown away, every time.
 const SHORTEST_LEASE: Duration = Duration::from_secs(4 * Limits::MOST_TIME.as_secs() + 10);
@@ -25,6 +34,8 @@ const SHORTEST_QUERY: Duration = Duration::from_millis(10);
 pub struct Config {
     /// The name that `GET /health` and the embedded Dapr report; Dapr's app id.
     pub service: String,
+    /// Which Dapr it has. `wharf dev` has the embedded one, whatever this says.
+    pub backend: BackendKind,
     /// Where the ledger and the embedded Dapr keep their files.
     pub data: PathBuf,
     /// Where compiled components are kept; when left out, `wharf` in the user's cache folder
@@ -38,13 +49,23 @@ pub struct Config {
     pub drain: Duration,
     /// A folder whose sub-folders are contracts.
     pub contracts: PathBuf,
-    /// A folder whose sub-folders are components.
+    /// A folder whose sub-folders are components, and whose `*.tar` are bundles of such.
     pub components: PathBuf,
     pub ingress: Ingress,
     pub admin: Admin,
     pub dapr: Dapr,
     pub ledger: Ledger,
     pub relay: Relay,
+}
+
+/// The two implementations of Dapr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    /// A sidecar beside the host.
+    Dapr,
+    /// The one that plays daprd in this process.
+    Embedded,
 }
 
 /// The listener that only daprd calls.
@@ -77,12 +98,17 @@ pub struct Admin {
     pub token: Option<String>,
 }
 
-/// The embedded Dapr HTTP API.
+/// The Dapr HTTP API: the sidecar's, or the embedded one's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dapr {
+    /// Where the sidecar is. Also `DAPR_HTTP_ENDPOINT`, or `DAPR_HTTP_PORT` of this machine; plain
+    /// `http://`.
+    pub endpoint: String,
+    /// Where the embedded Dapr listens.
     pub address: SocketAddr,
-    /// Callers must send it as `dapr-api-token` when set. Also `DAPR_API_TOKEN`.
+    /// What is sent to the sidecar, and asked of the embedded one's callers, as `dapr-api-token`.
+    /// Also `DAPR_API_TOKEN`.
     pub token: Option<String>,
     /// Where the output binding `notify-http` posts to; plain `http://`.
     pub notify_url: Option<String>,
@@ -111,7 +137,7 @@ pub struct Ledger {
     /// counted from when it came in. None: a day longer than the longest that a topic of an active
     /// contract keeps its events. Shorter than that is refused: a broker could deliver an event when
     /// it is forgotten. All hosts of one ledger have the same.
-    #[serde(with = "optional_seconds")]
+    #[serde(with = "seconds::optional")]
     pub dedup_window: Option<Duration>,
     /// SQLite's `max_page_count`: the ledger refuses to grow past it. None: no limit.
     pub max_page_count: Option<u32>,
@@ -131,6 +157,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             service: "wharf".to_owned(),
+            backend: BackendKind::Embedded,
             data: PathBuf::from(".wharf"),
             cache: None,
             drain: Duration::from_secs(15),
@@ -166,7 +193,12 @@ impl Default for Admin {
 
 impl Default for Dapr {
     fn default() -> Self {
-        Self { address: loopback(3500), token: None, notify_url: None }
+        Self {
+            endpoint: "http://127.0.0.1:3500".to_owned(),
+            address: loopback(3500),
+            token: None,
+            notify_url: None,
+        }
     }
 }
 
@@ -197,7 +229,12 @@ fn loopback(port: u16) -> SocketAddr {
 impl Config {
     /// Defaults, then the file if one is given, then the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, Box<figment::Error>> {
-        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        Self::default().overridden(file)
+    }
+
+    /// The same, with these as defaults.
+    pub fn overridden(self, file: Option<&Path>) -> Result<Self, Box<figment::Error>> {
+        let mut figment = Figment::from(Serialized::defaults(self));
         if let Some(file) = file {
             if !file.is_file() {
                 let text = format!("the configuration file {} cannot be found", file.display());
@@ -205,7 +242,12 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
+        if let Some(port) = variable("DAPR_HTTP_PORT") {
+            let endpoint = format!("http://127.0.0.1:{port}");
+            figment = figment.merge(Serialized::default("dapr.endpoint", endpoint));
+        }
         for (name, key) in [
+            ("DAPR_HTTP_ENDPOINT", "dapr.endpoint"),
             ("APP_API_TOKEN", "ingress.token"),
             ("DAPR_API_TOKEN", "dapr.token"),
             ("DATABASE_URL", "ledger.url"),
@@ -224,7 +266,7 @@ impl Config {
             figment = figment.merge(Serialized::default(key.as_str(), value));
         }
         let others = settings.filter(|key| !is_hidden(key));
-        figment.merge(others).extract().map_err(named).and_then(Self::checked)
+        figment.merge(others).extract().map_err(hidden::named).and_then(Self::checked)
     }
 
     /// Refuses what would be unsafe or could not work.
@@ -257,6 +299,16 @@ impl Config {
                     .to_owned(),
             );
         }
+        let endpoint = self.dapr.endpoint.trim_end_matches('/').to_owned();
+        if !endpoint.starts_with("http://") || endpoint.contains(['@', '?', '#']) {
+            return refuse(
+                "[dapr] endpoint (DAPR_HTTP_ENDPOINT) is not a plain http:// address; give one such \
+                 as http://127.0.0.1:3500: the sidecar is on this machine, and its token belongs \
+                 into [dapr] token (DAPR_API_TOKEN)"
+                    .to_owned(),
+            );
+        }
+        self.dapr.endpoint = endpoint;
         self.ledger.url = self.ledger.url.take().filter(|url| !url.is_empty());
         let is_postgres =
             |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
@@ -309,6 +361,18 @@ impl Config {
     pub fn dapr_file(&self) -> PathBuf {
         self.data.join("dapr.db")
     }
+
+    /// The sidecar, in the words of Dapr's own tools.
+    pub fn sidecar(&self) -> DaprEndpoint {
+        DaprEndpoint { url: self.dapr.endpoint.clone(), token: self.dapr.token.clone() }
+    }
+
+    /// As it was put together, in TOML, without what nobody may see.
+    pub fn shown(&self) -> String {
+        let mut shown = self.clone();
+        hidden::hide(&mut shown);
+        toml::to_string(&shown).unwrap_or_else(|error| format!("# {error}\n"))
+    }
 }
 
 /// Where the XDG Base Directory specification wants a program's cache; a path that is not absolute
@@ -319,99 +383,12 @@ fn user_cache(caches: Option<String>, home: Option<String>) -> Option<PathBuf> {
     Some(caches?.join("wharf"))
 }
 
-/// What no error may show: tokens, and an address that may hold one.
-const HIDDEN: [&str; 5] =
-    ["ingress.token", "admin.token", "dapr.token", "dapr.notify_url", "ledger.url"];
-
-fn is_hidden(key: &UncasedStr) -> bool {
-    HIDDEN.iter().any(|hidden| key == *hidden)
-}
-
-/// Takes what must not be shown out of an error.
-fn hidden(mut error: figment::Error) -> figment::Error {
-    let key = error.path.join(".");
-    let is_section =
-        !key.is_empty() && HIDDEN.iter().any(|one| one.starts_with(&format!("{key}.")));
-    error.kind = match error.kind {
-        Kind::InvalidType(..) | Kind::InvalidValue(..) if HIDDEN.contains(&key.as_str()) => {
-            Kind::Message("it is not text; put it in quotes".to_owned())
-        }
-        Kind::InvalidType(..) | Kind::InvalidValue(..) if is_section => {
-            Kind::Message("it is not a section; name one of its keys".to_owned())
-        }
-        Kind::Message(text) => Kind::Message(without_excerpt(&text)),
-        kind => kind,
-    };
-    error
-}
-
-/// Without the line of the file that a parser shows: a token may stand in it.
-fn without_excerpt(text: &str) -> String {
-    let is_excerpt = |line: &str| {
-        let rest = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit());
-        rest.trim_start().starts_with('|')
-    };
-    let lines: Vec<_> = text.lines().filter(|line| !is_excerpt(line)).collect();
-    lines.join(": ")
-}
-
-/// Says which variable, and what one looks like.
-fn named(error: figment::Error) -> Box<figment::Error> {
-    let mut error = hidden(error);
-    let is_variable = error.metadata.as_ref().is_some_and(|from| from.name.contains("environment"));
-    if !is_variable || error.path.is_empty() {
-        return Box::new(error);
-    }
-    let name = format!("WHARF_{}", error.path.join("__").to_uppercase());
-    let is_address = error.path.last().is_some_and(|key| key == "address");
-    let text = match std::mem::replace(&mut error.kind, Kind::Message(String::new())) {
-        Kind::UnknownField(_, known) => {
-            format!("{name} is no setting; its section has {}", known.join(", "))
-        }
-        kind if is_address => format!("{name}: {kind}; give one such as 127.0.0.1:3501"),
-        kind => format!("{name}: {kind}"),
-    };
-    Box::new(figment::Error::from(text))
-}
-
-/// Where a sidecar's HTTP API is, in the words of Dapr's own tools.
+/// Where a Dapr HTTP API is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaprEndpoint {
     /// Without a slash at the end.
     pub url: String,
     pub token: Option<String>,
-}
-
-impl DaprEndpoint {
-    /// From `DAPR_HTTP_ENDPOINT`, else `DAPR_HTTP_PORT`, else port 3500 of this machine; the token
-    /// from `DAPR_API_TOKEN`.
-    pub fn load() -> Self {
-        let port = variable("DAPR_HTTP_PORT").unwrap_or_else(|| "3500".to_owned());
-        let url =
-            variable("DAPR_HTTP_ENDPOINT").unwrap_or_else(|| format!("http://127.0.0.1:{port}"));
-        Self { url: url.trim_end_matches('/').to_owned(), token: variable("DAPR_API_TOKEN") }
-    }
-}
-
-/// An environment variable; an empty one counts as unset.
-#[expect(clippy::disallowed_methods, reason = "configuration is read in this file")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// What follows `WHARF_` in the variables that are secrets, not settings.
-const SECRET_PREFIX: &str = "SECRET_";
-
-/// A secret that the environment gives to the embedded Dapr; see [`secret_variable`].
-pub fn secret(name: &str) -> Option<String> {
-    variable(&secret_variable(name))
-}
-
-/// The variable of a secret: `WHARF_SECRET_`, then the name in upper case, with `_` for all that is
-/// neither a letter nor a digit: `database-url` is `WHARF_SECRET_DATABASE_URL`, in every store.
-pub fn secret_variable(name: &str) -> String {
-    let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    format!("WHARF_{SECRET_PREFIX}{}", name.chars().map(letter).collect::<String>())
 }
 
 /// Whether this program was started by `cargo run`, and is called so in what it suggests.
@@ -423,143 +400,4 @@ pub fn run_by_cargo() -> bool {
 pub fn same_token(given: &[u8], token: &str) -> bool {
     let differing = given.iter().zip(token.as_bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
     given.len() == token.len() && differing == 0
-}
-
-mod seconds {
-    //! Durations as a number of seconds.
-
-    use std::time::Duration;
-
-    use serde::{Deserialize as _, Deserializer, Serializer, de};
-
-    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(duration.as_secs_f64())
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(seconds)
-            .map_err(|_| de::Error::custom(format!("{seconds} is not a number of seconds")))
-    }
-}
-
-mod optional_seconds {
-    //! The same, where there may be none.
-
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
-
-    #[derive(Deserialize)]
-    struct Seconds(#[serde(with = "super::seconds")] Duration);
-
-    #[expect(clippy::ref_option, reason = "serde asks so")]
-    pub fn serialize<S: Serializer>(
-        duration: &Option<Duration>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        let seconds = Option::<Seconds>::deserialize(deserializer)?;
-        Ok(seconds.map(|Seconds(duration)| duration))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_open_admin_listener_needs_a_token() {
-        let admin = Admin { address: SocketAddr::from(([0, 0, 0, 0], 8081)), token: None };
-        let error = Config { admin, ..Config::default() }.checked().unwrap_err();
-        assert!(error.to_string().contains("WHARF_ADMIN__TOKEN"), "{error}");
-    }
-
-    #[test]
-    fn a_lease_must_outlast_the_runs_of_its_delivery() {
-        let lease = Duration::from_secs(30);
-        let ledger = Ledger { lease, ..Ledger::default() };
-        let error = Config { ledger, ..Config::default() }.checked().unwrap_err();
-        assert!(error.to_string().contains("give 50s or more"), "{error}");
-    }
-
-    #[test]
-    fn the_dedup_window_is_a_number_of_seconds_or_left_out() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let day = Duration::from_secs(24 * 60 * 60);
-        for (text, window) in [("", None), ("[ledger]\ndedup_window = 86400", Some(day))] {
-            std::fs::write(&file, text).unwrap();
-            let config = Config::load(Some(file.path())).unwrap();
-            assert_eq!(config.ledger.dedup_window, window, "{text}");
-        }
-        std::fs::write(&file, "[ledger]\ndedup_window = -1").unwrap();
-        let error = Config::load(Some(file.path())).unwrap_err().to_string();
-        assert!(error.contains("-1 is not a number of seconds"), "{error}");
-    }
-
-    #[test]
-    fn notifications_go_over_plain_http() {
-        for (url, fine) in [("", true), ("http://127.0.0.1:1/x", true), ("https://a/x", false)] {
-            let dapr = Dapr { notify_url: Some(url.into()), ..Dapr::default() };
-            let checked = Config { dapr, ..Config::default() }.checked();
-            assert_eq!(checked.is_ok(), fine, "{url}");
-            let shown = checked.is_err_and(|error| error.to_string().contains("https://a/x"));
-            assert!(!shown, "{url}");
-        }
-    }
-
-    #[test]
-    fn no_error_shows_a_token() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        for (text, says) in [
-            ("[admin]\ntoken = 424242", "admin.token\" in /"),
-            ("[ingress]\ntoken = [\"424242\"]", "put it in quotes"),
-            ("[dapr]\nnotify_url = 424242", "it is not text"),
-            ("admin = \"424242\"", "not a section"),
-            ("[dapr]\nnotify_url = \"https://u:424242@a/x\"", "does not begin with http://"),
-            ("[admin]\ntoken = s424242", "at line 2, column 9"),
-            ("[admin]\ntoken = \"424242", "at line 2, column 16"),
-            ("[admin]\ntoken = '''424242\n| 424242", "TOML parse error"),
-            ("[admin]\ntokens = 424242", "`tokens`"),
-        ] {
-            std::fs::write(&file, text).unwrap();
-            let error = Config::load(Some(file.path())).unwrap_err().to_string();
-            assert!(error.contains(says) && !error.contains("424242"), "{error}");
-        }
-    }
-
-    #[test]
-    fn compiled_code_is_kept_with_the_user_and_not_in_the_project() {
-        let own = |text: &str| Some(text.to_owned());
-        for (caches, home, expected) in [
-            (own("/var/caches"), own("/home/ann"), Some("/var/caches/wharf")),
-            (own("caches"), own("/home/ann"), Some("/home/ann/.cache/wharf")),
-            (None, own("/home/ann"), Some("/home/ann/.cache/wharf")),
-            (None, own("ann"), None),
-            (None, None, None),
-        ] {
-            assert_eq!(user_cache(caches, home), expected.map(PathBuf::from));
-        }
-        let cache = Some(PathBuf::from("/srv/compiled"));
-        let chosen = Config { cache, ..Config::default() }.cache_folder();
-        assert_eq!(chosen, Path::new("/srv/compiled"));
-    }
-
-    #[test]
-    fn a_secret_has_a_variable() {
-        assert_eq!(secret_variable("database-url"), "WHARF_SECRET_DATABASE_URL");
-        assert_eq!(secret_variable("a.b/c=é1"), "WHARF_SECRET_A_B_C__1");
-    }
-
-    #[test]
-    fn an_empty_token_is_none() {
-        let address = SocketAddr::from(([0, 0, 0, 0], 8081));
-        let admin = Admin { address, token: Some(String::new()) };
-        assert!(Config { admin, ..Config::default() }.checked().is_err());
-    }
 }

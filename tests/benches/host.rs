@@ -305,7 +305,7 @@ impl Parts {
             seed: SystemClock.draw(),
             reads: Arc::new(LiveReads {
                 ledger: self.app.ledger.clone(),
-                backend: Arc::new(self.app.embedded.clone()),
+                backend: self.app.dapr.backend(),
             }),
             record: true,
         };

@@ -51,7 +51,7 @@ pub async fn until_all_is_done_in_steps(host: &Host, step: Duration) {
         host.app.work().ended().await;
         host.clock.advance(step);
         // A job that could not be delivered waits for its next attempt.
-        host.app.embedded.waiting().await.unwrap() == 0
+        host.embedded().waiting().await.unwrap() == 0
             && host.jobs().await.is_empty()
             && host.rows("SELECT 1 FROM wharf_outbox").await.is_empty()
             && host.rows("SELECT 1 FROM wharf_deliveries WHERE status = 'parked'").await.is_empty()
@@ -138,7 +138,7 @@ async fn a_call_that_does_not_end_holds_up_no_other() {
         UNION ALL SELECT event_id FROM wharf_deliveries WHERE status = 'parked'";
     host.until("all others are done", async |host| {
         host.clock.advance(Duration::from_millis(1));
-        host.rows(left).await == [["invoke"]] && host.app.embedded.waiting().await.unwrap() == 0
+        host.rows(left).await == [["invoke"]] && host.embedded().waiting().await.unwrap() == 0
     })
     .await;
     let called = seen(&host).await.calls.into_iter().map(|call| call.attempt.0);

@@ -48,7 +48,7 @@ async fn a_second_start_says_what_is_in_its_way() {
     let running = place.start().await;
     let holder = format!("process {})", running.process());
     let second = place.run(&["dev", "--no-build"]).await;
-    second.failed_with(&["another `wharf dev`", &holder, ".wharf", "--data FOLDER"]);
+    second.failed_with(&["another `wharf`", &holder, ".wharf", "--data FOLDER"]);
 
     let place = place.with("WHARF_DAPR__ADDRESS", running.dapr);
     let elsewhere = place.run(&["dev", "--no-build", "--data", "elsewhere"]).await;

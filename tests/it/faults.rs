@@ -13,7 +13,7 @@ const CREATED: &str = "com.todo.task.created.v1";
 pub async fn until_all_is_taken(host: &Host) {
     host.until("everything is taken", async |host| {
         host.clock.advance(Duration::from_secs(1));
-        host.app.embedded.waiting().await.unwrap() == 0
+        host.embedded().waiting().await.unwrap() == 0
     })
     .await;
     host.settle().await;
@@ -37,7 +37,7 @@ async fn a_locked_ledger_acknowledges_nothing_and_goes_on_by_itself() {
         host.publish("task-events", &event(CREATED, number)).await;
     }
     assert!(host.rows("SELECT * FROM audit_log").await.is_empty());
-    assert_eq!(host.app.embedded.waiting().await.unwrap(), 5);
+    assert_eq!(host.embedded().waiting().await.unwrap(), 5);
 
     other.unlock().await;
     until_all_is_taken(&host).await;

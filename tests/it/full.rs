@@ -11,7 +11,7 @@ const CREATED: &str = "com.todo.task.created.v1";
 async fn until_all_is_taken(host: &Host) {
     host.until("everything is taken", async |host| {
         host.clock.advance(Duration::from_secs(1));
-        host.app.embedded.waiting().await.unwrap() == 0
+        host.embedded().waiting().await.unwrap() == 0
     })
     .await;
     host.settle().await;

@@ -42,7 +42,7 @@ async fn until_all_is_done(hosts: &[Host]) {
                 host.app.work().ended().await;
             }
             first.clock.advance(Duration::from_millis(250));
-            first.app.embedded.waiting().await.unwrap() == 0
+            first.embedded().waiting().await.unwrap() == 0
                 && first.jobs().await.is_empty()
                 && first.rows(LEFT).await.is_empty()
         })

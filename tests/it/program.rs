@@ -152,6 +152,28 @@ impl Place {
         self.start_with(&["dev"]).await
     }
 
+    /// Starts `wharf serve` with what is built, and waits until it has said what listens where.
+    pub async fn serve(&self) -> Running {
+        let mut child = self.spawn(&["serve"]);
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut greeting = String::new();
+        until("it serves", async || {
+            let said = self.stderr();
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "{said}");
+            greeting =
+                said.lines().rfind(|line| line.contains("serving")).unwrap_or_default().into();
+            !greeting.is_empty()
+        })
+        .await;
+        let address = |what: &str| -> SocketAddr {
+            let (_, rest) = greeting.split_once(what).unwrap();
+            rest.split(['"', ' ']).next().unwrap().parse().unwrap()
+        };
+        let (dapr, ingress) = (address("dapr=\"http://"), address("ingress="));
+        Running { child, dapr, ingress, admin: address("admin="), greeting, _stdout: stdout }
+    }
+
     /// Kills a start at some moment, most likely before it serves.
     pub async fn start_and_kill(&self, after: Duration) {
         let mut child = self.spawn(&["dev", "--no-build"]);
@@ -220,7 +242,7 @@ async fn ended(running: impl Future<Output = io::Result<Output>>) -> Ended {
     Ended { code: output.status.code(), stdout, stderr }
 }
 
-/// `wharf dev`, running.
+/// `wharf dev` or `wharf serve`, running.
 pub struct Running {
     child: Child,
     pub dapr: SocketAddr,

@@ -78,7 +78,7 @@ impl Story {
         const LEFT: &str = "SELECT CAST(count(*) AS TEXT) FROM ( \
             SELECT 1 FROM wharf_outbox UNION ALL \
             SELECT 1 FROM wharf_deliveries WHERE status = 'parked') AS remaining";
-        self.host.app.embedded.waiting().await.unwrap() == 0
+        self.host.embedded().waiting().await.unwrap() == 0
             && self.host.jobs().await.is_empty()
             && self.database.rows(LEFT).await == [["0"]]
     }

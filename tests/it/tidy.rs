@@ -33,7 +33,8 @@ const PLACES: &[(&str, &[&str])] = &[
 const OPEN: usize = 2;
 
 /// Folders whose leaves do not use each other. Tests look at all of them.
-const LEAVES: &[&str] = &["ingress", "admin", "runtime/capability", "backend/embedded"];
+const LEAVES: &[&str] =
+    &["ingress", "admin", "runtime/capability", "backend/dapr", "backend/embedded"];
 
 /// What would break a rule and may: the place, what it uses, and why.
 type Exception = (&'static str, &'static str, &'static str);
@@ -54,6 +55,8 @@ const SHARED: &[(&str, &str)] = &[
     ("admin/reply", "every endpoint's errors have one form"),
     ("ingress/body", "every body is read within a time and a size"),
     ("ingress/reply", "every callback is answered in daprd's words"),
+    ("backend/dapr/call", "every call is one request with a deadline"),
+    ("backend/dapr/fault", "every error of Dapr's is judged by the same table"),
     ("backend/embedded/store", "all of it is kept in one file"),
     ("backend/embedded/remarshal", "what goes in and what comes out is written as daprd would"),
 ];

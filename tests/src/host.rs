@@ -36,6 +36,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use wharf::app::{App, Between, Nothing, StartError};
 use wharf::backend::Backend;
+use wharf::backend::embedded::Embedded;
 use wharf::catalog::load::{self, Offer};
 use wharf::clock::{Clock as _, ManualClock};
 use wharf::config::Config;
@@ -228,11 +229,11 @@ impl Host {
             StartError::Problems(problems) => panic!("{}", lines(&problems)),
             StartError::Other(error) => panic!("{error:#}"),
         });
-        let moods = Moods::of(app.embedded.clone());
+        let moods = Moods::of(embedded(&app).clone());
         if setup.faults.is_none() && setup.shared.is_none() {
             app.backend = Arc::new(moods.clone());
         }
-        let routers = [app.ingress(), app.admin(), app.embedded.router()];
+        let routers = [app.ingress(), app.admin(), embedded(&app).router()];
         let mut addresses = Vec::new();
         for router in routers {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -240,7 +241,7 @@ impl Host {
             app.serve(listener, router);
         }
         app.start();
-        app.embedded.ready().await;
+        embedded(&app).ready().await;
         let [ingress, admin, dapr] = addresses[..] else { panic!("three listeners") };
         Self {
             app,
@@ -253,6 +254,11 @@ impl Host {
             moods,
             left: LeftRunning,
         }
+    }
+
+    /// The Dapr that plays daprd for it.
+    pub fn embedded(&self) -> &Embedded {
+        embedded(&self.app)
     }
 
     /// Another host with the same ledger, clock and Dapr, as a replica is. Its own Dapr delivers
@@ -272,7 +278,7 @@ impl Host {
             folder: Arc::clone(&self.setup.folder),
             shared: Some(match &self.setup.faults {
                 // Faults are between the first one and its Dapr only.
-                Some(_) => Arc::new(self.app.embedded.clone()),
+                Some(_) => Arc::new(self.embedded().clone()),
                 None => Arc::clone(&self.app.backend),
             }),
         };
@@ -406,7 +412,7 @@ impl Host {
     pub async fn messages(&self, topic: &str) -> Vec<Value> {
         let pubsub = Pubsub::new("todo-pubsub").expect("a pubsub's name");
         let topic = Topic::new(topic).expect("a topic");
-        let messages = self.app.embedded.messages(&pubsub, &topic, 100_000).await;
+        let messages = self.embedded().messages(&pubsub, &topic, 100_000).await;
         let payload = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or(Value::Null);
         messages.expect("the embedded Dapr's file").iter().map(|m| payload(&m.body)).collect()
     }
@@ -439,7 +445,7 @@ impl Host {
 
     /// The jobs that Dapr's scheduler has, by name.
     pub async fn jobs(&self) -> Vec<String> {
-        let jobs = self.app.embedded.jobs().await.expect("the embedded Dapr's file");
+        let jobs = self.embedded().jobs().await.expect("the embedded Dapr's file");
         jobs.into_iter().map(|job| job.name.to_string()).collect()
     }
 
@@ -467,7 +473,7 @@ impl Host {
         let work = self.app.work();
         let begun = work.begun();
         work.ended().await;
-        let waiting = self.app.embedded.waiting().await.expect("the embedded Dapr's file");
+        let waiting = self.embedded().waiting().await.expect("the embedded Dapr's file");
         let catalog = self.app.registry.snapshot();
         let mut components: Vec<_> =
             catalog.components().map(|component| component.id().clone()).collect();
@@ -536,6 +542,10 @@ impl Host {
     pub fn ledger_file(&self) -> PathBuf {
         self.setup.config.ledger_file()
     }
+}
+
+fn embedded(app: &App) -> &Embedded {
+    app.dapr.embedded().expect("these hosts have the embedded Dapr")
 }
 
 /// Another program that uses the ledger's database.

@@ -55,12 +55,13 @@ async fn built(folder: &TempDir) -> App {
 async fn an_embedded_loop_that_ends_makes_the_host_unready() {
     let folder = TempDir::new().unwrap();
     let mut app = built(&folder).await;
-    app.embedded.close().await;
+    app.dapr.close().await;
     let clock = ManualClock::default();
     let midnight: Arc<dyn Clock> = Arc::new(Midnight(clock.clone()));
-    app.embedded = open_embedded(&app.config, &Contracts::default(), &midnight).await.unwrap();
+    let embedded = dapr::embedded(&app.config, &Contracts::default(), &midnight).await.unwrap();
+    app.dapr = Dapr::Embedded(embedded.clone());
     app.start();
-    app.embedded.ready().await;
+    embedded.ready().await;
     let job = OutgoingJob {
         name: JobName::new("late").unwrap(),
         due: Some(clock.now() + Duration::from_secs(10)),
@@ -68,7 +69,7 @@ async fn an_embedded_loop_that_ends_makes_the_host_unready() {
         repeats: None,
         data: "1".into(),
     };
-    app.embedded.schedule(job).await.unwrap();
+    embedded.schedule(job).await.unwrap();
     becomes(&app, StatusCode::OK).await;
     clock.advance(Duration::from_secs(10));
     becomes(&app, StatusCode::SERVICE_UNAVAILABLE).await;
@@ -80,7 +81,7 @@ async fn a_stop_is_no_failure_of_a_loop() {
     let folder = TempDir::new().unwrap();
     let app = built(&folder).await;
     app.start();
-    app.embedded.ready().await;
+    app.dapr.embedded().unwrap().ready().await;
     app.stop.cancel();
     app.loops.close();
     app.loops.wait().await;

@@ -74,22 +74,35 @@ pub fn component_folders(folder: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
     folders_with(folder, "component.toml")
 }
 
+/// The same, and the bundles (`*.tar`) that lie beside them.
+pub fn prebuilt(folder: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
+    let is_bundle = |path: &Path| path.extension().is_some_and(|ending| ending == "tar");
+    entries_where(folder, |path| path.join("component.toml").is_file() || is_bundle(path))
+}
+
 /// The sub-folders that hold a `contract.toml`, by name.
 pub fn contract_folders(folder: &Path) -> Result<Vec<PathBuf>, Vec<Problem>> {
     folders_with(folder, "contract.toml")
 }
 
 fn folders_with(folder: &Path, file: &str) -> Result<Vec<PathBuf>, Vec<Problem>> {
+    entries_where(folder, |path| path.join(file).is_file())
+}
+
+fn entries_where(
+    folder: &Path,
+    is_wanted: impl Fn(&Path) -> bool,
+) -> Result<Vec<PathBuf>, Vec<Problem>> {
     let entries = std::fs::read_dir(folder).map_err(|error| {
         let problem = Problem::in_file(folder, format!("cannot be read: {error}"));
         vec![problem.help("run it where `components/` and `contracts/` are, or name the folder")]
     })?;
-    let mut folders: Vec<_> = entries
+    let mut found: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.join(file).is_file())
+        .filter(|path| is_wanted(path))
         .collect();
-    folders.sort();
-    Ok(folders)
+    found.sort();
+    Ok(found)
 }
 
 /// Reads a component's manifest.

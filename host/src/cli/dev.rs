@@ -10,23 +10,21 @@ mod watch;
 use rebuild::Rebuild;
 use watch::Watch;
 
-use std::fs::{File, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{App, StartError};
 use crate::catalog::load;
 use crate::cli::emit;
+use crate::cli::host::{Port, Signals, lock};
 use crate::cli::{build, print};
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{BackendKind, Config};
 use crate::contract::Contracts;
 use crate::manifest::Manifest;
 use crate::problem::Problem;
@@ -75,9 +73,10 @@ impl Dev {
         if let Some(data) = self.data {
             config.data = data;
         }
+        config.backend = BackendKind::Embedded;
         let (components, contracts) = found(&config).map_err(StartError::Problems)?;
-        let _lock = lock(&config.data)?;
-        let listeners = Listeners::bind(&config).await?;
+        let _lock = lock(&config.data, "--data FOLDER")?;
+        let listeners = Listeners::bind(&config)?;
         let mut signals = Signals::listen()?;
         let watch = Watch::start(&config.components, &config.contracts)
             .context("the sources cannot be watched")?;
@@ -102,26 +101,6 @@ impl Dev {
 struct Changes {
     rebuild: Rebuild,
     watch: Watch,
-}
-
-/// What asks the host to stop, from the moment at which a build may have to be ended.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
-        Ok(Self { interrupt: signal(interrupt)?, terminate: signal(terminate)? })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }
 
 /// Components with their manifests, and contracts. Every fault that can be seen without building is
@@ -170,7 +149,9 @@ async fn run(
     greet(app, ingress.local_addr()?, admin.local_addr()?, dapr.local_addr()?);
     app.serve(ingress, app.ingress());
     app.serve(admin, app.admin());
-    app.serve(dapr, app.embedded.router());
+    if let Some(embedded) = app.dapr.embedded() {
+        app.serve(dapr, embedded.router());
+    }
     app.start();
     tokio::select! {
         () = changes.rebuild.run(app, changes.watch) => {}
@@ -206,49 +187,13 @@ fn greet(app: &App, ingress: SocketAddr, admin: SocketAddr, dapr: SocketAddr) {
 }
 
 impl Listeners {
-    async fn bind(config: &Config) -> anyhow::Result<Self> {
+    fn bind(config: &Config) -> anyhow::Result<Self> {
+        let Config { ingress, admin, dapr, .. } = config;
+        let bind = |address, what, variable| Port::reserve(address, what, variable)?.listen();
         Ok(Self {
-            ingress: bind(config.ingress.address, "ingress", "WHARF_INGRESS__ADDRESS").await?,
-            admin: bind(config.admin.address, "admin", "WHARF_ADMIN__ADDRESS").await?,
-            dapr: bind(config.dapr.address, "Dapr", "WHARF_DAPR__ADDRESS").await?,
+            ingress: bind(ingress.address, "ingress", "WHARF_INGRESS__ADDRESS")?,
+            admin: bind(admin.address, "admin", "WHARF_ADMIN__ADDRESS")?,
+            dapr: bind(dapr.address, "Dapr", "WHARF_DAPR__ADDRESS")?,
         })
-    }
-}
-
-async fn bind(address: SocketAddr, what: &str, variable: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "the {what} listener cannot have {address}; stop what uses that port, or give another \
-             address with {variable}=127.0.0.1:PORT"
-        )
-    })
-}
-
-/// One host at a time may use a data folder. The lock goes with the process, however it ends.
-fn lock(folder: &Path) -> anyhow::Result<File> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
-    let path = folder.join("lock");
-    let mut file =
-        File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
-    match file.try_lock() {
-        Ok(()) => {
-            file.set_len(0)?;
-            file.rewind()?;
-            write!(file, "{}", std::process::id())?;
-            Ok(file)
-        }
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            file.read_to_string(&mut holder)?;
-            Err(anyhow!(
-                "another `wharf dev` (process {holder}) uses {}; stop it, or give this one a folder \
-                 of its own with --data FOLDER",
-                folder.display()
-            ))
-        }
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
-        }
     }
 }

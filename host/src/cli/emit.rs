@@ -14,7 +14,7 @@ use crate::catalog::load;
 use crate::cli::client::DaprClient;
 use crate::cli::print;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{self, Config, DaprEndpoint};
+use crate::config::{self, Config};
 use crate::contract::{Contracts, Decode, Example};
 use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
 use crate::name::ContractName;
@@ -55,6 +55,7 @@ pub struct Emit {
 impl Emit {
     pub async fn run(self) -> Result<(), StartError> {
         let config = Config::load(None).map_err(|error| anyhow!("{error}"))?;
+        let endpoint = config.sidecar();
         let folder = self.contracts.unwrap_or(config.contracts);
         let folders = load::contract_folders(&folder).map_err(StartError::Problems)?;
         let contracts = Contracts::load(&folders).map_err(StartError::Problems)?;
@@ -65,7 +66,7 @@ impl Emit {
         let data: Option<Value> =
             data.context("--data is not JSON; give it such as '{\"task_id\":\"1\"}'")?;
         let example = changed(fresh(example, data), &self.changes)?;
-        let client = DaprClient::new(DaprEndpoint::load())?;
+        let client = DaprClient::new(endpoint)?;
         let (pubsub, topic) = (example.pubsub.as_str(), example.topic.as_str());
         if let Some(reason) = refusal(&contracts, &example) {
             print::note(format!(

@@ -233,7 +233,7 @@ impl<'a> Parts<'a> {
             seed: SystemClock.draw(),
             reads: Arc::new(LiveReads {
                 ledger: self.app.ledger.clone(),
-                backend: Arc::new(self.app.embedded.clone()),
+                backend: self.app.dapr.backend(),
             }),
             record: true,
         };

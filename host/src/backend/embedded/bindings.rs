@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
@@ -14,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Embedded, MAX_BODY, StoreError};
-use crate::backend::BackendError;
+use crate::backend::{BackendError, data};
 use crate::clock::rfc3339;
 use crate::effect::Call;
 
@@ -71,7 +69,7 @@ impl Embedded {
             metadata.insert("traceparent".to_owned(), trace.parent);
             metadata.extend(trace.state.map(|state| ("tracestate".to_owned(), state)));
         }
-        let data = json_of(&data);
+        let data = data::json_of(&data);
         if data.len() > MAX_BODY {
             let size = data.len();
             let text = format!("{size} bytes of data for binding {binding} are too many");
@@ -171,16 +169,6 @@ async fn add_line(path: &Path, line: &str) -> std::io::Result<()> {
     file.write_all(line.as_bytes()).await?;
     file.flush().await?;
     file.sync_data().await
-}
-
-/// Dapr's API takes data as JSON: what is none goes as a string, and bytes that are no text as
-/// base64.
-fn json_of(data: &[u8]) -> String {
-    match std::str::from_utf8(data) {
-        Ok(text) if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => text.to_owned(),
-        Ok(text) => Value::from(text).to_string(),
-        Err(_) => Value::from(STANDARD.encode(data)).to_string(),
-    }
 }
 
 /// An error with its causes: reqwest's own text names only the address.

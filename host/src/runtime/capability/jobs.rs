@@ -68,6 +68,9 @@ impl View<'_> {
         // The error shows the name; what is too long to be one stays so when it is cut.
         let name = JobName::new(text::cut(name, 2000))
             .map_err(|error| JobError::Invalid(error.to_string()))?;
+        if !name.comes_back() {
+            return Err(JobError::Invalid(format!("the name `{name}` holds `%`; use another")));
+        }
         match grant::job(self.manifest, &name) {
             Ok(()) => Ok(name),
             Err(why) => Err(JobError::Denied(self.refusals.denied(&why))),
