@@ -101,7 +101,10 @@ pub async fn reminding(yard: Arc<Yard>) -> anyhow::Result<()> {
     outside.publish("todo-pubsub", "task-events", &deleted).await?;
 
     let sent = outside.came("notify-file", 1).await?;
-    ensure!(sent[0]["reminder_id"] == REMINDER && sent[0]["title"] == "Water the plants", "{sent:?}");
+    ensure!(
+        sent[0]["reminder_id"] == REMINDER && sent[0]["title"] == "Water the plants",
+        "{sent:?}"
+    );
     eventually("triggered and delivered are published", async || {
         let types = outside.app.types("reminder-events");
         let has = |what: &str| types.contains(&format!("com.todo.reminder.{what}.v1"));

@@ -63,7 +63,11 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     stage
         .become_rows(
             dead,
-            &[&["-", "reminder-events", "2"], &["-", "task-events", "4"], &["fragile", "task-events", "1"]],
+            &[
+                &["-", "reminder-events", "2"],
+                &["-", "task-events", "4"],
+                &["fragile", "task-events", "1"],
+            ],
         )
         .await?;
     for (topic, count) in [("task-events-dlq", 5), ("reminder-events-dlq", 2)] {

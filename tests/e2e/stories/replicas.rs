@@ -82,7 +82,8 @@ pub async fn tick(yard: Arc<Yard>) -> anyhow::Result<()> {
     })
     .await?;
     let came = app.came("echoes");
-    let times: BTreeSet<_> = came.iter().map(|one| one["data"]["data"]["time"].to_string()).collect();
+    let times: BTreeSet<_> =
+        came.iter().map(|one| one["data"]["data"]["time"].to_string()).collect();
     ensure!(times.len() == came.len(), "one tick acted twice: {came:?}");
     Ok(())
 }

@@ -128,6 +128,23 @@ impl Stage {
         Ok(host)
     }
 
+    /// The same, its sidecar with these variables and flags.
+    pub async fn host_beside(
+        &self,
+        name: &str,
+        project: &Project,
+        variables: &[(&str, String)],
+        (own, flags): (Vec<(&'static str, String)>, Vec<String>),
+    ) -> anyhow::Result<Host> {
+        let (ingress, admin) = (port::free()?, port::free()?);
+        let sidecar = Sidecar { variables: own, flags, ..self.sidecar(name, ingress)? };
+        let daprd = Daprd::start(&self.yard, sidecar).await?;
+        let wharf = self.wharf(name, project, [ingress, admin, daprd.port()], variables)?;
+        let mut host = Host { wharf, daprd, ingress, admin, wires: Vec::new() };
+        host.ready().await?;
+        Ok(host)
+    }
+
     /// A host whose calls and callbacks come through, or not.
     pub async fn host_behind_a_bad_wire(
         &self,
@@ -146,15 +163,18 @@ impl Stage {
     }
 
     async fn daprd(&self, name: &str, app_port: u16) -> anyhow::Result<Daprd> {
+        Daprd::start(&self.yard, self.sidecar(name, app_port)?).await
+    }
+
+    fn sidecar(&self, name: &str, app_port: u16) -> anyhow::Result<Sidecar> {
         let texts: Vec<_> = self.resources.iter().map(String::as_str).collect();
-        let sidecar = Sidecar {
+        Ok(Sidecar {
             name: format!("of-{name}"),
             app_port: Some(app_port),
             health: Some("/health".to_owned()),
             scheduler: Some(self.scheduler.address()),
             ..Sidecar::of(APP, self.yard.resources(name, &texts)?)
-        };
-        Daprd::start(&self.yard, sidecar).await
+        })
     }
 
     fn wharf(
@@ -241,11 +261,14 @@ impl Stage {
 
     /// The same where others may have died.
     pub async fn audited(&self, ty: &str, ids: &[String]) -> anyhow::Result<()> {
-        let count = format!("SELECT count(DISTINCT event_id)::text FROM audit_log WHERE type = '{ty}'");
+        let count =
+            format!("SELECT count(DISTINCT event_id)::text FROM audit_log WHERE type = '{ty}'");
         let many = ids.len().to_string();
         self.become_rows(&count, &[&[&many]]).await?;
-        let each = format!("SELECT event_id, count(*)::text FROM audit_log WHERE type = '{ty}' \
-            GROUP BY event_id ORDER BY event_id");
+        let each = format!(
+            "SELECT event_id, count(*)::text FROM audit_log WHERE type = '{ty}' \
+            GROUP BY event_id ORDER BY event_id"
+        );
         let mut expected: Vec<_> = ids.iter().map(|id| vec![id.clone(), "1".to_owned()]).collect();
         expected.sort();
         let found = self.rows(&each).await?;

@@ -51,17 +51,18 @@ impl Tool {
                 ),
             },
             Self::Maven => lacks("mvn", "Maven, which fetches Kafka", "maven"),
-            Self::Python => said("python3", &["-c", "import ensurepip, venv"]).is_none().then(|| {
-                "Python with venv, for Dapr's SDK: `python3` cannot make one (Debian: \
+            Self::Python => {
+                said("python3", &["-c", "import ensurepip, venv"]).is_none().then(|| {
+                    "Python with venv, for Dapr's SDK: `python3` cannot make one (Debian: \
                  python3-venv)"
-                    .to_owned()
-            }),
+                        .to_owned()
+                })
+            }
             Self::Node => lacks("node", "Node.js, for Dapr's SDK", "nodejs"),
             Self::Npm => lacks("npm", "npm, which fetches Dapr's SDK", "npm"),
             Self::Redis => lacks("redis-server", "Redis", "redis-server"),
-            Self::Postgres => (!wharf_test_postgres::is_installed()).then(|| {
-                "PostgreSQL: there is no `postgres` (Debian: postgresql)".to_owned()
-            }),
+            Self::Postgres => (!wharf_test_postgres::is_installed())
+                .then(|| "PostgreSQL: there is no `postgres` (Debian: postgresql)".to_owned()),
         }
     }
 }
