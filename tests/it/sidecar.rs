@@ -242,6 +242,31 @@ async fn a_bulk_that_changes_a_number_is_none() {
     assert_eq!(lines, ["POST /v1.0/publish/bulk/kafka/t", "POST /v1.0/publish/kafka/t"]);
 }
 
+/// Redis counts down on what it was told before, and other stores take -1 for a time that is over.
+#[tokio::test]
+async fn a_value_without_a_time_to_live_stays_in_redis_too() {
+    let (fake, sidecar) = Fake::start().await;
+    let set_in =
+        |store: &str| StateWrite { store: StoreName::new(store).unwrap(), ..set("k", None) };
+    let components = json!({ "components": [
+        { "name": "store", "type": "state.redis" }, { "name": "other", "type": "state.mongodb" },
+    ] });
+    for (store, asks, metadata) in [
+        ("store", true, json!({ "ttlInSeconds": "-1" })),
+        ("store", false, json!({ "ttlInSeconds": "-1" })),
+        ("other", true, Value::Null),
+        ("other", false, Value::Null),
+    ] {
+        if asks {
+            fake.answers(200, &components);
+        }
+        sidecar.write_state(set_in(store)).await.unwrap();
+        let asked = fake.asked();
+        assert_eq!(asked.len(), 1 + usize::from(asks), "{store}: {asked:?}");
+        assert_eq!(asked.last().unwrap().body[0]["metadata"], metadata, "{store}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_read_is_what_was_written() {
     let (fake, sidecar) = Fake::start().await;
@@ -387,7 +412,7 @@ async fn every_code_of_daprs_is_for_now_or_for_good() {
     }
     for row in STATE {
         tell(row);
-        judge(row, sidecar.write_state(set("k", None)).await);
+        judge(row, sidecar.write_state(set("k", Some(1))).await);
     }
     for row in SECRET {
         tell(row);

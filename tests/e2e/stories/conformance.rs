@@ -35,6 +35,8 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     let (kafka, redis, scheduler) =
         futures::try_join!(Kafka::start(&yard, 3), Redis::start(&yard), Scheduler::start(&yard))?;
     let schema = wharf_test_postgres::schema("conformance").await;
+    // As Go's driver reads it.
+    let database = schema.url.replace("options[search_path]", "search_path");
     let app = App::new(vec!["kafka", "redis"], vec!["clock"]);
     let address = app.listen().await;
     let secrets = yard.write("secrets.json", SECRETS)?;
@@ -47,7 +49,7 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
         component(
             "postgres",
             "state.postgresql",
-            &[("connectionString", &schema.url), ("cleanupInterval", "1s")],
+            &[("connectionString", &database), ("cleanupInterval", "1s")],
         ),
         component(
             "secrets",

@@ -7,7 +7,10 @@ use futures::future::LocalBoxFuture;
 use wharf_e2e::Yard;
 use wharf_e2e::parts::Part;
 
-use crate::{away, bulk, capabilities, flows, parts, poison, replicas, restarts, sdks, weather};
+use crate::{
+    away, bulk, capabilities, conformance, flows, ingress, parts, poison, replicas, restarts, sdks,
+    weather,
+};
 
 /// A test with a folder of its own.
 pub struct Story {
@@ -22,6 +25,8 @@ pub struct Story {
 
 const MINUTES_3: Duration = Duration::from_secs(180);
 const MINUTES_4: Duration = Duration::from_secs(240);
+
+const ALL: &[Part] = &[Part::Dapr, Part::Kafka, Part::Redis, Part::Postgres];
 
 /// What a [`Stage`](crate::stage::Stage) takes.
 const STAGE: &[Part] = &[Part::Dapr, Part::Kafka, Part::Postgres];
@@ -131,5 +136,29 @@ pub const STORIES: &[Story] = &[
         needs: &[Part::Dapr, Part::Kafka, Part::Postgres, Part::PythonSdk, Part::JavascriptSdk],
         patience: MINUTES_3,
         play: |yard| Box::pin(sdks::play(yard)),
+    },
+    Story {
+        name: "conformance",
+        tells: "every behaviour of the embedded Dapr and of daprd, side by side: what is published, \
+                delivered, kept, scheduled and called",
+        needs: ALL,
+        patience: MINUTES_4,
+        play: |yard| Box::pin(conformance::play(yard)),
+    },
+    Story {
+        name: "ways-in",
+        tells: "declared subscriptions, raw payloads, binary mode, odd traces, 5 MiB, tokens both \
+                ways: each event is audited once",
+        needs: ALL,
+        patience: MINUTES_3,
+        play: |yard| Box::pin(ingress::ways(yard)),
+    },
+    Story {
+        name: "host-stops",
+        tells: "the host is stopped three times under load, its sidecar once: each event is audited \
+                once",
+        needs: STAGE,
+        patience: MINUTES_3,
+        play: |yard| Box::pin(ingress::stops(yard)),
     },
 ];

@@ -119,9 +119,21 @@ impl Stage {
         project: &Project,
         variables: &[(&str, String)],
     ) -> anyhow::Result<Host> {
+        self.host_beside(name, project, variables, (Vec::new(), Vec::new())).await
+    }
+
+    /// The same, its sidecar with these variables and flags.
+    pub async fn host_beside(
+        &self,
+        name: &str,
+        project: &Project,
+        variables: &[(&str, String)],
+        (own, flags): (Vec<(&'static str, String)>, Vec<String>),
+    ) -> anyhow::Result<Host> {
         let (ingress, admin) = (port::free()?, port::free()?);
+        let sidecar = Sidecar { variables: own, flags, ..self.sidecar(name, ingress)? };
         // It waits for the host, which does not wait for it.
-        let daprd = self.daprd(name, ingress).await?;
+        let daprd = Daprd::start(&self.yard, sidecar).await?;
         let wharf = self.wharf(name, project, [ingress, admin, daprd.port()], variables)?;
         let mut host = Host { wharf, daprd, ingress, admin, wires: Vec::new() };
         host.ready().await?;
@@ -137,7 +149,8 @@ impl Stage {
     ) -> anyhow::Result<Host> {
         let (ingress, admin) = (port::free()?, port::free()?);
         let callbacks = Between::before(ingress, dice.split()).await?;
-        let daprd = self.daprd(name, callbacks.port).await?;
+        let sidecar = self.sidecar(name, callbacks.port)?;
+        let daprd = Daprd::start(&self.yard, sidecar).await?;
         let calls = Between::before(daprd.port(), dice.split()).await?;
         let wharf = self.wharf(name, project, [ingress, admin, calls.port], &[])?;
         let mut host = Host { wharf, daprd, ingress, admin, wires: vec![callbacks, calls] };
@@ -145,16 +158,15 @@ impl Stage {
         Ok(host)
     }
 
-    async fn daprd(&self, name: &str, app_port: u16) -> anyhow::Result<Daprd> {
+    fn sidecar(&self, name: &str, app_port: u16) -> anyhow::Result<Sidecar> {
         let texts: Vec<_> = self.resources.iter().map(String::as_str).collect();
-        let sidecar = Sidecar {
+        Ok(Sidecar {
             name: format!("of-{name}"),
             app_port: Some(app_port),
             health: Some("/health".to_owned()),
             scheduler: Some(self.scheduler.address()),
             ..Sidecar::of(APP, self.yard.resources(name, &texts)?)
-        };
-        Daprd::start(&self.yard, sidecar).await
+        })
     }
 
     fn wharf(
