@@ -1,5 +1,6 @@
 //! The ledger is away for a minute, while events come and a job is due. Kafka's offset must not pass
-//! what was not acknowledged, and the scheduler must not give up.
+//! what was not acknowledged, and the scheduler must not give up. Of two hosts one has a sidecar that
+//! stops delivering when the host is ill; the other's goes on.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,9 +18,12 @@ const AWAY: Duration = Duration::from_secs(60);
 
 pub async fn ledger(yard: Arc<Yard>) -> anyhow::Result<()> {
     let mut server = Postgres::start(Durability::None).map_err(|error| anyhow!(error))?;
-    let stage = Stage::with_ledger(Arc::clone(&yard), &[], server.url()).await?;
+    let mut stage = Stage::with_ledger(Arc::clone(&yard), &[], server.url()).await?;
     let project = Project::todo(&yard)?.counting()?;
-    let host = stage.host("host", &project).await?;
+    let with_checks = stage.host("host-checked", &project).await?;
+    // Its sidecar goes on to deliver, and is answered RETRY all the while.
+    stage.checks_health = false;
+    let without_checks = stage.host("host-unchecked", &project).await?;
 
     // Its job fires ten seconds into the minute.
     let mut reminder = event("com.todo.reminder.scheduled.v1", 900_000);
@@ -47,7 +51,6 @@ pub async fn ledger(yard: Arc<Yard>) -> anyhow::Result<()> {
     stage.audited_once(CREATED, &ids).await?;
     stage.become_rows("SELECT status FROM notifications", &[&["delivered"]]).await?;
     ensure!(stage.outside.app.came("notify-file").len() == 1, "sent twice");
-    drop(host);
-    drop(stage);
+    drop((with_checks, without_checks));
     Ok(())
 }

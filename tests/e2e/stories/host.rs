@@ -24,6 +24,14 @@ pub fn build() -> anyhow::Result<()> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(["build", "--locked", "--quiet", "--package", "wharf-e2e"]);
     command.args(["--bin", "wharf-e2e-host", "--target-dir"]).arg(target);
+    // What `cargo run` says of this program is nothing to another build: it would build anew all that
+    // looks at it.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     let status = command.current_dir(root).stdin(Stdio::null()).status();
     match status.context("cargo cannot be run")?.success() {
         true => Ok(()),

@@ -33,6 +33,9 @@ pub struct Stage {
     pub database: String,
     /// Components and the like for every daprd that starts, as YAML.
     pub resources: Vec<String>,
+    /// Whether sidecars that start ask for the health of their host. One that does delivers nothing
+    /// while the host says that it is ill.
+    pub checks_health: bool,
     pub yard: Arc<Yard>,
 }
 
@@ -104,7 +107,8 @@ impl Stage {
             sink("notify-file"),
             sink("notify-http"),
         ];
-        Ok(Self { outside, kafka, scheduler, database, resources, yard })
+        let checks_health = true;
+        Ok(Self { outside, kafka, scheduler, database, resources, checks_health, yard })
     }
 
     /// A host that is subscribed when this returns; several share the ledger and the events.
@@ -163,7 +167,7 @@ impl Stage {
         Ok(Sidecar {
             name: format!("of-{name}"),
             app_port: Some(app_port),
-            health: Some("/health".to_owned()),
+            health: self.checks_health.then(|| "/health".to_owned()),
             scheduler: Some(self.scheduler.address()),
             ..Sidecar::of(APP, self.yard.resources(name, &texts)?)
         })
