@@ -17,10 +17,10 @@ const COMPLETED: &str = "com.todo.task.completed.v1";
 const TOPICS: [&str; 3] = ["task-events", "reminder-events", "recurring-events"];
 
 /// A CloudEvent of the contract `cloudevents` about the task.
-fn event(number: u32, ty: &str, data: Value) -> Value {
+fn event(number: u32, ty: &str, data: impl Into<Value>) -> Value {
     json!({
         "specversion": "1.0", "id": id(number), "source": "e2e", "type": ty, "subject": TASK,
-        "time": "2026-01-01T00:00:00Z", "datacontenttype": "application/json", "data": data,
+        "time": "2026-01-01T00:00:00Z", "datacontenttype": "application/json", "data": data.into(),
     })
 }
 
