@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http;
 use crate::parts;
 use crate::port;
 use crate::process::Process;
@@ -120,9 +121,9 @@ impl Daprd {
         self.grpc
     }
 
-    /// What it counts, as Prometheus reads it.
-    pub fn metrics_url(&self) -> String {
-        format!("http://127.0.0.1:{}/metrics", self.metrics)
+    /// Of one of its own metrics, the sum over all labels.
+    pub async fn count(&self, name: &str) -> anyhow::Result<f64> {
+        http::count(&format!("http://127.0.0.1:{}/metrics", self.metrics), name).await
     }
 
     /// Waits until it is done with its start, its components and its app's answers included.

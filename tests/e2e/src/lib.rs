@@ -26,7 +26,7 @@
 
 mod cache;
 mod daprd;
-mod http;
+pub mod http;
 mod kafka;
 pub mod parts;
 pub mod port;

@@ -50,6 +50,9 @@ pub struct Arguments {
     /// Only build what they need
     #[arg(long)]
     prepare: bool,
+    /// Do not build the host: it is there, as `wharf-e2e-host` beside this program
+    #[arg(long)]
+    no_build: bool,
 }
 
 fn main() -> ExitCode {
@@ -72,7 +75,8 @@ fn main() -> ExitCode {
             wanted.push(*part);
         }
     }
-    let ready = needed::ready(&wanted).and_then(|()| host::build());
+    let build = if arguments.no_build { || Ok(()) } else { host::build };
+    let ready = needed::ready(&wanted).and_then(|()| build());
     if let Err(error) = ready {
         say::note(format!("cargo e2e: {error:#}"));
         return ExitCode::FAILURE;

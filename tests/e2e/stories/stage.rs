@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use wharf::clock::{Clock as _, SystemClock, rfc3339};
-use wharf_e2e::{Daprd, Kafka, Process, Scheduler, Sidecar, Yard, component, port};
+use wharf_e2e::{Daprd, Kafka, Process, Scheduler, Sidecar, Yard, component, http, port};
 use wharf_tests::dice::Dice;
 
 use crate::between::{Between, Fault};
@@ -119,13 +119,7 @@ impl Stage {
         project: &Project,
         variables: &[(&str, String)],
     ) -> anyhow::Result<Host> {
-        let (ingress, admin) = (port::free()?, port::free()?);
-        // It waits for the host, which does not wait for it.
-        let daprd = self.daprd(name, ingress).await?;
-        let wharf = self.wharf(name, project, [ingress, admin, daprd.port()], variables)?;
-        let mut host = Host { wharf, daprd, ingress, admin, wires: Vec::new() };
-        host.ready().await?;
-        Ok(host)
+        self.host_beside(name, project, variables, (Vec::new(), Vec::new())).await
     }
 
     /// The same, its sidecar with these variables and flags.
@@ -138,6 +132,7 @@ impl Stage {
     ) -> anyhow::Result<Host> {
         let (ingress, admin) = (port::free()?, port::free()?);
         let sidecar = Sidecar { variables: own, flags, ..self.sidecar(name, ingress)? };
+        // It waits for the host, which does not wait for it.
         let daprd = Daprd::start(&self.yard, sidecar).await?;
         let wharf = self.wharf(name, project, [ingress, admin, daprd.port()], variables)?;
         let mut host = Host { wharf, daprd, ingress, admin, wires: Vec::new() };
@@ -154,16 +149,13 @@ impl Stage {
     ) -> anyhow::Result<Host> {
         let (ingress, admin) = (port::free()?, port::free()?);
         let callbacks = Between::before(ingress, dice.split()).await?;
-        let daprd = self.daprd(name, callbacks.port).await?;
+        let sidecar = self.sidecar(name, callbacks.port)?;
+        let daprd = Daprd::start(&self.yard, sidecar).await?;
         let calls = Between::before(daprd.port(), dice.split()).await?;
         let wharf = self.wharf(name, project, [ingress, admin, calls.port], &[])?;
         let mut host = Host { wharf, daprd, ingress, admin, wires: vec![callbacks, calls] };
         host.ready().await?;
         Ok(host)
-    }
-
-    async fn daprd(&self, name: &str, app_port: u16) -> anyhow::Result<Daprd> {
-        Daprd::start(&self.yard, self.sidecar(name, app_port)?).await
     }
 
     fn sidecar(&self, name: &str, app_port: u16) -> anyhow::Result<Sidecar> {
@@ -287,32 +279,14 @@ impl Host {
         self.daprd.healthy().await
     }
 
-    /// Asks its admin API.
-    pub async fn admin(&self, path: &str) -> anyhow::Result<String> {
-        let answer = reqwest::get(format!("http://127.0.0.1:{}{path}", self.admin)).await?;
-        Ok(answer.error_for_status()?.text().await?)
-    }
-
-    /// Of a counter, the sum over all labels.
+    /// Of one of its metrics, the sum over all labels.
     pub async fn count(&self, name: &str) -> anyhow::Result<f64> {
-        let metrics = self.admin("/metrics").await?;
-        let of = |line: &str| {
-            let rest = line.strip_prefix(name)?;
-            (rest.starts_with(['{', ' '])).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
-        };
-        Ok(metrics.lines().filter_map(of).sum())
+        http::count(&format!("http://127.0.0.1:{}/metrics", self.admin), name).await
     }
 
     /// Of the wires between it and its sidecar, the faults that never came.
     pub fn idle_faults(&self) -> Vec<Fault> {
         self.wires.iter().flat_map(Between::idle).collect()
-    }
-
-    /// Stops it as an orchestrator does: it finishes what is in progress.
-    pub async fn stop(&mut self) -> anyhow::Result<()> {
-        let status = self.wharf.stop(HOST).await?;
-        ensure!(status.success(), "the host ended with {status}:\n{}", self.wharf.said());
-        Ok(())
     }
 
     /// Starts Wharf as the first time.

@@ -27,10 +27,11 @@ fn completed(number: u32) -> Value {
 }
 
 fn scheduled(number: u32) -> Value {
+    // Of tasks that are not completed: that would cancel it.
     let mut event = event("com.todo.reminder.scheduled.v1", 1000 + number);
     event["data"] = json!({
-        "reminder_id": id(number), "task_id": format!("t-{number}"), "user_id": "ann",
-        "title": "Water the plants", "due_date": "2026-02-04T18:00:00Z",
+        "reminder_id": id(number), "task_id": format!("t-{}", 1000 + number),
+        "user_id": "ann", "title": "Water the plants", "due_date": "2026-02-04T18:00:00Z",
         "remind_at": from_now(Duration::from_secs(5)),
     });
     event

@@ -38,7 +38,7 @@ pub fn built() -> anyhow::Result<PathBuf> {
     cache::made(NAME, |folder| {
         fs::write(folder.join("pom.xml"), PROJECT)?;
         let mut command = Command::new("mvn");
-        command.args(["--batch-mode", "--no-transfer-progress", PLUGIN]);
+        command.args(["--batch-mode", "-Dstyle.color=never", PLUGIN]);
         command.arg("-DoutputDirectory=lib").current_dir(folder);
         run(&mut command, "fetching Kafka 4.1.0")
     })
