@@ -289,6 +289,13 @@ impl Host {
         self.wires.iter().flat_map(Between::idle).collect()
     }
 
+    /// Stops Wharf as an orchestrator does: it finishes what is in progress.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        let status = self.wharf.stop(HOST).await?;
+        ensure!(status.success(), "the host ended with {status}:\n{}", self.wharf.said());
+        Ok(())
+    }
+
     /// Starts Wharf as the first time.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
         self.wharf.start_again()?;
