@@ -17,8 +17,13 @@ use tokio::sync::watch;
 use super::PATIENCE;
 
 /// The topics of every pubsub, and how each is delivered.
-pub const TOPICS: [(&str, Way); 4] =
-    [("single", Way::Single), ("bulk", Way::Bulk), ("raw", Way::Raw), ("raw-bulk", Way::RawBulk)];
+pub const TOPICS: [(&str, Way); 5] = [
+    ("single", Way::Single),
+    ("bulk", Way::Bulk),
+    ("raw", Way::Raw),
+    ("raw-bulk", Way::RawBulk),
+    ("poison", Way::Single),
+];
 
 /// How a topic is subscribed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
