@@ -8,6 +8,10 @@ CREATE INDEX wharf_deliveries_due ON wharf_deliveries (next_attempt_at, sequence
     WHERE status = 'parked' AND behind = 0;
 CREATE INDEX wharf_outbox_due ON wharf_outbox (next_attempt_at, sequence)
     WHERE status = 'waiting' AND behind = 0;
+CREATE INDEX wharf_deliveries_behind ON wharf_deliveries (component, subject, sequence)
+    WHERE status = 'parked' AND behind = 1;
+CREATE INDEX wharf_outbox_behind ON wharf_outbox (lane, sequence)
+    WHERE status = 'waiting' AND behind = 1;
 -- Of two indexes that fit alike, PostgreSQL takes the newest as long as it knows nothing of the rows.
 DROP INDEX wharf_deliveries_turn;
 CREATE INDEX wharf_deliveries_turn ON wharf_deliveries (component, subject, sequence)

@@ -244,20 +244,14 @@ impl Connection {
                 open.deadline.clear();
                 touched
             }
-            Self::Postgres(open) => {
-                open.grant(left).await?;
-                let touched = open.run(sql, params).await;
-                if touched.is_ok() {
-                    open.regain(left).await?;
-                }
-                touched
-            }
+            Self::Postgres(open) => open.run(sql, params, left).await,
         };
         touched.map_err(|fault| left.blame(fault, execute))
     }
 
     /// Runs the same insert for several deliveries at once.
     pub async fn run_many(&mut self, rows: &[&Execute], limit: &Limit) -> Result<(), Fault> {
+        let Some(first) = rows.first() else { return Ok(()) };
         let left = limit.left()?;
         let done = match self {
             Self::Sqlite(open) => {
@@ -266,19 +260,9 @@ impl Connection {
                 open.deadline.clear();
                 done
             }
-            Self::Postgres(open) => {
-                open.grant(left).await?;
-                let done = open.run_many(rows).await;
-                if done.is_ok() {
-                    open.regain(left).await?;
-                }
-                done
-            }
+            Self::Postgres(open) => open.run_many(rows, left).await,
         };
-        done.map_err(|fault| match rows.first() {
-            Some(first) => left.blame(fault, first),
-            None => fault,
-        })
+        done.map_err(|fault| left.blame(fault, first))
     }
 
     /// A component's query; `take` is given one row after the other, and ends it with an error. A

@@ -31,21 +31,23 @@ impl Limit {
     pub fn left(&self) -> Result<Left, Fault> {
         let spent = self.begun.elapsed();
         let left = self.timeout.checked_sub(spent).filter(|left| !left.is_zero());
-        let time = left.ok_or_else(|| late(self.timeout))?;
+        let time = left.ok_or_else(|| Fault::Late(late(self.timeout)))?;
         Ok(Left { time, of: self.timeout, whole: spent <= self.timeout / 10 })
     }
 }
 
-fn late(timeout: Duration) -> Fault {
-    let text = format!("the statements of one commit took longer than {timeout:?} together");
-    Fault::Late(text)
+fn late(timeout: Duration) -> String {
+    format!("the statements of one commit took longer than {timeout:?} together")
 }
 
 impl Left {
     /// Says which statement it was, unless it is late for what others took.
     pub fn blame(&self, fault: Fault, execute: &Execute) -> Fault {
         match fault {
-            Fault::Late(_) if !self.whole => late(self.of),
+            Fault::Late(_) if !self.whole => {
+                let error = format!("{}; they ended with `{}`", late(self.of), execute.statement);
+                Fault::Late(error)
+            }
             fault => fault.of(execute),
         }
     }

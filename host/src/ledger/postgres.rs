@@ -128,49 +128,28 @@ pub fn arguments(args: Vec<Arg<'_>>) -> Result<PgArguments, sqlx::Error> {
 }
 
 impl Open {
-    /// The session's limit is for each statement. One that does not have all of that any more is
-    /// given what is left; what that takes of a round trip is little beside what was spent.
-    pub async fn grant(&mut self, left: Left) -> Result<(), Fault> {
-        if left.whole {
-            return Ok(());
-        }
-        let millis = left.time.as_millis().max(1);
-        Ok(self.set(format!("SET LOCAL statement_timeout = {millis}")).await?)
-    }
-
-    /// For the ledger's own statements that come next. After an error there is nothing to do: what
-    /// takes the statement back takes this back with it.
-    pub async fn regain(&mut self, left: Left) -> Result<(), Fault> {
-        if left.whole {
-            return Ok(());
-        }
-        Ok(self.set("SET LOCAL statement_timeout TO DEFAULT".to_owned()).await?)
-    }
-
-    async fn set(&mut self, sql: String) -> Result<(), sqlx::Error> {
-        let set = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection);
-        in_time(self.patience, set).await.map(drop)
-    }
-
     /// Runs one of a component's statements.
-    pub async fn run(&mut self, sql: &Arc<str>, params: &[SqlValue]) -> Result<u64, Fault> {
+    pub async fn run(
+        &mut self,
+        sql: &Arc<str>,
+        params: &[SqlValue],
+        left: Left,
+    ) -> Result<u64, Fault> {
         let statement = self.prepare(sql).await?;
         let arguments = value::arguments(types(&statement), params).map_err(Fault::own)?;
         let text = match statement.columns() {
             [] => Arc::clone(sql),
             _returning => counted(sql).into(),
         };
-        let done = sqlx::query_with(AssertSqlSafe(text), arguments).execute(&mut self.connection);
-        let done = in_time(self.patience, done).await;
-        done.map(|done| done.rows_affected()).map_err(components_fault)
+        self.limited(text, arguments, left).await
     }
 
     /// Runs one insert for all the rows, in one statement.
-    pub async fn run_many(&mut self, rows: &[&Execute]) -> Result<(), Fault> {
+    pub async fn run_many(&mut self, rows: &[&Execute], left: Left) -> Result<(), Fault> {
         let Some(first) = rows.first() else { return Ok(()) };
         let Some(Many::Unnest { head, tail }) = first.many.as_deref() else {
             for row in rows {
-                self.run(&row.sql, &row.params).await?;
+                self.run(&row.sql, &row.params, left).await?;
             }
             return Ok(());
         };
@@ -187,8 +166,34 @@ impl Open {
         let columns = value::columns(types, rows).map_err(Fault::own)?;
         // The text says its types; the arguments only know their elements'.
         self.prepare(&text).await?;
-        let done = sqlx::query_with(AssertSqlSafe(text), columns).execute(&mut self.connection);
-        in_time(self.patience, done).await.map(drop).map_err(components_fault)
+        self.limited(text, columns, left).await.map(drop)
+    }
+
+    /// The session's limit is for each statement. One that does not have all of that any more is
+    /// given what is left: the two round trips are little beside the time that is spent.
+    async fn limited(
+        &mut self,
+        text: Arc<str>,
+        arguments: PgArguments,
+        left: Left,
+    ) -> Result<u64, Fault> {
+        if !left.whole {
+            let millis = left.time.as_millis().max(1);
+            self.set(format!("SET LOCAL statement_timeout = {millis}")).await?;
+        }
+        let done = sqlx::query_with(AssertSqlSafe(text), arguments).execute(&mut self.connection);
+        let done = in_time(self.patience, done).await.map_err(components_fault)?;
+        // The ledger's own statements have all of it. After an error, whatever takes the statement
+        // back does that too.
+        if !left.whole {
+            self.set("SET LOCAL statement_timeout TO DEFAULT".to_owned()).await?;
+        }
+        Ok(done.rows_affected())
+    }
+
+    async fn set(&mut self, sql: String) -> Result<(), sqlx::Error> {
+        let set = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection);
+        in_time(self.patience, set).await.map(drop)
     }
 
     /// A component's query.
@@ -216,7 +221,7 @@ impl Open {
                     Err(error) if is_too_large(&error) => {
                         return Err(Fault::own(too_large(most_bytes)));
                     }
-                    Err(error) => return Err(error.into()),
+                    Err(error) => return Err(components_fault(error)),
                 }
             }
             drop(rows);

@@ -38,9 +38,12 @@ pub struct Options {
 impl Options {
     /// Fails as a configuration that does not do when the session is not as it was asked to be.
     pub async fn open(&self) -> Result<Open, sqlx::Error> {
-        let connection = in_time(self.connecting, self.connect.connect()).await;
-        let mut connection = connection.map_err(of_pool)?;
-        in_time(self.connecting, self.check(&mut connection)).await?;
+        let opened = async {
+            let mut connection = self.connect.connect().await.map_err(of_pool)?;
+            self.check(&mut connection).await?;
+            Ok(connection)
+        };
+        let connection = in_time(self.connecting, opened).await?;
         Ok(Open { connection, patience: self.patience, many: HashMap::new() })
     }
 
@@ -85,7 +88,7 @@ impl Options {
 
     /// For the ledger's own questions. Fails when the address is none.
     pub fn looking(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
-        Self::new(options, url, &[read_only(), off("enable_seqscan")])
+        Self::new(options, url, &[read_only(), off("enable_seqscan"), off("enable_sort")])
     }
 
     /// For components' queries. Fails when the address is none.

@@ -15,18 +15,19 @@ use crate::ledger::rows::Rows;
 use crate::name::ComponentId;
 
 // Left to itself, SQLite picks the index of all rows of a component, millions of them done. Hence
-// INDEXED BY; such a statement fails rather than scan. And PostgreSQL would turn a subquery into a
-// join of all that wait: asked as a value, it costs one look at an index for each row. A column
-// beside `|| ''` is one whose indexes PostgreSQL is not to take.
+// INDEXED BY; such a statement fails rather than scan. PostgreSQL has no such word, and the outbox is
+// empty most of the time: to a planner that has seen that, to read an index whole costs no more than
+// to look something up in it, and the plan is kept. So only one index can serve each question. Rows
+// are compared whole: `(lane, sequence) < (…)` is a look into the index that begins so, where
+// `sequence <` alone would fit the primary key as well. `{among}` asks for rows as a value, where a
+// join could be turned round. A column beside `|| ''` is one whose indexes are not to be taken.
 
 /// Walks along what is due, as the text in the middle says: each row `place` with the one `earlier`
 /// that it must wait for, if any. What is in turn is claimed. What is not is marked as `behind`, so
 /// that no walk meets it again, until [`free_deliveries`] or [`free_effects`] finds that its turn has
 /// come. The earlier row is locked meanwhile: whoever takes it away finds the mark afterwards. All
 /// locks are asked for before the first row is written, since PostgreSQL passes by what the same
-/// statement has written; hence the order of the last condition. Ordered by all that an index has,
-/// PostgreSQL takes no other; and it looks rows up by their sequence only where that is asked for
-/// as a value, once it has seen the table empty.
+/// statement has written; hence the order of the last condition.
 macro_rules! walk {
     ($table:literal, $walked:literal, $returning:expr) => {
         concat!(
@@ -67,8 +68,8 @@ pub async fn claim_parked(
                  SELECT e.sequence FROM wharf_deliveries e \
                  WHERE e.status = 'parked' AND e.ordered = 1 \
                  AND e.component = d.component AND e.subject = d.subject \
-                 AND e.sequence < d.sequence \
-                 ORDER BY e.component, e.subject, e.sequence LIMIT 1) END AS earlier \
+                 AND (e.component, e.subject, e.sequence) < (d.component, d.subject, d.sequence) \
+                 LIMIT 1) END AS earlier \
          FROM wharf_deliveries d {index wharf_deliveries_due} \
          WHERE d.status = 'parked' AND d.behind = 0 AND d.next_attempt_at <= $1 \
          AND d.component || '' {among}SELECT component FROM {rows} AS asked{end} \
@@ -94,8 +95,8 @@ pub async fn claim_outbox(
         "wharf_outbox",
         "SELECT o.sequence AS place, ( \
              SELECT e.sequence FROM wharf_outbox e \
-             WHERE e.status = 'waiting' AND e.lane = o.lane AND e.sequence < o.sequence \
-             ORDER BY e.lane, e.sequence LIMIT 1) AS earlier \
+             WHERE e.status = 'waiting' AND e.lane = o.lane \
+             AND (e.lane, e.sequence) < (o.lane, o.sequence) LIMIT 1) AS earlier \
          FROM wharf_outbox o {index wharf_outbox_due} \
          WHERE o.status = 'waiting' AND o.behind = 0 AND o.next_attempt_at <= $1 \
          ORDER BY o.next_attempt_at, o.sequence",
@@ -137,8 +138,9 @@ async fn claim<'a>(
     Ok(claimed)
 }
 
-/// Of subjects that lost a parked delivery, the one whose turn has come is no longer behind. After
-/// that statement, and in its transaction: what was marked meanwhile is seen then.
+/// Of each subject that lost a parked delivery, the first that is put aside is so no longer. After
+/// that statement, and in its transaction: what was marked meanwhile is seen then. Whose turn it is
+/// not is marked again by the next walk.
 pub async fn free_deliveries<'a>(
     connection: &mut Connection,
     subjects: impl Iterator<Item = (&'a ComponentId, &'a str)> + Clone,
@@ -147,10 +149,12 @@ pub async fn free_deliveries<'a>(
         .text("component", subjects.clone().map(|(component, _)| component.as_str()))
         .text("subject", subjects.map(|(_, subject)| subject));
     let sql = "UPDATE wharf_deliveries SET behind = 0 WHERE behind = 1 AND sequence {among} \
-               SELECT (SELECT d.sequence FROM wharf_deliveries d \
-                   WHERE d.status = 'parked' AND d.ordered = 1 \
-                   AND d.component = gone.component AND d.subject = gone.subject \
-                   ORDER BY d.component, d.subject, d.sequence LIMIT 1 {lock}) FROM {rows} AS gone{end}";
+               SELECT (SELECT CASE WHEN d.component = gone.component AND d.subject = gone.subject \
+                       THEN d.sequence END \
+                   FROM wharf_deliveries d {index wharf_deliveries_behind} \
+                   WHERE d.status = 'parked' AND d.behind = 1 \
+                   AND (d.component, d.subject, d.sequence) > (gone.component, gone.subject, 0) \
+                   ORDER BY d.component, d.subject, d.sequence LIMIT 1) FROM {rows} AS gone{end}";
     connection.execute(sql, args![left]).await?;
     Ok(())
 }
@@ -158,9 +162,11 @@ pub async fn free_deliveries<'a>(
 /// The same of lanes that lost a waiting effect.
 async fn free_effects(connection: &mut Connection, lanes: Vec<String>) -> Result<(), LedgerError> {
     let sql = "UPDATE wharf_outbox SET behind = 0 WHERE behind = 1 AND sequence {among} \
-               SELECT (SELECT o.sequence FROM wharf_outbox o \
-                   WHERE o.status = 'waiting' AND o.lane = gone.lane \
-                   ORDER BY o.lane, o.sequence LIMIT 1 {lock}) FROM {rows} AS gone{end}";
+               SELECT (SELECT CASE WHEN o.lane = gone.lane THEN o.sequence END \
+                   FROM wharf_outbox o {index wharf_outbox_behind} \
+                   WHERE o.status = 'waiting' AND o.behind = 1 \
+                   AND (o.lane, o.sequence) > (gone.lane, 0) \
+                   ORDER BY o.lane, o.sequence LIMIT 1) FROM {rows} AS gone{end}";
     connection.execute(sql, args![Rows::new().text("lane", lanes)]).await?;
     Ok(())
 }

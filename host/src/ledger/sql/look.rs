@@ -58,10 +58,12 @@ async fn outbox(
     id: &DeliveryId,
 ) -> Result<Vec<OutboxRow>, LedgerError> {
     let sql = "SELECT sequence, effect_index, lane, status, kind, target, payload, attempts, error \
-               FROM wharf_outbox WHERE component = $1 AND key = $2 ORDER BY sequence";
+               FROM wharf_outbox WHERE component = $1 AND key = $2";
     let args = args![id.component.as_str(), id.key.0.as_slice()];
     let rows = connection.fetch_all(sql, args).await?;
-    rows.iter().map(outbox_row).collect()
+    let mut rows = rows.iter().map(outbox_row).collect::<Result<Vec<_>, _>>()?;
+    rows.sort_by_key(|row| row.sequence);
+    Ok(rows)
 }
 
 fn outbox_row(row: &Row) -> Result<OutboxRow, LedgerError> {
@@ -89,9 +91,13 @@ pub async fn pending_state(
     connection: &mut Connection,
     lane: &Lane,
 ) -> Result<Option<StateWrite>, LedgerError> {
-    let sql = "SELECT kind, target, payload FROM wharf_outbox {index wharf_outbox_lane} \
-               WHERE status = 'waiting' AND lane = $1 ORDER BY sequence DESC LIMIT 1";
-    let found = connection.fetch_optional(sql, args![lane.as_str()]).await?;
+    // The last at or before the lane's end, if it is of the lane: see claims.rs.
+    let sql = "SELECT kind, target, payload FROM ( \
+                   SELECT lane, kind, target, payload FROM wharf_outbox {index wharf_outbox_lane} \
+                   WHERE status = 'waiting' AND (lane, sequence) <= ($1, $2) \
+                   ORDER BY lane DESC, sequence DESC LIMIT 1) AS newest \
+               WHERE lane = $1";
+    let found = connection.fetch_optional(sql, args![lane.as_str(), i64::MAX]).await?;
     match found.as_ref().map(row::outgoing).transpose()? {
         Some(Outgoing::State(write)) => Ok(Some(write)),
         Some(

@@ -141,12 +141,7 @@ async fn hosts_that_work_side_by_side_leave_nobody_behind() {
         }
     };
     let hosts = [&one, &two, &one, &two, &one, &two];
-    let all = async {
-        tokio::join!(
-            join_all(hosts.map(|host| perform(host))),
-            join_all(hosts.map(|host| run(host)))
-        )
-    };
+    let all = async { tokio::join!(join_all(hosts.map(&perform)), join_all(hosts.map(&run))) };
     let all = tokio::time::timeout(Duration::from_secs(120), all).await;
     assert!(all.is_ok(), "someone waits behind nobody");
     for (lane, sequences) in seen.into_inner().unwrap() {
