@@ -289,7 +289,7 @@ impl Host {
         self.wires.iter().flat_map(Between::idle).collect()
     }
 
-    /// Stops Wharf as an orchestrator does: it finishes what is in progress.
+    /// Stops it as an orchestrator does: it finishes what is in progress.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         let status = self.wharf.stop(HOST).await?;
         ensure!(status.success(), "the host ended with {status}:\n{}", self.wharf.said());
