@@ -38,7 +38,7 @@ pub struct Config {
     pub backend: BackendKind,
     /// Where the ledger and the embedded Dapr keep their files.
     pub data: PathBuf,
-    /// Where compiled components are kept; when left out, `wharf` in the user's cache folder
+    /// Where compiled components are kept; when left out, `wharf/compiled` in the user's cache folder
     /// (`XDG_CACHE_HOME`, else `~/.cache`), or `cache` in the data folder where neither is known.
     /// What is found there is run: it must belong to this program's user, with mode 700, and never
     /// come with a repository.
@@ -380,7 +380,7 @@ impl Config {
 fn user_cache(caches: Option<String>, home: Option<String>) -> Option<PathBuf> {
     let absolute = |path: Option<String>| path.map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = absolute(caches).or_else(|| Some(absolute(home)?.join(".cache")));
-    Some(caches?.join("wharf"))
+    Some(caches?.join("wharf/compiled"))
 }
 
 /// Where a Dapr HTTP API is.

@@ -330,6 +330,10 @@ impl Dispatch {
                 Ok(Committed::StatementFailed { statement, error }) => {
                     format!("statement `{statement}` failed: {error}")
                 }
+                Ok(Committed::Locked { statement, error }) => {
+                    let error = format!("statement `{statement}` waits: {error}");
+                    return self.commit(attempt.away(error, log)).await;
+                }
                 Ok(_) | Err(_) => {
                     if let Some(record) = record.filter(|_| finished.counts()) {
                         self.parts.recorder.keep(record, finished.why.clone());

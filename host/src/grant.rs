@@ -426,6 +426,7 @@ mod tests {
             ("SELECT * FROM r, LATERAL pg_ls_dir('.') AS x", "not allowed in FROM"),
             ("SELECT * FROM ROWS FROM (pg_ls_dir('.'))", ""),
             ("SELECT * FROM XMLTABLE('/a' PASSING r.a COLUMNS b text)", ""),
+            ("SELECT 1; -- one", "after the `;`"),
             ("SELECT nextval('w_seq')", "function `nextval`"),
             ("SELECT currval('w_seq'), setval('w_seq', 1)", "function `currval`"),
             ("SELECT set_config('role', 'x', false)", "function `set_config`"),

@@ -1,15 +1,18 @@
 //! What must not be lost: which deliveries are handled, with their effects in the same transaction,
 //! and what is parked, dead, or waits to be performed.
 //!
-//! [`state_machine`] has the rules, `commit` writes deliveries in groups, `sql` has all SQL,
-//! `database` what differs between SQLite and PostgreSQL.
+//! `open` opens it, what is written is here, what is asked in `reads`. [`state_machine`] has the
+//! rules, `commit` writes deliveries in groups, `sql` has all SQL, `database` what differs between SQLite and PostgreSQL.
 
 pub mod by_filter;
 mod commit;
 mod database;
 pub mod error;
 mod fault;
+mod limit;
+mod open;
 mod postgres;
+mod reads;
 pub mod record;
 pub mod release;
 mod rows;
@@ -29,34 +32,36 @@ mod tests;
 #[path = "ledger/tests/file.rs"]
 mod tests_of_a_file;
 #[cfg(test)]
+#[path = "ledger/tests/server.rs"]
+mod tests_of_a_server;
+#[cfg(test)]
+#[path = "ledger/tests/values.rs"]
+mod tests_of_its_values;
+#[cfg(test)]
 #[path = "ledger/tests.rs"]
 mod tests_on_postgres;
 
-use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Timestamp;
-use crate::delivery::{DeliveryId, DeliveryStatus};
-use crate::effect::{SqlRow, SqlValue, StateWrite};
+use crate::delivery::DeliveryId;
 use crate::failpoint::{Point, visit};
 use crate::manifest::Database;
-use crate::name::{ComponentId, Lane, StoreName};
-use commit::{Committer, Intake, Queued};
-use database::Connect;
+use crate::name::ComponentId;
+use commit::Queued;
 use fault::Fault;
 use sql::readers::Readers;
 use sql::writer::Writers;
-use sql::{by_hand, claims, group, look, matching, migrate, prune, query, recordings, releases};
+use sql::{by_hand, claims, group, migrate, prune, recordings, releases};
 
 pub use by_filter::{Batch, Deed};
 pub use error::{LedgerError, MigrateError, SqlError};
+pub use open::{LedgerOptions, Place};
 pub use record::{
     ByHand, ClaimedDelivery, ClaimedEffect, ComponentCounts, Counts, DeliveryDetail,
     DeliveryFilter, DeliverySummary, EffectResult, EffectStatus, FinishedEffect, ListOrder,
@@ -65,9 +70,6 @@ pub use record::{
 pub use release::{NewRelease, Release, Why};
 pub use sql::migrate::{Fitting, Migration};
 pub use submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
-
-/// How many submissions wait for a committer before submitting waits too.
-const QUEUE: usize = 1024;
 
 /// A handle to the ledger, cheap to clone.
 #[derive(Clone)]
@@ -86,142 +88,7 @@ pub struct Ledger {
     busy_timeout: Duration,
 }
 
-/// Where the ledger is and how long it is waited for.
-#[derive(Debug, Clone)]
-pub struct LedgerOptions {
-    pub place: Place,
-    /// A bound on SQLite's file, in pages of 4 KiB.
-    pub max_page_count: Option<u32>,
-    /// How long to wait for another program or host that holds a lock.
-    pub busy_timeout: Duration,
-    /// How many queries of components run at a time, and how many of the ledger's own.
-    pub readers: u32,
-    /// How many groups PostgreSQL commits at a time; SQLite commits one.
-    pub committers: usize,
-    /// How long one query may take, and the statements of one commit together.
-    pub query_timeout: Duration,
-}
-
-/// Where the ledger is.
-#[derive(Clone)]
-pub enum Place {
-    /// SQLite's file; made when missing. Its folder must exist.
-    File(PathBuf),
-    /// PostgreSQL: `postgres://user:password@host:port/database`.
-    Url(String),
-}
-
-/// An address may hold a password.
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Url(_) => f.write_str("Url"),
-        }
-    }
-}
-
-impl LedgerOptions {
-    pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self::of(Place::File(path.into()))
-    }
-
-    pub fn postgres(url: impl Into<String>) -> Self {
-        Self::of(Place::Url(url.into()))
-    }
-
-    pub fn of(place: Place) -> Self {
-        Self {
-            place,
-            max_page_count: None,
-            busy_timeout: Duration::from_secs(1),
-            readers: 4,
-            committers: 2,
-            query_timeout: Duration::from_secs(5),
-        }
-    }
-
-    /// How to open what writes the first time, what writes later, what looks, and what reads for
-    /// components.
-    fn connects(&self) -> Result<[Connect; 4], LedgerError> {
-        Ok(match &self.place {
-            Place::File(path) => {
-                let writing = sqlite::Options::writing(self, path);
-                let reading = sqlite::Options::reading(self, path);
-                [writing.clone(), writing.of_existing(), reading.clone(), reading]
-                    .map(|options| Connect::Sqlite(Box::new(options)))
-            }
-            Place::Url(url) => {
-                let writing = postgres::Options::writing(self, url)?;
-                let looking = postgres::Options::looking(self, url)?;
-                let reading = postgres::Options::reading(self, url)?;
-                [writing.clone(), writing, looking, reading]
-                    .map(|options| Connect::Postgres(Box::new(options)))
-            }
-        })
-    }
-}
-
-/// Beside the committers' connections to PostgreSQL: claims and results.
-const OTHERS: usize = 2;
-
 impl Ledger {
-    /// Opens the file, brings its tables up to date, and starts the committer among `tasks`. On
-    /// `stop` that commits what was submitted, then ends.
-    pub async fn open(
-        options: LedgerOptions,
-        tasks: &TaskTracker,
-        stop: CancellationToken,
-    ) -> Result<Self, LedgerError> {
-        let [first, later, looking, reading] = options.connects()?;
-        let LedgerOptions { busy_timeout, query_timeout, committers, .. } = options;
-        let pool = |connect: &Connect, count| {
-            Arc::new(Writers::new(connect.clone(), count, query_timeout, query_timeout * 2))
-        };
-        let database = first.database();
-        let mut writer = pool(&first, 1).get().await?;
-        let migrated = migrate::migrate(&mut writer, &migrate::own(database), &[]).await;
-        migrated.map_err(|error| match error {
-            MigrateError::Ledger(error) => error,
-            own @ (MigrateError::Changed { .. }
-            | MigrateError::Failed { .. }
-            | MigrateError::Statement { .. }) => LedgerError::Unreadable(own.to_string()),
-        })?;
-        let (committers, commits, writers) = match database {
-            Database::Sqlite => {
-                let one = pool(&later, 1);
-                (1, Arc::clone(&one), one)
-            }
-            Database::Postgres => {
-                let committers = committers.max(1);
-                (committers, pool(&later, committers), pool(&later, OTHERS))
-            }
-        };
-        commits.adopt(writer);
-        let (submissions, queue) = mpsc::channel(QUEUE);
-        let (outbox_changed, parked_changed) = (Arc::<Notify>::default(), Arc::<Notify>::default());
-        let committer = Committer {
-            intake: Arc::new(Mutex::new(Intake::new(queue))),
-            writers: commits,
-            outbox_changed: Arc::clone(&outbox_changed),
-            parked_changed: Arc::clone(&parked_changed),
-        };
-        for _ in 0..committers {
-            tasks.spawn(committer.clone().run(stop.clone()));
-        }
-        Ok(Self {
-            database,
-            submissions,
-            writers,
-            looks: Arc::new(Readers::new(looking, options.readers, query_timeout)),
-            readers: Arc::new(Readers::new(reading, options.readers, query_timeout)),
-            outbox_changed,
-            parked_changed,
-            tasks: tasks.clone(),
-            busy_timeout,
-        })
-    }
-
     /// Which database it is.
     pub fn database(&self) -> Database {
         self.database
@@ -234,14 +101,6 @@ impl Ledger {
         let queued = Queued { submission, reply };
         self.submissions.send(queued).await.map_err(|_| LedgerError::Stopping)?;
         answer.await.map_err(|_| LedgerError::Stopping)?
-    }
-
-    /// What the ledger knows of a delivery; `None` when nothing.
-    pub async fn status(&self, id: &DeliveryId) -> Result<Option<DeliveryStatus>, LedgerError> {
-        let mut reader = self.looks.get().await?;
-        let status = look::status(&mut reader, id).await?;
-        reader.give_back();
-        Ok(status)
     }
 
     /// Takes parked deliveries that are due, to run within the lease; in order of entry, and of an
@@ -292,16 +151,9 @@ impl Ledger {
             };
             !internal.is_empty()
         });
-        let is_plain = |effect: &FinishedEffect| matches!(&effect.result, EffectResult::Performed { internal } if internal.is_empty());
-        let plain = finished.iter().all(is_plain);
         let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
             let mut writer = writers.get().await?;
-            if plain {
-                // One statement, which is its own transaction: that saves two round trips.
-                let done = claims::finish(writer.connection().await?, &finished).await;
-                return writer.checked(done.map_err(LedgerError::from));
-            }
             let result = claims::finish(writer.begin().await?, &finished).await;
             writer.end(result).await.map_err(LedgerError::from)
         })
@@ -345,40 +197,6 @@ impl Ledger {
         done
     }
 
-    /// What a filter matches.
-    pub async fn deliveries(
-        &self,
-        filter: &DeliveryFilter,
-    ) -> Result<Vec<DeliverySummary>, LedgerError> {
-        let mut reader = self.looks.get().await?;
-        let deliveries = matching::deliveries(&mut reader, filter).await?;
-        reader.give_back();
-        Ok(deliveries)
-    }
-
-    pub async fn delivery(&self, id: &DeliveryId) -> Result<Option<DeliveryDetail>, LedgerError> {
-        let mut reader = self.looks.get().await?;
-        let delivery = look::delivery(&mut reader, id).await?;
-        reader.give_back();
-        Ok(delivery)
-    }
-
-    pub async fn counts(&self) -> Result<Counts, LedgerError> {
-        let mut reader = self.looks.get().await?;
-        let counts = look::counts(&mut reader).await?;
-        reader.give_back();
-        Ok(counts)
-    }
-
-    /// When the next claim would find something: parked deliveries of these components, effects of
-    /// any. What only waits for its turn does not count.
-    pub async fn next_due(&self, components: &[ComponentId]) -> Result<NextDue, LedgerError> {
-        let mut reader = self.looks.get().await?;
-        let due = look::next_due(&mut reader, components).await?;
-        reader.give_back();
-        Ok(due)
-    }
-
     /// Lets go of some deliveries that are handled, came in before `before`, and have left no effect
     /// that waits or was refused; with their recordings. One host at a time.
     pub async fn prune(&self, now: Timestamp, before: Timestamp) -> Result<Pruned, LedgerError> {
@@ -410,32 +228,6 @@ impl Ledger {
         let probe = self.uncancelled(async move { writers.get().await?.probe().await });
         let late = |_| LedgerError::Unavailable("it is busy".into());
         tokio::time::timeout(self.busy_timeout * 2, probe).await.map_err(late)?
-    }
-
-    /// A component's read, on a connection that cannot write. `begun` is called when it has one.
-    pub async fn query(
-        &self,
-        sql: &str,
-        params: &[SqlValue],
-        max_rows: usize,
-        begun: impl FnOnce() + Send,
-    ) -> Result<Vec<SqlRow>, SqlError> {
-        let reader = self.readers.get().await?;
-        begun();
-        query::query(reader, sql, params, max_rows).await
-    }
-
-    /// The newest write of a key that is committed and not yet performed; `key` is as the store
-    /// knows it.
-    pub async fn pending_state(
-        &self,
-        store: &StoreName,
-        key: &str,
-    ) -> Result<Option<StateWrite>, LedgerError> {
-        let mut reader = self.looks.get().await?;
-        let write = look::pending_state(&mut reader, &Lane::of_state(store, key)).await?;
-        reader.give_back();
-        Ok(write)
     }
 
     /// Enters internal events; those that it already has are left as they are. On return they are
@@ -472,19 +264,6 @@ impl Ledger {
         .await
     }
 
-    /// The last recorded run of a delivery.
-    pub async fn recording(&self, id: &DeliveryId) -> Result<Option<Recording>, LedgerError> {
-        let mut reader = self.looks.get().await?;
-        let recording = recordings::last(&mut reader, id).await?;
-        reader.give_back();
-        Ok(recording)
-    }
-
-    /// Whether a statement fits today's tables.
-    pub async fn prepare(&self, sql: &str) -> Result<(), SqlError> {
-        query::prepare(&self.readers, sql).await
-    }
-
     /// Applies those that are not applied yet, all or none, and gives their names as `set/name`.
     pub async fn migrate(&self, migrations: &[Migration]) -> Result<Vec<String>, MigrateError> {
         self.migrate_fitting(migrations.to_vec(), Vec::new()).await
@@ -514,30 +293,6 @@ impl Ledger {
             writer.end(result).await.map_err(LedgerError::from)
         })
         .await
-    }
-
-    /// The versions of a component that ran, newest first.
-    pub async fn releases(
-        &self,
-        component: &ComponentId,
-        limit: u32,
-    ) -> Result<Vec<Release>, LedgerError> {
-        let mut reader = self.looks.get().await?;
-        let releases = releases::releases(&mut reader, component, limit).await?;
-        reader.give_back();
-        Ok(releases)
-    }
-
-    /// A release's bundle; only the newest ten of a component are kept.
-    pub async fn bundle(
-        &self,
-        component: &ComponentId,
-        digest: &str,
-    ) -> Result<Option<Vec<u8>>, LedgerError> {
-        let mut reader = self.looks.get().await?;
-        let bundle = releases::bundle(&mut reader, component, digest).await?;
-        reader.give_back();
-        Ok(bundle)
     }
 
     /// A transaction must come to its end even when nobody waits for it any more: the next one is

@@ -8,7 +8,7 @@
 //! | layer | modules |
 //! | --- | --- |
 //! | vocabulary: no I/O | [`name`], [`clock`], [`event`], [`delivery`], [`effect`], [`problem`], [`config`], [`manifest`], [`failpoint`] |
-//! | policy: pure | [`contract`], [`route`], [`grant`], [`retry`], [`schedule`] |
+//! | policy: pure | [`contract`], [`route`], [`grant`], [`retry`], [`schedule`], [`sidecar`] (what daprd makes of its own files) |
 //! | ports | [`backend`] (what Dapr does for us), [`ledger`] (what must not be lost), [`telemetry`] |
 //! | sandbox | [`runtime`] |
 //! | snapshot | [`catalog`]: components, routes and contracts, immutable |
@@ -38,6 +38,7 @@ pub mod grant;
 pub mod retry;
 pub mod route;
 pub mod schedule;
+pub mod sidecar;
 
 pub mod backend;
 pub mod ledger;

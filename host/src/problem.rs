@@ -19,12 +19,24 @@ pub struct Problem {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    pub severity: Severity,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It does not work, or loses something.
+    #[default]
+    Error,
+    /// It works, but perhaps not as meant.
+    Warning,
 }
 
 impl Problem {
     /// A fault of the file as a whole.
     pub fn in_file(file: impl Into<PathBuf>, message: impl Into<String>) -> Self {
-        Self { file: file.into(), span: None, line: None, message: message.into(), help: None }
+        let (file, message) = (file.into(), message.into());
+        Self { file, span: None, line: None, message, help: None, severity: Severity::Error }
     }
 
     /// A fault at a place of a text.
@@ -42,6 +54,15 @@ impl Problem {
     #[must_use]
     pub fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
+    }
+
+    #[must_use]
+    pub fn warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
     }
 
     /// From a TOML error: an unknown key gets the nearest right one as its help.

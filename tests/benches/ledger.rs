@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use futures::future::join_all;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use tempfile::TempDir;
@@ -40,7 +41,8 @@ pub fn run() {
     let runtime = Runtime::new().expect("a runtime starts");
     let folder =
         TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written");
-    let ours = runtime.block_on(Ours::open(&folder));
+    let options = LedgerOptions::at(folder.path().join("ledger.db"));
+    let ours = runtime.block_on(Ours::open(options, Database::Sqlite));
     let native = runtime.block_on(Native::open(&folder));
     figures::heading("ledger on SQLite, synchronous = FULL");
     for in_flight in [1, 8, 32] {
@@ -63,23 +65,22 @@ async fn rates(ours: &Ours, native: &Native, in_flight: usize) -> (Figure, Figur
     (figures::rate(TURNS * commits, took.0), figures::rate(TURNS * inserts, took.1))
 }
 
-struct Ours {
-    ledger: Ledger,
+pub struct Ours {
+    pub ledger: Ledger,
     insert: Permitted,
     next: AtomicU64,
     now: Timestamp,
 }
 
 impl Ours {
-    async fn open(folder: &TempDir) -> Self {
-        let options = LedgerOptions::at(folder.path().join("ledger.db"));
+    pub async fn open(options: LedgerOptions, database: Database) -> Self {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let ledger = Ledger::open(options, &tasks, stop).await.expect("the ledger opens");
         let migration = Migration { set: "audit".into(), name: "1".into(), sql: TABLE.into() };
         ledger.migrate(&[migration]).await.expect("the table is made");
         Self {
             ledger,
-            insert: insert(),
+            insert: insert(database),
             next: AtomicU64::new(0),
             now: ManualClock::default().now(),
         }
@@ -93,6 +94,16 @@ impl Ours {
             .for_each(async |answer| assert_eq!(answer, Ok(Committed::Done)))
             .await;
         start.elapsed()
+    }
+
+    /// One after the other is handed in without waiting, and all are answered.
+    pub async fn commit_together(&self, count: u32) -> Duration {
+        let all: Vec<_> = (0..count).map(|_| self.delivery()).collect();
+        let start = Instant::now();
+        let answers = join_all(all.into_iter().map(|one| self.ledger.commit(one))).await;
+        let took = start.elapsed();
+        assert!(answers.into_iter().all(|answer| answer == Ok(Committed::Done)));
+        took
     }
 
     fn delivery(&self) -> Submission {
@@ -140,7 +151,7 @@ fn head(event: &str, now: Timestamp) -> DeliveryHead {
 }
 
 /// As a component's manifest declares it.
-fn insert() -> Permitted {
+fn insert(database: Database) -> Permitted {
     let text = format!(
         "name = \"audit\"\nversion = \"1\"\n[[on]]\nevent = \"*\"\n\
          [grants]\ntables = {{ audit_log = \"write\" }}\n\
@@ -148,7 +159,7 @@ fn insert() -> Permitted {
     );
     let manifest = Manifest::parse(Path::new("component.toml"), &text).expect("a manifest");
     let insert = manifest.sql.get("insert").expect("the statement");
-    grant::statement(&manifest, "insert", insert, Database::Sqlite).expect("it is granted")
+    grant::statement(&manifest, "insert", insert, database).expect("it is granted")
 }
 
 fn effect(event: &str) -> NewEffect {

@@ -4,6 +4,7 @@
 mod decode;
 mod host;
 mod ledger;
+mod rows;
 mod sandbox;
 
 /// As in the host's binary: allocation is a good part of what is measured.
@@ -11,14 +12,17 @@ mod sandbox;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
-    let all: [(&str, fn()); 4] = [
-        ("sandbox", sandbox::run),
-        ("decode", decode::run),
-        ("ledger", ledger::run),
-        ("host", host::run),
-    ];
     // cargo itself says `--bench`.
-    let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let mut wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let rows = wanted.iter().find_map(|wanted| wanted.parse().ok()).unwrap_or(rows::ROWS);
+    wanted.retain(|wanted| wanted.parse::<u64>().is_err());
+    let all: [(&str, &dyn Fn()); 5] = [
+        ("sandbox", &sandbox::run),
+        ("decode", &decode::run),
+        ("ledger", &ledger::run),
+        ("rows", &|| rows::run(rows)),
+        ("host", &host::run),
+    ];
     for (name, run) in all {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
             run();

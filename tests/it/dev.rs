@@ -256,8 +256,7 @@ async fn check_and_inspect_find_nothing_wrong_with_what_is_shipped() {
     assert!(inspected.stdout.ends_with("exports\n  handle\n"), "{inspected:?}");
 
     fs::create_dir(place.path("empty")).unwrap();
-    for (path, what) in [("empty", "holds no component and no contract"), ("nowhere", "not exist")]
-    {
+    for (path, what) in [("empty", "holds no component, no contract"), ("nowhere", "not exist")] {
         let nothing = place.run(&["check", path]).await;
         nothing.failed_with(&[path, what, "component.toml"]);
         place.run(&["inspect", path]).await.failed_with(&[path, "cannot be read"]);

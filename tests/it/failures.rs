@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use wharf_tests::built;
-use wharf_tests::host::{Host, Setup, THING, thing};
+use wharf_tests::host::{Host, Setup, THING, on_postgres, thing};
 
 /// A manifest for events of the contract `things`.
 fn manifest(name: &str, rest: &str) -> String {
@@ -288,6 +288,26 @@ async fn a_statement_that_fails_costs_its_own_delivery_only() {
     host.advance(Duration::from_secs(1)).await;
     assert_eq!(host.rows("SELECT n FROM counts WHERE id = 'full'").await, [["1"]]);
     assert!(host.messages("things-dlq").await.is_empty());
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_that_another_program_holds_uses_up_no_attempt() {
+    if !on_postgres() {
+        return; // In SQLite whoever writes holds all tables.
+    }
+    let host = counting("true").await;
+    let mut other = host.other_program().await;
+    other.run("BEGIN; LOCK TABLE counts IN SHARE MODE").await;
+    for _ in 0..2 {
+        let things = [thing(1, "a", 1), thing(2, "b", 1)];
+        assert_eq!(host.deliver_bulk("things", &things).await, ["SUCCESS"; 2]);
+        assert_eq!(states(&host, "ask").await, ["parked 0", "parked 0"]);
+    }
+    other.run("ROLLBACK").await;
+    host.advance(Duration::from_secs(2)).await;
+    assert_eq!(states(&host, "ask").await, ["done 1", "done 1"]);
+    assert_eq!(host.rows("SELECT n FROM counts ORDER BY id").await, [["1"], ["1"], ["9"]]);
     host.stop().await;
 }
 

@@ -13,6 +13,8 @@ mod by_hand;
 mod calls;
 mod conformance;
 mod crash;
+mod dapr_files;
+mod deploy;
 mod dev;
 mod effects;
 mod errands;

@@ -87,7 +87,7 @@ async fn shown(host: &Host) -> Value {
 
 /// Whose versions handled the events, in order of entry.
 async fn digests(host: &Host) -> Vec<String> {
-    let rows = host.rows("SELECT digest FROM wharf_deliveries ORDER BY sequence").await;
+    let rows = host.rows("SELECT lower(hex(digest)) FROM wharf_deliveries ORDER BY sequence").await;
     rows.into_iter().flatten().collect()
 }
 
@@ -124,7 +124,7 @@ async fn under_load_nothing_is_lost_and_nothing_fails() {
         host.messages("echoes").await.iter().map(|e| e["data"].as_u64()).collect();
     echoed.sort();
     assert_eq!(echoed, (0..u64::from(sent.get())).map(Some).collect::<Vec<_>>());
-    let by_digest = host.rows("SELECT DISTINCT digest FROM wharf_deliveries").await;
+    let by_digest = host.rows("SELECT DISTINCT lower(hex(digest)) FROM wharf_deliveries").await;
     assert!(by_digest.len() > 3, "each version had its part: {by_digest:?}");
 
     host.deliver("things", thing(1_000_000, "s", 1).to_string()).await;
@@ -164,14 +164,16 @@ async fn what_began_ends_on_the_version_that_it_began_with() {
     let (_, new) = tokio::join!(running, swapping);
     host.settle().await;
     host.until("the old version is done", async |_| ended.is_cancelled()).await;
-    let states =
-        host.rows("SELECT event_id, status, digest FROM wharf_deliveries ORDER BY 1").await;
+    let states = host
+        .rows("SELECT event_id, status, lower(hex(digest)) FROM wharf_deliveries ORDER BY 1")
+        .await;
     assert_eq!(states, [["thing-1", "parked", &old], ["thing-2", "done", &new]]);
 
     // Its second attempt runs what is there now.
     host.advance(std::time::Duration::from_secs(1)).await;
-    let states =
-        host.rows("SELECT event_id, status, digest FROM wharf_deliveries ORDER BY 1").await;
+    let states = host
+        .rows("SELECT event_id, status, lower(hex(digest)) FROM wharf_deliveries ORDER BY 1")
+        .await;
     assert_eq!(states, [["thing-1", "done", &new], ["thing-2", "done", &new]]);
     host.stop().await;
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Lowest first. A module may use any module of an earlier line, and its own children.
 const LAYERS: &[&[&str]] = &[
     &["name", "clock", "event", "delivery", "effect", "problem", "config", "manifest", "failpoint"],
-    &["contract", "route", "grant", "retry", "schedule"],
+    &["contract", "route", "grant", "retry", "schedule", "sidecar"],
     &["telemetry", "backend", "ledger"],
     &["runtime"],
     &["catalog"],

@@ -3,6 +3,12 @@
 //! A behaviour is a question and its answer in a few words. An answer is what daprd gives; where one
 //! Dapr differs from another, the table says so, and a difference that nobody wrote down fails.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    reason = "tests fail by panicking, and are lists of behaviours"
+)]
+
 pub mod api;
 pub mod app;
 pub mod deliver;

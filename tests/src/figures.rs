@@ -42,6 +42,11 @@ pub fn heading(title: &str) {
     );
 }
 
+/// Something beside the lines, in words.
+pub fn note(text: &str) {
+    println!("  {text}");
+}
+
 impl Line<'_> {
     pub fn print(&self) {
         let native = self.native.map_or_else(|| "–".to_owned(), Figure::text);
@@ -116,7 +121,8 @@ pub async fn in_turns<T>(
     (latency(ours), latency(theirs))
 }
 
-fn latency(mut times: Vec<Duration>) -> Figure {
+/// Of single times.
+pub fn latency(mut times: Vec<Duration>) -> Figure {
     times.sort_unstable();
     let at = |percent| times.get(times.len() * percent / 100).copied().unwrap_or_default();
     Figure::Latency { p50: at(50), p99: at(99) }
@@ -130,7 +136,12 @@ pub fn rate(count: usize, took: Duration) -> Figure {
 /// Processor time that this process has used, on all cores, in steps of 10 ms. `None` where there
 /// is no `/proc`.
 pub fn cpu() -> Option<Duration> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    cpu_of("self")
+}
+
+/// The same of another process, by its number.
+pub fn cpu_of(process: &str) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name of the program may hold anything, hence the last parenthesis.
     let (_, fields) = stat.rsplit_once(") ")?;
     let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().ok());

@@ -606,9 +606,10 @@ impl Program {
 
 /// Tests ask in SQLite's words; these are PostgreSQL's.
 pub fn for_postgres(sql: &str) -> String {
-    const WORDS: [(&str, &str); 6] = [
+    const WORDS: [(&str, &str); 7] = [
         ("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED ALWAYS AS IDENTITY"),
         ("rowid", "ctid"),
+        ("lower(hex(digest))", "encode(digest, 'hex')"),
         ("hex(wire)", "upper(encode(wire, 'hex'))"),
         ("arrival->>'$.trace.parent'", "arrival::jsonb->'trace'->>'parent'"),
         ("arrival->>'$.trace.state'", "arrival::jsonb->'trace'->>'state'"),

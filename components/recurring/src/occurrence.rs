@@ -155,9 +155,13 @@ fn follow(
         ..done.task.clone()
     };
     let alone = due.is_none().then_some(task_id);
+    let rule_id = done.task.recurrence_id.as_deref();
+    if alone.is_some() && series != task_id {
+        // Another task of the series may be done at this very moment.
+        acts.push(Act::unguarded("hold_task", kept(series, series, rule_id, known.first)));
+    }
     if alone.is_some() || (series == task_id && !known.kept) {
         let statement = if alone.is_some() { "hold_task" } else { "keep_task" };
-        let rule_id = done.task.recurrence_id.as_deref();
         acts.push(Act::unguarded(statement, kept(task_id, series, rule_id, Some(from))));
     }
     make(next, user_id, alone, upcoming, acts)?;

@@ -1,5 +1,7 @@
-//! `wharf check`: every problem of manifests and contracts, with file and line; and of components
-//! that are built, whether this host can run them.
+//! `wharf check`: every problem of manifests, contracts and Dapr's own files, with file and line; and
+//! of components that are built, whether this host can run them.
+
+mod dapr;
 
 use std::path::{Path, PathBuf};
 
@@ -15,20 +17,23 @@ use crate::manifest::Manifest;
 use crate::problem::Problem;
 use crate::runtime::{Sandbox, SandboxConfig};
 
-/// Find every problem of components and contracts
+/// Find every problem of components, contracts and Dapr's files
 ///
-/// A PATH is a component's or a contract's folder, or a folder of such folders. Nothing is built; a
+/// A PATH is a component's or a contract's folder, a folder of such folders, or one with Dapr's YAML
+/// files in it or below it; those of one folder are taken to be of one daprd. Nothing is built; a
 /// component that was built before is checked too. SQL is checked for SQLite and for PostgreSQL,
 /// unless the manifest gives a statement for one of them alone. The settings must fit the contracts:
-/// a dedup window that is shorter than a topic keeps its events is a problem.
+/// a dedup window that is shorter than a topic keeps its events is a problem. In Dapr's files, what
+/// daprd ignores or refuses and what loses events are problems; warnings alone are no failure.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  wharf check                       everything in components/ and contracts/
+  wharf check                       everything in components/, contracts/ and dapr/
   wharf check contracts/cloudevents
+  wharf check dapr                  Dapr's components, subscriptions, resiliency, configuration
   wharf check --json components")]
 pub struct Check {
-    /// Folders to check
-    #[arg(value_name = "PATH", default_values = ["components", "contracts"])]
+    /// What to check [default: components contracts, and dapr where it is]
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// A configuration file
     #[arg(long, value_name = "FILE")]
@@ -42,14 +47,23 @@ impl Check {
     pub async fn run(self) -> anyhow::Result<Finding> {
         let config = Config::load(self.config.as_deref()).map_err(|error| anyhow!("{error}"))?;
         let mut problems = Vec::new();
-        let folders: Vec<_> =
-            self.paths.iter().flat_map(|path| folders(path, &mut problems)).collect();
+        let paths = if self.paths.is_empty() { usual() } else { self.paths };
+        let (mut folders, mut resources) = (Vec::new(), Vec::new());
+        for path in &paths {
+            let (found, dapr) = (below(path), dapr::folders(path));
+            problems.extend((found.is_empty() && dapr.is_empty()).then(|| nothing(path)));
+            folders.extend(found);
+            resources.extend(dapr);
+        }
         let sandbox = Sandbox::new(SandboxConfig::default())?;
         for folder in &folders {
             problems.extend(check(folder, &sandbox).await);
         }
         problems.extend(together(&folders, &config));
-        let checked = folders.len();
+        let files = resources.iter().map(dapr::Folder::len).sum::<usize>();
+        problems.extend(dapr::check(&resources, &folders, &config));
+        let checked = folders.len() + files;
+        let errors = problems.iter().filter(|problem| problem.is_error()).count();
         if self.json {
             print::json(&json!({ "checked": checked, "problems": problems }))?;
         } else if problems.is_empty() {
@@ -57,27 +71,33 @@ impl Check {
         } else {
             print::problems(&problems);
         }
-        Ok(if problems.is_empty() { Finding::Nothing } else { Finding::Something })
+        Ok(if errors == 0 { Finding::Nothing } else { Finding::Something })
     }
 }
 
+/// What is checked when nothing is named.
+fn usual() -> Vec<PathBuf> {
+    let dapr = Some("dapr").filter(|dapr| Path::new(dapr).is_dir());
+    ["components", "contracts"].into_iter().chain(dapr).map(PathBuf::from).collect()
+}
+
 /// The folders of components and contracts at `path` or right below it.
-fn folders(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+fn below(path: &Path) -> Vec<PathBuf> {
     if is_component(path) || path.join("contract.toml").is_file() {
         return vec![path.to_owned()];
     }
     let below = [load::component_folders(path), load::contract_folders(path)];
-    let below: Vec<_> = below.into_iter().flatten().flatten().collect();
-    if below.is_empty() {
-        let what = match path {
-            path if !path.exists() => "does not exist",
-            path if path.is_file() => "is a file, not a folder",
-            _ => "holds no component and no contract",
-        };
-        let problem = Problem::in_file(path, what);
-        problems.push(problem.help("name a folder with a component.toml or a contract.toml"));
-    }
-    below
+    below.into_iter().flatten().flatten().collect()
+}
+
+fn nothing(path: &Path) -> Problem {
+    let what = match path {
+        path if !path.exists() => "does not exist",
+        path if path.is_file() => "is a file, and none of Dapr's",
+        _ => "holds no component, no contract and no file of Dapr's",
+    };
+    let problem = Problem::in_file(path, what);
+    problem.help("name a folder with a component.toml, a contract.toml or Dapr's YAML files")
 }
 
 /// What only shows beside contracts: names that none of them knows, and settings that do not fit.

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::io::{Write as _, stderr, stdout};
 
-use miette::{LabeledSpan, NamedSource, Report};
+use miette::{LabeledSpan, NamedSource, Report, Severity};
 use serde::Serialize;
 
 use crate::app::StartError;
@@ -48,19 +48,33 @@ pub fn error(error: &StartError) {
     }
 }
 
-/// Each fault with the lines around it, then how many there are.
+/// Each fault with the lines around it, errors first, then how many there are.
 pub fn problems(problems: &[Problem]) {
-    for problem in problems {
+    let (errors, warnings): (Vec<_>, Vec<_>) =
+        problems.iter().partition(|problem| problem.is_error());
+    for problem in errors.iter().chain(&warnings) {
         match std::fs::read_to_string(&problem.file) {
             Ok(text) if problem.span.is_some() => {
                 note(format_args!("{:?}", pointed(problem, text)))
             }
-            _ => note(format_args!("error: {problem}\n")),
+            _ if problem.is_error() => note(format_args!("error: {problem}\n")),
+            _ => note(format_args!("warning: {problem}\n")),
         }
     }
-    match problems {
-        [_] => note("1 problem"),
-        _ => note(format_args!("{} problems", problems.len())),
+    note(counted(errors.len(), warnings.len()));
+}
+
+/// Such as `2 problems, 1 warning`.
+pub fn counted(errors: usize, warnings: usize) -> String {
+    let problems = match errors {
+        0 => "no problems".to_owned(),
+        1 => "1 problem".to_owned(),
+        errors => format!("{errors} problems"),
+    };
+    match warnings {
+        0 => problems,
+        1 => format!("{problems}, 1 warning"),
+        warnings => format!("{problems}, {warnings} warnings"),
     }
 }
 
@@ -68,6 +82,9 @@ fn pointed(problem: &Problem, text: String) -> Report {
     let span = problem.span.clone().unwrap_or_default();
     let mut diagnostic = miette::MietteDiagnostic::new(problem.message.clone())
         .with_label(LabeledSpan::at(span, "here"));
+    if !problem.is_error() {
+        diagnostic = diagnostic.with_severity(Severity::Warning);
+    }
     if let Some(help) = &problem.help {
         diagnostic = diagnostic.with_help(help.clone());
     }

@@ -66,9 +66,9 @@ fn no_error_shows_a_token() {
 fn compiled_code_is_kept_with_the_user_and_not_in_the_project() {
     let own = |text: &str| Some(text.to_owned());
     for (caches, home, expected) in [
-        (own("/var/caches"), own("/home/ann"), Some("/var/caches/wharf")),
-        (own("caches"), own("/home/ann"), Some("/home/ann/.cache/wharf")),
-        (None, own("/home/ann"), Some("/home/ann/.cache/wharf")),
+        (own("/var/caches"), own("/home/ann"), Some("/var/caches/wharf/compiled")),
+        (own("caches"), own("/home/ann"), Some("/home/ann/.cache/wharf/compiled")),
+        (None, own("/home/ann"), Some("/home/ann/.cache/wharf/compiled")),
         (None, own("ann"), None),
         (None, None, None),
     ] {

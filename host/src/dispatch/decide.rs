@@ -62,14 +62,16 @@ impl Attempt<'_> {
                 Ok(outcome) => self.submit(self.failed + 1, log, outcome),
                 Err(error) => self.dead(error, log),
             },
-            Err(failure) if unavailable => {
-                let due = self.now + away(self.now, self.arrived, self.decoded.key);
-                let outcome = Outcome::Parked { due, error: failure.to_string() };
-                self.submit(self.failed, log, outcome)
-            }
+            Err(failure) if unavailable => self.away(failure.to_string(), log),
             Err(failure @ Failure::Reject(_)) => self.dead(failure.to_string(), log),
             Err(failure) => self.failed(failure.to_string(), log),
         }
+    }
+
+    /// Something that it needs is away: parked, no attempt used.
+    pub fn away(&self, error: String, log: Vec<LogLine>) -> Submission {
+        let due = self.now + away(self.now, self.arrived, self.decoded.key);
+        self.submit(self.failed, log, Outcome::Parked { due, error })
     }
 
     /// The attempt failed: parked until its next try, or dead after the last.

@@ -34,6 +34,7 @@ impl Finished {
                 | Committed::Repeat(_)
                 | Committed::Superseded
                 | Committed::StatementFailed { .. }
+                | Committed::Locked { .. }
                 | Committed::Unexpected { .. },
             )
             | Err(_) => false,
@@ -50,9 +51,12 @@ impl Finished {
                 | Committed::Repeat(_)
                 | Committed::Superseded,
             ) => Answer::Success,
-            Ok(Committed::StatementFailed { .. } | Committed::Unexpected { .. }) | Err(_) => {
-                Answer::Retry
-            }
+            Ok(
+                Committed::StatementFailed { .. }
+                | Committed::Locked { .. }
+                | Committed::Unexpected { .. },
+            )
+            | Err(_) => Answer::Retry,
         }
     }
 }
@@ -204,7 +208,11 @@ fn line(head: &DeliveryHead, finished: &Finished, attempt: u32, took: Duration) 
         Ok(Committed::Dead) => "dead",
         Ok(Committed::Repeat(_)) => "repeat",
         Ok(Committed::Superseded) => "superseded",
-        Ok(Committed::StatementFailed { .. } | Committed::Unexpected { .. }) => "failed",
+        Ok(
+            Committed::StatementFailed { .. }
+            | Committed::Locked { .. }
+            | Committed::Unexpected { .. },
+        ) => "failed",
         Err(error) => {
             tracing::warn!(delivery = %head.id, event = head.event_id, %error, "not durable: RETRY");
             return;

@@ -45,6 +45,9 @@ pub fn parse_statement(
     let [statement] = statements.as_slice() else {
         return Err("exactly one statement is allowed".into());
     };
+    if plain::runs_on(sql, dialect(database)) {
+        return Err("a comment stands after the `;`; put it before, or leave the `;` out".into());
+    }
     if many && !many::is_plain_insert(statement) {
         return Err("`many` needs a plain INSERT … VALUES (…) [ON CONFLICT DO NOTHING]".into());
     }
@@ -88,12 +91,16 @@ pub fn parse_migration(text: &str, database: Database) -> Result<Vec<Addition>, 
 }
 
 fn parse(sql: &str, database: Database) -> Result<Vec<Statement>, String> {
-    let dialect: &dyn Dialect = match database {
-        Database::Sqlite => &SQLiteDialect {},
-        Database::Postgres => &PostgreSqlDialect {},
-    };
+    let dialect = dialect(database);
     plain::check(sql, dialect, database)?;
     Parser::parse_sql(dialect, sql).map_err(|error| error.to_string())
+}
+
+fn dialect(database: Database) -> &'static dyn Dialect {
+    match database {
+        Database::Sqlite => &SQLiteDialect {},
+        Database::Postgres => &PostgreSqlDialect {},
+    }
 }
 
 fn query_only(statement: &Statement) -> Result<(), String> {

@@ -13,6 +13,7 @@ use super::error::LedgerError;
 use super::fault::Fault;
 use super::sql::writer::{Writer, Writers};
 use super::submission::{Committed, Submission};
+use crate::effect::Execute;
 use crate::failpoint::{Point, visit};
 use transaction::{Care, Transaction, failed};
 
@@ -100,15 +101,19 @@ impl Committer {
                     conflicts += 1;
                     parts.push((part, care));
                 }
-                Err(Fault::Conflict(error)) => {
+                Err(Fault::Conflict(error) | Fault::Locked { of: None, error }) => {
                     let error = LedgerError::Unavailable(error);
                     tracing::warn!(%error, deliveries = part.len(), "a group was not committed");
                     let rest = parts.drain(..).flat_map(|(part, _)| part);
                     refuse(part.into_iter().chain(rest), &error);
                 }
-                Err(Fault::Late(error)) => {
-                    narrow(part, care, None, error, &mut parts);
+                Err(Fault::Locked { of: Some(statement), error }) => {
+                    let rest = set_aside(part, &statement, &error);
+                    parts.extend(Some((rest, care)).filter(|(rest, _)| !rest.is_empty()));
                 }
+                // Together they took too long, which is nobody's own: a smaller part has as much
+                // time.
+                Err(Fault::Late(error)) => narrow(part, Care::Apart, None, error, &mut parts),
                 Err(Fault::Own { statement, error }) => {
                     narrow(part, care, statement, error, &mut parts);
                 }
@@ -228,6 +233,19 @@ fn narrow(
     }
 }
 
+/// All that would wait for what somebody holds, as this statement did. Gives the others.
+fn set_aside(part: Vec<Queued>, locked: &Execute, error: &str) -> Vec<Queued> {
+    let waits = |queued: &Queued| {
+        queued.submission.outcome.statements().iter().any(|statement| statement.sql == locked.sql)
+    };
+    let (aside, rest): (Vec<_>, Vec<_>) = part.into_iter().partition(waits);
+    for queued in aside {
+        let (statement, error) = (locked.statement.clone(), error.to_owned());
+        let _gone = queued.reply.send(Ok(Committed::Locked { statement, error }));
+    }
+    rest
+}
+
 fn refuse(queued: impl Iterator<Item = Queued>, error: &LedgerError) {
     for queued in queued {
         let _gone = queued.reply.send(Err(error.clone()));
@@ -240,8 +258,8 @@ async fn attempt(
     part: &[Queued],
     care: Care,
 ) -> Result<Vec<Committed>, Fault> {
-    let connection = writer.begin_limited().await?;
-    let written = Transaction::new(connection, care).write(part).await;
+    let (connection, limit) = writer.begin_limited().await?;
+    let written = Transaction::new(connection, care, limit).write(part).await;
     let ended = writer.end(written).await;
     if ended.is_ok() {
         visit(Point::Committed)?;

@@ -5,6 +5,7 @@ use sqlx::postgres::{PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{AssertSqlSafe, Decode, Executor as _, Row as _, SqlSafeStr as _, Type};
 
+use super::limit::Limit;
 use super::postgres;
 use super::rows::Rows;
 use super::sqlite;
@@ -136,6 +137,26 @@ impl Connection {
         text
     }
 
+    /// Whether the database answers.
+    pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        use sqlx::Connection as _;
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(open) => {
+                postgres::in_time(postgres::GRACE, open.connection.ping()).await
+            }
+        }
+    }
+
+    /// Begins to write. SQLite has one writer, which this becomes.
+    pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        let sql = match self {
+            Self::Sqlite(_) => "BEGIN IMMEDIATE",
+            Self::Postgres(_) => "BEGIN",
+        };
+        self.execute(sql, args![]).await.map(drop)
+    }
+
     /// Runs one of the ledger's own statements; gives the number of rows that it touched.
     pub async fn execute(&mut self, sql: &str, args: Vec<Arg<'_>>) -> Result<u64, sqlx::Error> {
         let text = AssertSqlSafe(self.text(sql, &args));
@@ -213,34 +234,49 @@ impl Connection {
     }
 
     /// Runs one of a component's statements; gives the number of rows that it touched.
-    pub async fn run(&mut self, execute: &Execute) -> Result<u64, Fault> {
-        let of = |fault: Fault| fault.of(&execute.statement);
-        match self {
+    pub async fn run(&mut self, execute: &Execute, limit: &Limit) -> Result<u64, Fault> {
+        let left = limit.left()?;
+        let Execute { sql, params, .. } = execute;
+        let touched = match self {
             Self::Sqlite(open) => {
-                sqlite::run(&mut open.connection, &execute.sql, &execute.params).await.map_err(of)
+                open.deadline.set(left.time);
+                let touched = sqlite::run(&mut open.connection, sql, params).await;
+                open.deadline.clear();
+                touched
             }
-            Self::Postgres(open) => open.run(&execute.sql, &execute.params).await.map_err(of),
-        }
+            Self::Postgres(open) => open.run(sql, params, left).await,
+        };
+        touched.map_err(|fault| left.blame(fault, execute))
     }
 
     /// Runs the same insert for several deliveries at once.
-    pub async fn run_many(&mut self, rows: &[&Execute]) -> Result<(), Fault> {
-        match self {
-            Self::Sqlite(open) => sqlite::run_many(&mut open.connection, rows).await,
-            Self::Postgres(open) => open.run_many(rows).await,
-        }
+    pub async fn run_many(&mut self, rows: &[&Execute], limit: &Limit) -> Result<(), Fault> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        let left = limit.left()?;
+        let done = match self {
+            Self::Sqlite(open) => {
+                open.deadline.set(left.time);
+                let done = sqlite::run_many(&mut open.connection, rows).await;
+                open.deadline.clear();
+                done
+            }
+            Self::Postgres(open) => open.run_many(rows, left).await,
+        };
+        done.map_err(|fault| left.blame(fault, first))
     }
 
-    /// A component's query; `take` is given one row after the other, and ends it with an error.
+    /// A component's query; `take` is given one row after the other, and ends it with an error. A
+    /// row of more than `most_bytes` does not come.
     pub async fn query(
         &mut self,
         sql: &str,
         params: &[SqlValue],
+        most_bytes: usize,
         take: impl FnMut(SqlRow) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         match self {
             Self::Sqlite(open) => sqlite::query(&mut open.connection, sql, params, take).await,
-            Self::Postgres(open) => open.query(sql, params, take).await,
+            Self::Postgres(open) => open.query(sql, params, most_bytes, take).await,
         }
     }
 }
@@ -286,6 +322,7 @@ fn types(args: &[Arg<'_>]) -> String {
 /// | `{among}` … `{end}` | `IN (…)` | `= ANY (ARRAY (…))`, which runs what is within once |
 /// | `{lock}` | nothing: there is one writer | `FOR UPDATE` |
 /// | `{skip}` | nothing | `FOR UPDATE SKIP LOCKED` |
+/// | `{share}` | nothing | `FOR SHARE SKIP LOCKED` |
 /// | `{hex COLUMN}` | `lower(hex(COLUMN))` | `encode(COLUMN, 'hex')` |
 /// | `{unhex TEXT}` | `unhex(TEXT)` | `decode(TEXT, 'hex')` |
 /// | `{blob}` | `zeroblob(65536)` | as many bytes |
@@ -315,6 +352,7 @@ fn render(sql: &str, database: Database, args: &[Arg<'_>]) -> String {
             ("end", false) => text.push_str("))"),
             ("lock", false) => text.push_str("FOR UPDATE"),
             ("skip", false) => text.push_str("FOR UPDATE SKIP LOCKED"),
+            ("share", false) => text.push_str("FOR SHARE SKIP LOCKED"),
             ("blob", true) => text.push_str("zeroblob(65536)"),
             ("blob", false) => text.push_str("decode(repeat('00', 65536), 'hex')"),
             (mark, _) => text.push_str(&named(mark, database)),

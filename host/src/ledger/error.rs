@@ -11,6 +11,9 @@ pub enum LedgerError {
         "the ledger cannot be used: {0}; once its database is there again, has room and is not locked, it goes on by itself"
     )]
     Unavailable(String),
+    /// The database is there, and is not to be trusted as it is set up.
+    #[error("the ledger cannot be kept in this database: {0}")]
+    Unfit(String),
     /// The host is stopping and takes nothing more: the answer is RETRY.
     #[error("the ledger takes nothing more: the host is stopping")]
     Stopping,

@@ -4,9 +4,10 @@ use sqlx::postgres::PgDatabaseError;
 
 use super::error::LedgerError;
 use super::{postgres, sqlite};
+use crate::effect::Execute;
 use crate::failpoint::Hit;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Fault {
     /// Locked, full, broken or gone: nobody's delivery is to blame.
     Ledger(LedgerError),
@@ -14,6 +15,9 @@ pub enum Fault {
     Conflict(String),
     /// It ran for too long, and was ended.
     Late(String),
+    /// Somebody holds a table or row that it needs, and did not let go in time. `of` is the
+    /// component's statement that waited, if it was one.
+    Locked { of: Option<Box<Execute>>, error: String },
     /// The statement's own: a constraint, a wrong type, a missing table. Only a component's
     /// statement, and a commit that has some, may say so of a delivery.
     Own { statement: Option<String>, error: String },
@@ -26,14 +30,23 @@ impl Fault {
     }
 
     /// Says which statement it was; that one ran for too long is its own fault.
-    pub fn of(self, statement: &str) -> Self {
+    pub fn of(self, execute: &Execute) -> Self {
         match self {
             Self::Own { error, .. } | Self::Late(error) => {
-                Self::Own { statement: Some(statement.to_owned()), error }
+                Self::Own { statement: Some(execute.statement.clone()), error }
+            }
+            Self::Locked { error, .. } => {
+                let of = Execute { params: Vec::new(), ..execute.clone() };
+                Self::Locked { of: Some(Box::new(of)), error }
             }
             other @ (Self::Ledger(_) | Self::Conflict(_)) => other,
         }
     }
+}
+
+/// What is said of a query whose rows are more than `most_bytes`.
+pub fn too_large(most_bytes: usize) -> String {
+    format!("the query gives more than {} MiB; add a LIMIT, or select less", most_bytes >> 20)
 }
 
 impl From<LedgerError> for Fault {
@@ -58,6 +71,7 @@ impl From<sqlx::Error> for Fault {
                 }
             }
             sqlx::Error::Encode(encode) => Self::own(encode.to_string()),
+            sqlx::Error::Configuration(why) => Self::Ledger(LedgerError::Unfit(why.to_string())),
             sqlx::Error::ColumnDecode { .. }
             | sqlx::Error::ColumnNotFound(_)
             | sqlx::Error::Decode(_) => Self::Ledger(LedgerError::Unreadable(error.to_string())),
@@ -71,9 +85,10 @@ impl From<Fault> for LedgerError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Ledger(error) => error,
-            Fault::Own { error, .. } | Fault::Conflict(error) | Fault::Late(error) => {
-                Self::Unavailable(error)
-            }
+            Fault::Own { error, .. }
+            | Fault::Conflict(error)
+            | Fault::Late(error)
+            | Fault::Locked { error, .. } => Self::Unavailable(error),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! PostgreSQL: how it is opened, how its errors are read, and how values come in and out. Several
 //! connections write at the same time, of this host and of others.
 
+mod numeric;
+mod session;
 mod value;
 
 use std::collections::HashMap;
@@ -9,33 +11,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
-use sqlx::postgres::{
-    PgArguments, PgConnectOptions, PgConnection, PgDatabaseError, PgStatement, PgTypeInfo,
-};
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgArguments, PgConnection, PgDatabaseError, PgStatement, PgTypeInfo};
 use sqlx::{
-    Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Either, Executor as _,
-    SqlSafeStr as _, Statement as _, TypeInfo as _,
+    Arguments as _, AssertSqlSafe, Connection as _, Either, Executor as _, SqlSafeStr as _,
+    Statement as _, TypeInfo as _,
 };
 
-use super::LedgerOptions;
 use super::database::Arg;
 use super::error::LedgerError;
-use super::fault::Fault;
+use super::fault::{Fault, too_large};
+use super::limit::Left;
 use super::rows::without_zero;
 use crate::effect::{Execute, Many, SqlRow, SqlValue};
 
+pub use session::Options;
+
 /// Beyond the server's own limit: what is silent for longer is taken to be gone.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// Plans that writers are not to use. Each of their statements has its index, gives rows in that
-/// index's order, and needs few of them; a plan that was made for small tables, or without
-/// statistics, would read or sort all that wait: 33 ms for a claim among 20,000, instead of 2.
-const BY_INDEX: [&str; 5] =
-    ["enable_seqscan", "enable_bitmapscan", "enable_sort", "enable_hashjoin", "enable_mergejoin"];
-
-fn off(setting: &'static str) -> (&'static str, String) {
-    (setting, "off".to_owned())
-}
+pub const GRACE: Duration = Duration::from_secs(2);
 
 /// An open connection.
 pub struct Open {
@@ -44,68 +37,6 @@ pub struct Open {
     pub patience: Duration,
     /// For a one-row insert, the text for many rows: it names the types that the server inferred.
     many: HashMap<Arc<str>, Arc<str>>,
-}
-
-/// How to open one.
-#[derive(Clone)]
-pub struct Options {
-    connect: PgConnectOptions,
-    patience: Duration,
-    connecting: Duration,
-}
-
-impl Options {
-    pub async fn open(&self) -> Result<Open, sqlx::Error> {
-        let connection = in_time(self.connecting, self.connect.connect()).await?;
-        Ok(Open { connection, patience: self.patience, many: HashMap::new() })
-    }
-
-    /// Fails when the address is none.
-    pub fn writing(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
-        let millis = |duration: Duration| duration.as_millis().to_string();
-        let settings = [
-            // Longer than the server's deadlock_timeout, which is 1 s where nobody changed it: a
-            // deadlock is told as one, and the group is written again.
-            ("lock_timeout", millis(options.busy_timeout * 3)),
-            ("default_transaction_isolation", "read committed".to_owned()),
-            // A host that stalls in the middle of a commit must not hold up the others.
-            ("idle_in_transaction_session_timeout", millis(options.query_timeout)),
-            // Planned once: for an array of one row the server would plan anew each time, which
-            // takes several times as long as running it.
-            ("plan_cache_mode", "force_generic_plan".to_owned()),
-        ];
-        Self::new(options, url, &[settings.as_slice(), &BY_INDEX.map(off)].concat())
-    }
-
-    /// For the ledger's own questions. Fails when the address is none.
-    pub fn looking(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
-        Self::new(options, url, &[read_only(), off("enable_seqscan")])
-    }
-
-    /// For components' queries. Fails when the address is none.
-    pub fn reading(options: &LedgerOptions, url: &str) -> Result<Self, sqlx::Error> {
-        Self::new(options, url, &[read_only()])
-    }
-
-    fn new(
-        options: &LedgerOptions,
-        url: &str,
-        settings: &[(&str, String)],
-    ) -> Result<Self, sqlx::Error> {
-        let timeout = options.query_timeout.as_millis().to_string();
-        let connect = url
-            .parse::<PgConnectOptions>()?
-            .application_name("wharf")
-            .statement_cache_capacity(256)
-            .options([("statement_timeout", timeout.as_str()), ("jit", "off")])
-            .options(settings.iter().map(|(name, value)| (*name, value.as_str())));
-        let patience = options.query_timeout + GRACE;
-        Ok(Self { connect, patience, connecting: options.busy_timeout + GRACE })
-    }
-}
-
-fn read_only() -> (&'static str, String) {
-    ("default_transaction_read_only", "on".to_owned())
 }
 
 /// A server that is silent for too long is taken to be gone, as if the connection had broken.
@@ -126,8 +57,8 @@ pub fn fault(error: &PgDatabaseError) -> Fault {
         None => error.message().to_owned(),
     };
     match (error.code().get(..2), error.code()) {
-        // A statement that ran, or waited for a lock, for too long.
-        (_, "57014" | "55P03") => Fault::Late(message()),
+        (_, "57014") => Fault::Late(message()),
+        (_, "55P03") => Fault::Locked { of: None, error: message() },
         // Serialization failure, deadlock.
         (Some("40"), _) => Fault::Conflict(message()),
         // Unsupported feature, wrong cardinality, data, constraint, a write where only reading is
@@ -159,10 +90,24 @@ fn is_servers(code: &str) -> bool {
     classes.iter().any(|class| code.starts_with(class))
 }
 
-/// Whether what was prepared no longer fits the tables; prepared again, it will.
+/// Whether a connection that was idle turns out to be dead: what it was asked was not heard.
+pub fn is_gone(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() != std::io::ErrorKind::TimedOut,
+        // What a server that ended the session has said before it closed the connection.
+        _ => error
+            .as_database_error()
+            .and_then(DatabaseError::code)
+            .is_some_and(|code| ["08", "57P"].iter().any(|class| code.starts_with(class))),
+    }
+}
+
+/// Whether what was prepared no longer fits the tables; prepared again, it will. The routine says
+/// which unsupported feature it is: a message may be in any language.
 fn is_stale(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| {
-        error.code().as_deref() == Some("0A000") && error.message().contains("cached plan")
+    let of_postgres = error.as_database_error().and_then(<dyn DatabaseError>::try_downcast_ref);
+    of_postgres.is_some_and(|error: &PgDatabaseError| {
+        error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
     })
 }
 
@@ -184,26 +129,31 @@ pub fn arguments(args: Vec<Arg<'_>>) -> Result<PgArguments, sqlx::Error> {
 
 impl Open {
     /// Runs one of a component's statements.
-    pub async fn run(&mut self, sql: &Arc<str>, params: &[SqlValue]) -> Result<u64, Fault> {
+    pub async fn run(
+        &mut self,
+        sql: &Arc<str>,
+        params: &[SqlValue],
+        left: Left,
+    ) -> Result<u64, Fault> {
         let statement = self.prepare(sql).await?;
         let arguments = value::arguments(types(&statement), params).map_err(Fault::own)?;
-        let done = sqlx::query_with(AssertSqlSafe(Arc::clone(sql)), arguments)
-            .execute(&mut self.connection);
-        let done = in_time(self.patience, done).await;
-        done.map(|done| done.rows_affected()).map_err(components_fault)
+        let text = match statement.columns() {
+            [] => Arc::clone(sql),
+            _returning => counted(sql).into(),
+        };
+        self.limited(text, arguments, left).await
     }
 
     /// Runs one insert for all the rows, in one statement.
-    pub async fn run_many(&mut self, rows: &[&Execute]) -> Result<(), Fault> {
+    pub async fn run_many(&mut self, rows: &[&Execute], left: Left) -> Result<(), Fault> {
         let Some(first) = rows.first() else { return Ok(()) };
-        let of = |fault: Fault| fault.of(&first.statement);
         let Some(Many::Unnest { head, tail }) = first.many.as_deref() else {
             for row in rows {
-                self.run(&row.sql, &row.params).await.map_err(of)?;
+                self.run(&row.sql, &row.params, left).await?;
             }
             return Ok(());
         };
-        let statement = self.prepare(&first.sql).await.map_err(Fault::from).map_err(of)?;
+        let statement = self.prepare(&first.sql).await?;
         let types = types(&statement);
         let text = match self.many.get(&first.sql) {
             Some(text) => Arc::clone(text),
@@ -213,12 +163,37 @@ impl Open {
                 text
             }
         };
-        let columns = value::columns(types, rows).map_err(Fault::own).map_err(of)?;
+        let columns = value::columns(types, rows).map_err(Fault::own)?;
         // The text says its types; the arguments only know their elements'.
-        self.prepare(&text).await.map_err(Fault::from).map_err(of)?;
-        let done = sqlx::query_with(AssertSqlSafe(text), columns).execute(&mut self.connection);
-        let done = in_time(self.patience, done).await.map_err(components_fault);
-        done.map(drop).map_err(of)
+        self.prepare(&text).await?;
+        self.limited(text, columns, left).await.map(drop)
+    }
+
+    /// The session's limit is for each statement. One that does not have all of that any more is
+    /// given what is left: the two round trips are little beside the time that is spent.
+    async fn limited(
+        &mut self,
+        text: Arc<str>,
+        arguments: PgArguments,
+        left: Left,
+    ) -> Result<u64, Fault> {
+        if !left.whole {
+            let millis = left.time.as_millis().max(1);
+            self.set(format!("SET LOCAL statement_timeout = {millis}")).await?;
+        }
+        let done = sqlx::query_with(AssertSqlSafe(text), arguments).execute(&mut self.connection);
+        let done = in_time(self.patience, done).await.map_err(components_fault)?;
+        // The ledger's own statements have all of it. After an error, whatever takes the statement
+        // back does that too.
+        if !left.whole {
+            self.set("SET LOCAL statement_timeout TO DEFAULT".to_owned()).await?;
+        }
+        Ok(done.rows_affected())
+    }
+
+    async fn set(&mut self, sql: String) -> Result<(), sqlx::Error> {
+        let set = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection);
+        in_time(self.patience, set).await.map(drop)
     }
 
     /// A component's query.
@@ -226,22 +201,27 @@ impl Open {
         &mut self,
         sql: &str,
         params: &[SqlValue],
+        most_bytes: usize,
         mut take: impl FnMut(SqlRow) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let statement = self.prepare(sql).await?;
+        let sql: Arc<str> = bounded(sql, most_bytes).into();
+        let statement = self.prepare(&sql).await?;
         let arguments = value::arguments(types(&statement), params).map_err(Fault::own)?;
         let mut again = Some(arguments.clone());
         let mut now = Some(arguments);
         while let Some(arguments) = now.take() {
-            let mut rows =
-                sqlx::query_with(AssertSqlSafe(sql), arguments).fetch(&mut self.connection);
+            let mut rows = sqlx::query_with(AssertSqlSafe(Arc::clone(&sql)), arguments)
+                .fetch(&mut self.connection);
             loop {
                 match in_time(self.patience, rows.try_next()).await {
                     Ok(Some(row)) => take(value::read(&row)?)?,
                     Ok(None) => return Ok(()),
                     // The tables changed; no row has come yet.
                     Err(error) if is_stale(&error) && again.is_some() => break,
-                    Err(error) => return Err(error.into()),
+                    Err(error) if is_too_large(&error) => {
+                        return Err(Fault::own(too_large(most_bytes)));
+                    }
+                    Err(error) => return Err(components_fault(error)),
                 }
             }
             drop(rows);
@@ -256,6 +236,35 @@ impl Open {
         let text = AssertSqlSafe(sql.as_ref()).into_sql_str();
         in_time(self.patience, self.connection.prepare(text)).await
     }
+}
+
+/// A query that the server ends before a row with more bytes than that: a row comes whole, and may
+/// have a gigabyte. `OFFSET 0` keeps the two apart, so that no row is measured that the query would
+/// not give, and none is made twice.
+fn bounded(sql: &str, most_bytes: usize) -> String {
+    let sql = sql.trim_end().trim_end_matches(';');
+    format!(
+        "SELECT wharf_row.* FROM (SELECT * FROM (\n{sql}\n) AS wharf_row OFFSET 0) AS wharf_row \
+         WHERE CASE WHEN octet_length(record_send(wharf_row.*)) <= {most_bytes} THEN true \
+         ELSE CAST(octet_length(record_send(wharf_row.*)) || '{TOO_LARGE}' AS boolean) END"
+    )
+}
+
+/// What the server says of such a row, since it is no boolean.
+const TOO_LARGE: &str = " bytes in one row";
+
+fn is_too_large(error: &sqlx::Error) -> bool {
+    let of_postgres = error.as_database_error();
+    of_postgres.is_some_and(|error| {
+        error.code().as_deref() == Some("22P02") && error.message().contains(TOO_LARGE)
+    })
+}
+
+/// A statement that gives rows, which nobody reads; only their number is told. Each could be of any
+/// size.
+fn counted(sql: &str) -> String {
+    let sql = sql.trim_end().trim_end_matches(';');
+    format!("WITH wharf_written AS (\n{sql}\n) SELECT FROM wharf_written")
 }
 
 fn types(statement: &PgStatement) -> &[PgTypeInfo] {

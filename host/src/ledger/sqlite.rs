@@ -132,16 +132,15 @@ pub async fn run(
 pub async fn run_many(connection: &mut SqliteConnection, rows: &[&Execute]) -> Result<(), Fault> {
     let mut rest = rows;
     while let Some((first, others)) = rest.split_first() {
-        let of = |fault: Fault| fault.of(&first.statement);
         let Some((order, text, now, later)) = fitting(first, rest) else {
-            run(connection, &first.sql, &first.params).await.map_err(of)?;
+            run(connection, &first.sql, &first.params).await?;
             rest = others;
             continue;
         };
         let params = now.iter().flat_map(|row| order.iter().filter_map(|at| row.params.get(*at)));
-        let arguments = value::arguments(params).map_err(Fault::own).map_err(of)?;
+        let arguments = value::arguments(params).map_err(Fault::own)?;
         let query = sqlx::query_with(AssertSqlSafe(std::sync::Arc::clone(text)), arguments);
-        query.execute(&mut *connection).await.map_err(Fault::from).map_err(of)?;
+        query.execute(&mut *connection).await?;
         rest = later;
     }
     Ok(())

@@ -90,6 +90,12 @@ pub enum Committed {
         statement: String,
         error: String,
     },
+    /// Somebody holds what its SQL needs. Nothing is written: the caller parks it, as when anything
+    /// else is away.
+    Locked {
+        statement: String,
+        error: String,
+    },
     /// A statement touched another number of rows than expected. Nothing is written: the caller
     /// runs the handler again, on fresh reads.
     Unexpected {

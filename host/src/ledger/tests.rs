@@ -1,6 +1,10 @@
 //! The ledger by its front door. This file is compiled twice: as `tests` it is on SQLite, as
 //! `tests_on_postgres` on PostgreSQL.
 
+#[path = "tests/behind.rs"]
+mod behind;
+#[path = "tests/bounds.rs"]
+mod bounds;
 #[path = "tests/claims.rs"]
 mod claims;
 #[path = "tests/commit.rs"]
@@ -39,14 +43,14 @@ use crate::name::{ComponentId, EventKey, Lane, Pubsub, Topic};
 /// A ledger of a test's own.
 pub(super) struct Host {
     pub(super) ledger: Ledger,
-    place: Arc<TestPlace>,
+    pub(super) place: Arc<TestPlace>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 /// A file that goes away with it, or a schema.
-struct TestPlace {
-    place: Place,
+pub(super) struct TestPlace {
+    pub(super) place: Place,
     _folder: TempDir,
 }
 
@@ -55,7 +59,7 @@ fn on_postgres() -> bool {
 }
 
 impl TestPlace {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let place = if on_postgres() {
             Place::Url(wharf_test_postgres::schema("ledger").await.url)
@@ -75,7 +79,10 @@ impl Host {
         Self::open(Arc::new(TestPlace::new().await), change).await
     }
 
-    async fn open(place: Arc<TestPlace>, change: impl FnOnce(&mut LedgerOptions)) -> Self {
+    pub(super) async fn open(
+        place: Arc<TestPlace>,
+        change: impl FnOnce(&mut LedgerOptions),
+    ) -> Self {
         let mut options = LedgerOptions::of(place.place.clone());
         options.busy_timeout = Duration::from_millis(50);
         change(&mut options);

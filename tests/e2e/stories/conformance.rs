@@ -73,7 +73,7 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     daprd.healthy().await?;
     let endpoint = DaprEndpoint { url: daprd.url(), token: None };
     let on_kafka = World {
-        name: "daprd, Kafka",
+        name: "daprd: Kafka, PostgreSQL",
         backend: Arc::new(dapr::Sidecar::new(&endpoint).context("no sidecar")?),
         url: daprd.url(),
         app,
@@ -84,14 +84,14 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
         http: reqwest::Client::new(),
     };
     let on_redis = World {
-        name: "daprd, Redis",
+        name: "daprd: Redis",
         pubsub: "redis",
         store: "redis-store",
         parts: &[Part::PubSub, Part::State],
         ..on_kafka.clone()
     };
     let in_memory = World {
-        name: "daprd, in memory",
+        name: "daprd: in memory",
         store: "memory",
         parts: &[Part::State],
         ..on_kafka.clone()

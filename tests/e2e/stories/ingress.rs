@@ -92,8 +92,10 @@ pub async fn ways(yard: Arc<Yard>) -> anyhow::Result<()> {
         publisher.event(&format!("todo-pubsub/{topic}{raw}"), &event(CREATED, number)).await?;
     }
     publisher.post(&binary(&event(CREATED, 5)), "application/octet-stream", data(5)).await?;
+    // One that is no string ends daprd itself: 1.18.1 panics before it calls anybody, and again at each
+    // start, since the event comes again.
     let zero = "00-00000000000000000000000000000000-0000000000000000-00";
-    for (number, trace) in [(6, json!(zero)), (7, json!(17)), (8, Value::Null)] {
+    for (number, trace) in [(6, json!(zero)), (7, json!("17")), (8, Value::Null)] {
         let mut odd = event(CREATED, number);
         for name in ["traceid", "traceparent"] {
             odd[name] = trace.clone();

@@ -17,8 +17,13 @@ use tokio::sync::watch;
 use super::PATIENCE;
 
 /// The topics of every pubsub, and how each is delivered.
-pub const TOPICS: [(&str, Way); 4] =
-    [("single", Way::Single), ("bulk", Way::Bulk), ("raw", Way::Raw), ("raw-bulk", Way::RawBulk)];
+pub const TOPICS: [(&str, Way); 5] = [
+    ("single", Way::Single),
+    ("bulk", Way::Bulk),
+    ("raw", Way::Raw),
+    ("raw-bulk", Way::RawBulk),
+    ("poison", Way::Single),
+];
 
 /// How a topic is subscribed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,7 +216,7 @@ async fn receive(State(app): State<App>, request: Request) -> Response {
             let is_wanted = app.0.bindings.iter().any(|name| path == format!("/{name}"));
             if is_wanted { StatusCode::OK } else { StatusCode::NOT_FOUND }.into_response()
         }
-        _ if came.body.get("entries").is_some() => bulk(&app, came),
+        _ if came.body.get("entries").is_some() => bulk(&app, &came),
         _ => {
             let id = came.body.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
             // Raw payloads have a new id each time: their content tells which they are.
@@ -223,7 +228,7 @@ async fn receive(State(app): State<App>, request: Request) -> Response {
     }
 }
 
-fn bulk(app: &App, came: Came) -> Response {
+fn bulk(app: &App, came: &Came) -> Response {
     let entries = came.body["entries"].as_array().cloned().unwrap_or_default();
     let together = entries.len();
     let (mut statuses, mut whole) = (Vec::new(), None);

@@ -126,7 +126,7 @@ fn forms() -> Vec<Behaviour> {
             name: "where an event lies: topic, partition, offset, key",
             expected: "said",
             // Redis has no such thing.
-            but: &[("daprd, Redis", "not said")],
+            but: &[("daprd: Redis", "not said")],
             ask: |world| {
                 async move {
                     world.publish(vec![world.event("single", "place", &json!(1))]).await;
@@ -191,6 +191,34 @@ fn forms() -> Vec<Behaviour> {
                     let came = world.app.wait(&base64, 1).await;
                     let Some(came) = came.first() else { return format!("{text} did not come") };
                     format!("{}: base64", came.content_type)
+                }
+                .boxed()
+            },
+        },
+        Behaviour {
+            name: "text without an envelope, published as raw on a plain topic, and an event behind it",
+            expected: "daprd keeps both for ever, and calls nobody",
+            // Redis Streams takes a failure for an end.
+            but: &[("daprd: Redis", "the text is lost, the event comes")],
+            ask: |world| {
+                async move {
+                    world.publish(vec![world.event("poison", "before", &json!(1))]).await;
+                    world.app.wait(&world.id("before"), 1).await;
+                    let path = format!(
+                        "/v1.0/publish/{}/poison?metadata.rawPayload=true&metadata.partitionKey=s",
+                        world.pubsub
+                    );
+                    let label = [("content-type", "text/plain")];
+                    let (status, _) = world.call(Method::POST, &path, &label, "poison").await;
+                    assert_eq!(status, 204);
+                    world.publish(vec![world.event("poison", "behind", &json!(1))]).await;
+                    let behind = world.app.within(&world.id("behind"), 1, AGAIN).await.len();
+                    let text = world.app.came(&format!("/{}/poison", world.pubsub)).len();
+                    match (text, behind) {
+                        (0, 0) => "daprd keeps both for ever, and calls nobody".into(),
+                        (0, 1) => "the text is lost, the event comes".into(),
+                        other => format!("{other:?}"),
+                    }
                 }
                 .boxed()
             },

@@ -89,7 +89,7 @@ pub fn behaviours() -> Vec<Behaviour> {
         Behaviour {
             name: "20 events of one subject, in two batches",
             expected: "in order",
-            but: &[("daprd, Redis", "all of them, in any order")],
+            but: &[("daprd: Redis", "all of them, in any order")],
             ask: |world| {
                 async move {
                     let names: Vec<_> = (0..20).map(|number| format!("order-{number}")).collect();
@@ -146,7 +146,7 @@ pub fn behaviours() -> Vec<Behaviour> {
             name: "an event that is larger than 1 MiB",
             expected: "taken",
             // The broker's own limit, as Kafka has it unless told otherwise.
-            but: &[("daprd, Kafka", "refused")],
+            but: &[("daprd: Kafka, PostgreSQL", "refused")],
             ask: |world| {
                 async move {
                     let large = json!("x".repeat(2 << 20));

@@ -246,7 +246,7 @@ fn timed() -> Vec<Behaviour> {
             name: "state: a time to live of 136 years",
             expected: "refused",
             // Redis and memory count as far.
-            but: &[("daprd, Redis", "taken"), ("daprd, in memory", "taken")],
+            but: &[("daprd: Redis", "taken"), ("daprd: in memory", "taken")],
             ask: |world| {
                 async move { word(&world.set("forever", b"1", Some(u32::MAX)).await).into() }
                     .boxed()

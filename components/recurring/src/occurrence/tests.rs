@@ -328,6 +328,28 @@ fn two_that_follow_the_same_event_at_once_make_one() {
 }
 
 #[test]
+fn two_of_a_series_without_due_dates_wait_for_its_first_task() {
+    let world = World::default();
+    let of = |id: &str| Task {
+        id: Some(id.into()),
+        due_date: None,
+        parent_task_id: Some("s".into()),
+        ..task("daily")
+    };
+    for id in ["t", "u"] {
+        let acts = world.acts(&done(id, of(id))).unwrap();
+        let held: Vec<_> = acts
+            .iter()
+            .filter_map(|act| match act {
+                Act::Execute { statement: "hold_task", params, .. } => Some(params[0].clone()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(held, [Value::Text("s".into()), Value::Text(id.into())]);
+    }
+}
+
+#[test]
 fn what_is_published_is_whole_and_belongs_to_the_series() {
     let told = Task {
         tags: Some(vec!["home".into()]),

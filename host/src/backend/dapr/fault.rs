@@ -51,6 +51,20 @@ pub fn of(status: StatusCode, body: &[u8], what: &str) -> BackendError {
     }
 }
 
+/// Whether Dapr says that it has no such pubsub, store or binding.
+pub fn is_of_absence(status: StatusCode, body: &[u8]) -> bool {
+    if status.is_success() {
+        return false;
+    }
+    let told: Told = serde_json::from_slice(body).unwrap_or_default();
+    match code(&told) {
+        "ERR_PUBSUB_NOT_FOUND" | "ERR_STATE_STORE_NOT_FOUND" | "ERR_STATE_STORE_NOT_CONFIGURED" => {
+            true
+        }
+        _ => told.message.contains(NO_BINDING),
+    }
+}
+
 /// Some errors have their code among the details only.
 fn code(told: &Told) -> &str {
     let reason = || told.details.iter().map(|detail| detail.reason.as_str());
@@ -95,6 +109,8 @@ fn is_for_good(status: StatusCode, code: &str, message: &str) -> bool {
     }
 }
 
+const NO_BINDING: &str = "couldn't find output binding";
+
 /// What brokers, stores and bindings say of what they will never take.
 pub fn is_said_for_good(message: &str) -> bool {
     const WORDS: [&str; 10] = [
@@ -106,7 +122,7 @@ pub fn is_said_for_good(message: &str) -> bool {
         "job failed validation",
         "job name is invalid",
         "code = InvalidArgument",
-        "couldn't find output binding",
+        NO_BINDING,
         "does not support operation",
         "error parsing TTL",
         "incorrect value for metadata 'ttlInSeconds'",

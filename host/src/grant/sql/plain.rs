@@ -24,6 +24,21 @@ pub fn check(sql: &str, dialect: &dyn Dialect, database: Database) -> Result<(),
     }
 }
 
+/// Whether a comment stands after the `;`, where a statement has one: what runs may have a statement
+/// within another, without its end.
+pub fn runs_on(sql: &str, dialect: &dyn Dialect) -> bool {
+    let tokens = Tokenizer::new(dialect, sql).tokenize().unwrap_or_default();
+    let after = tokens.iter().skip_while(|token| **token != Token::SemiColon);
+    after.into_iter().any(|token| {
+        matches!(
+            token,
+            Token::Whitespace(
+                Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)
+            )
+        )
+    })
+}
+
 fn is_nested(token: &Token) -> bool {
     matches!(token, Token::Whitespace(Whitespace::MultiLineComment(text)) if text.contains("/*"))
 }

@@ -12,6 +12,8 @@ use crate::failpoint::{Point, visit};
 use crate::ledger::database::Connection;
 use crate::ledger::error::LedgerError;
 use crate::ledger::fault::Fault;
+use crate::ledger::limit::Limit;
+use crate::ledger::sql::claims;
 use crate::ledger::sql::group::{self, Kept, Leaving, Newcomer};
 use crate::ledger::state_machine::{Delivery, Turn, Verdict, writes_effects};
 use crate::ledger::submission::{Committed, NewDelivery, NewEffect, Outcome, Submission};
@@ -29,6 +31,7 @@ pub enum Care {
 pub struct Transaction<'a> {
     connection: &'a mut Connection,
     care: Care,
+    limit: Limit,
     answers: HashMap<&'a DeliveryId, Committed>,
     /// Newcomers whose statements were taken back: their row goes too.
     undone: Vec<&'a DeliveryId>,
@@ -37,10 +40,11 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    pub fn new(connection: &'a mut Connection, care: Care) -> Self {
+    pub fn new(connection: &'a mut Connection, care: Care, limit: Limit) -> Self {
         Self {
             connection,
             care,
+            limit,
             answers: HashMap::new(),
             undone: Vec::new(),
             many: BTreeMap::new(),
@@ -69,6 +73,7 @@ impl<'a> Transaction<'a> {
         if !self.undone.is_empty() {
             group::forget(self.connection, &self.undone).await?;
         }
+        self.free(submissions()).await?;
         self.many().await?;
         visit(Point::CommitStatements)?;
         self.effects(submissions()).await?;
@@ -165,6 +170,30 @@ impl<'a> Transaction<'a> {
         Ok(answer)
     }
 
+    /// Whoever waits behind a parked delivery that is parked no more is in turn.
+    async fn free(
+        &mut self,
+        submissions: impl Iterator<Item = &'a Submission>,
+    ) -> Result<(), Fault> {
+        let left = submissions.filter(|submission| {
+            submission.claim.is_some()
+                && submission.head.ordered
+                && matches!(
+                    self.answers.get(&submission.head.id),
+                    Some(Committed::Done | Committed::Dead)
+                )
+        });
+        let subjects = left.filter_map(|submission| {
+            let DeliveryHead { id, subject, .. } = &submission.head;
+            Some((&id.component, subject.as_deref()?))
+        });
+        let subjects: Vec<_> = subjects.collect();
+        if !subjects.is_empty() {
+            claims::free_deliveries(self.connection, subjects.into_iter()).await?;
+        }
+        Ok(())
+    }
+
     /// Whether what it writes must be possible to take back by itself.
     fn stands_apart(&self, statements: &[Execute]) -> bool {
         let expects = statements.iter().any(|statement| statement.expect.is_some());
@@ -179,10 +208,13 @@ impl<'a> Transaction<'a> {
                 let undone = group::undo(self.connection).await;
                 undone.map_err(|fault| match fault {
                     Fault::Own { .. } => Fault::Own { statement, error },
-                    other @ (Fault::Ledger(_) | Fault::Conflict(_) | Fault::Late(_)) => other,
+                    other @ (Fault::Ledger(_)
+                    | Fault::Conflict(_)
+                    | Fault::Late(_)
+                    | Fault::Locked { .. }) => other,
                 })
             }
-            Committed::Unexpected { .. } => {
+            Committed::Unexpected { .. } | Committed::Locked { .. } => {
                 Ok(group::undo(self.connection).await.map_err(LedgerError::from)?)
             }
             Committed::Done
@@ -200,7 +232,7 @@ impl<'a> Transaction<'a> {
                 self.many.entry(&statement.sql).or_default().push(statement);
                 continue;
             }
-            let touched = match self.connection.run(statement).await {
+            let touched = match self.connection.run(statement, &self.limit).await {
                 Ok(touched) => touched,
                 Err(Fault::Own { statement, error }) if apart => {
                     return Ok(failed(statement, error));
@@ -218,7 +250,7 @@ impl<'a> Transaction<'a> {
     /// Runs the inserts that waited for each other, each with all of its rows.
     async fn many(&mut self) -> Result<(), Fault> {
         for inserts in std::mem::take(&mut self.many).into_values() {
-            self.connection.run_many(&inserts).await?;
+            self.connection.run_many(&inserts, &self.limit).await?;
         }
         Ok(())
     }
@@ -239,6 +271,7 @@ impl<'a> Transaction<'a> {
                     | Committed::Repeat(_)
                     | Committed::Superseded
                     | Committed::StatementFailed { .. }
+                    | Committed::Locked { .. }
                     | Committed::Unexpected { .. },
                 )
                 | None => continue,

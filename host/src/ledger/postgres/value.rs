@@ -8,6 +8,7 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgRow, PgTypeInfo, PgValueRef, Postgres};
 use sqlx::{Arguments as _, Column as _, Encode, Row as _, Type, TypeInfo as _, ValueRef as _};
 
+use super::numeric;
 use crate::clock::Timestamp;
 use crate::effect::{Execute, SqlRow, SqlValue};
 
@@ -95,11 +96,17 @@ fn encode(ty: &PgTypeInfo, value: &SqlValue) -> Result<Option<Vec<u8>>, String> 
         ("INT2", SqlValue::Integer(value)) => fitted::<i16>(*value)?.to_be_bytes().to_vec(),
         ("INT4", SqlValue::Integer(value)) => fitted::<i32>(*value)?.to_be_bytes().to_vec(),
         ("INT8", SqlValue::Integer(value)) => value.to_be_bytes().to_vec(),
-        ("FLOAT4", SqlValue::Float(value)) => narrowed(*value).to_be_bytes().to_vec(),
+        ("FLOAT4", SqlValue::Float(value)) => narrowed(*value)?.to_be_bytes().to_vec(),
         ("FLOAT8", SqlValue::Float(value)) => value.to_be_bytes().to_vec(),
-        ("FLOAT4", SqlValue::Integer(value)) => narrowed(widened(*value)).to_be_bytes().to_vec(),
+        ("FLOAT4", SqlValue::Integer(value)) => narrowed(widened(*value))?.to_be_bytes().to_vec(),
         ("FLOAT8", SqlValue::Integer(value)) => widened(*value).to_be_bytes().to_vec(),
+        ("NUMERIC", SqlValue::Integer(value)) => numeric::encode(&value.to_string())?,
+        // All its digits, and no exponent.
+        ("NUMERIC", SqlValue::Float(value)) => numeric::encode(&value.to_string())?,
+        ("NUMERIC", SqlValue::Text(text)) => numeric::encode(text)?,
         ("BYTEA", SqlValue::Bytes(bytes)) => bytes.clone(),
+        // As in SQLite. Of a float the two would write different texts.
+        (name, SqlValue::Integer(value)) if is_text(name) => value.to_string().into_bytes(),
         (name, SqlValue::Text(text) | SqlValue::Json(text)) if is_text(name) => plain(text)?,
         (name, SqlValue::Timestamp(text)) if is_text(name) => {
             super::super::sqlite::utc(text)?.into_bytes()
@@ -131,8 +138,9 @@ fn encode(ty: &PgTypeInfo, value: &SqlValue) -> Result<Option<Vec<u8>>, String> 
         (name, value) => {
             return Err(format!(
                 "{} does not go into a {name}; cast it in the statement, such as \
-                 CAST(CAST($1 AS text) AS {name})",
-                kind(value)
+                 CAST(CAST($1 AS {}) AS {name})",
+                kind(value),
+                own_type(value)
             ));
         }
     };
@@ -140,7 +148,9 @@ fn encode(ty: &PgTypeInfo, value: &SqlValue) -> Result<Option<Vec<u8>>, String> 
 }
 
 fn is_text(name: &str) -> bool {
-    matches!(name, "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "CITEXT" | "UNKNOWN")
+    // The last is an extension's, in whatever schema that is.
+    let plain = ["TEXT", "VARCHAR", "CHAR", "NAME", "UNKNOWN"].contains(&name);
+    plain || name.rsplit('.').next().is_some_and(|name| name.eq_ignore_ascii_case("citext"))
 }
 
 /// PostgreSQL's texts hold no zero byte.
@@ -152,12 +162,17 @@ fn plain(text: &str) -> Result<Vec<u8>, String> {
 }
 
 fn fitted<T: TryFrom<i64>>(value: i64) -> Result<T, String> {
-    T::try_from(value).map_err(|_| format!("{value} is out of the column's range"))
+    T::try_from(value).map_err(|_| out_of_range(value))
+}
+
+fn out_of_range(value: impl std::fmt::Display) -> String {
+    format!("{value} is out of the column's range")
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the column has no more digits")]
-fn narrowed(value: f64) -> f32 {
-    value as f32
+fn narrowed(value: f64) -> Result<f32, String> {
+    let narrow = value as f32;
+    if narrow.is_finite() { Ok(narrow) } else { Err(out_of_range(value)) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the column has no more digits")]
@@ -181,6 +196,19 @@ fn kind(value: &SqlValue) -> &'static str {
         SqlValue::Bytes(_) => "bytes",
         SqlValue::Json(_) => "JSON",
         SqlValue::Timestamp(_) => "a timestamp",
+    }
+}
+
+/// The type that has all such values.
+fn own_type(value: &SqlValue) -> &'static str {
+    match value {
+        SqlValue::Bool(_) => "boolean",
+        SqlValue::Integer(_) => "bigint",
+        SqlValue::Float(_) => "double precision",
+        SqlValue::Null | SqlValue::Text(_) => "text",
+        SqlValue::Bytes(_) => "bytea",
+        SqlValue::Json(_) => "jsonb",
+        SqlValue::Timestamp(_) => "timestamptz",
     }
 }
 
@@ -211,9 +239,9 @@ fn decode(raw: &PgValueRef<'_>) -> Result<SqlValue, BoxDynError> {
         "INT2" => SqlValue::Integer(i16::from_be_bytes(bytes.try_into()?).into()),
         "INT4" => SqlValue::Integer(i32::from_be_bytes(bytes.try_into()?).into()),
         "INT8" => SqlValue::Integer(i64::from_be_bytes(bytes.try_into()?)),
-        "FLOAT4" => SqlValue::Float(f32::from_be_bytes(bytes.try_into()?).into()),
-        "FLOAT8" => SqlValue::Float(f64::from_be_bytes(bytes.try_into()?)),
-        "NUMERIC" => numeric(bytes)?,
+        "FLOAT4" => finite(f32::from_be_bytes(bytes.try_into()?).into())?,
+        "FLOAT8" => finite(f64::from_be_bytes(bytes.try_into()?))?,
+        "NUMERIC" => numeric::decode(bytes)?,
         "BYTEA" => SqlValue::Bytes(bytes.to_vec()),
         "JSON" => SqlValue::Json(text(bytes)?),
         "JSONB" => SqlValue::Json(text(bytes.get(1..).unwrap_or_default())?),
@@ -233,6 +261,14 @@ fn decode(raw: &PgValueRef<'_>) -> Result<SqlValue, BoxDynError> {
     })
 }
 
+/// A guest's float is.
+fn finite(value: f64) -> Result<SqlValue, BoxDynError> {
+    if value.is_finite() {
+        return Ok(SqlValue::Float(value));
+    }
+    Err("a float that is NaN or infinite is not read; cast it to text in the query".into())
+}
+
 const ZONED: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 const PLAIN: &str = "%Y-%m-%dT%H:%M:%S%.6f";
 
@@ -240,34 +276,4 @@ fn micros(bytes: &[u8]) -> Result<Timestamp, BoxDynError> {
     let micros = i64::from_be_bytes(bytes.try_into()?).checked_add(EPOCH_MICROS);
     let time = micros.and_then(Timestamp::from_timestamp_micros);
     time.ok_or_else(|| "a timestamp out of range, such as infinity".into())
-}
-
-/// A number of any length: groups of four decimal digits, the first of them of `weight`.
-fn numeric(bytes: &[u8]) -> Result<SqlValue, BoxDynError> {
-    let words: Vec<u16> =
-        bytes.as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect();
-    let [_, weight, sign, _, groups @ ..] = words.as_slice() else {
-        return Err("a NUMERIC that is too short".into());
-    };
-    let negative = match sign {
-        0x0000 => false,
-        0x4000 => true,
-        _ => return Err("a NUMERIC that is not a number".into()),
-    };
-    let weight = i32::from(i16::from_be_bytes(weight.to_be_bytes()));
-    let places = usize::try_from(weight + 1).unwrap_or(0);
-    let fraction = groups.iter().skip(places).any(|group| *group != 0);
-    let whole = || {
-        let groups = groups.iter().copied().chain(std::iter::repeat(0)).take(places);
-        groups
-            .map(i64::from)
-            .try_fold(0_i64, |sum, group| sum.checked_mul(10_000)?.checked_add(group))
-    };
-    if let Some(whole) = whole().filter(|_| !fraction) {
-        return Ok(SqlValue::Integer(if negative { -whole } else { whole }));
-    }
-    let value = (0..)
-        .zip(groups)
-        .fold(0.0, |sum, (at, group)| sum + f64::from(*group) * 10_000_f64.powi(weight - at));
-    Ok(SqlValue::Float(if negative { -value } else { value }))
 }

@@ -1,6 +1,6 @@
 //! What people do to a delivery: try it again, or say that it is not wanted.
 
-use super::row;
+use super::{claims, row};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, DeliveryStatus};
 use crate::ledger::database::{Connection, args};
@@ -65,15 +65,25 @@ async fn change(
     id: &DeliveryId,
     to: impl FnOnce(Delivery) -> Result<Delivery, DeliveryStatus>,
 ) -> Result<ByHand, Fault> {
-    let sql = "SELECT status, claim, attempts, next_attempt_at FROM wharf_deliveries \
-               WHERE component = $1 AND key = $2 {lock}";
+    let sql = "SELECT status, claim, attempts, next_attempt_at, subject, ordered \
+               FROM wharf_deliveries WHERE component = $1 AND key = $2 {lock}";
     let args = args![id.component.as_str(), id.key.0.as_slice()];
     let found = connection.fetch_optional(sql, args).await?;
     let Some(found) = found else { return Ok(ByHand::Unknown) };
-    match to(row::delivery(&found)?) {
-        Ok(changed) => write(connection, id, changed).await.map(|()| ByHand::Changed),
-        Err(status) => Ok(ByHand::Refused(status)),
+    let was = row::delivery(&found)?;
+    let changed = match to(was) {
+        Ok(changed) => changed,
+        Err(status) => return Ok(ByHand::Refused(status)),
+    };
+    write(connection, id, changed).await?;
+    let subject = found.get::<Option<String>>("subject")?;
+    if let Some(subject) = subject.filter(|_| was.status == DeliveryStatus::Parked)
+        && row::flag(&found, "ordered")?
+    {
+        let left = std::iter::once((&id.component, subject.as_str()));
+        claims::free_deliveries(connection, left).await?;
     }
+    Ok(ByHand::Changed)
 }
 
 async fn write(connection: &mut Connection, id: &DeliveryId, to: Delivery) -> Result<(), Fault> {

@@ -7,7 +7,7 @@ use super::row::{self, head_columns, micros, time};
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryId;
 use crate::failpoint::{Point, visit};
-use crate::ledger::database::{Connection, Row, args};
+use crate::ledger::database::{Arg, Connection, Row, args};
 use crate::ledger::error::LedgerError;
 use crate::ledger::fault::Fault;
 use crate::ledger::record::{ClaimedDelivery, ClaimedEffect, EffectResult, FinishedEffect};
@@ -15,35 +15,45 @@ use crate::ledger::rows::Rows;
 use crate::name::ComponentId;
 
 // Left to itself, SQLite picks the index of all rows of a component, millions of them done. Hence
-// INDEXED BY; such a statement fails rather than scan. And PostgreSQL would turn NOT EXISTS into a
-// join of all that wait: asked as a value, it costs one look at an index for each row. A column
-// beside `|| ''` is one whose indexes PostgreSQL is not to take.
+// INDEXED BY; such a statement fails rather than scan. PostgreSQL has no such word, and the outbox is
+// empty most of the time: to a planner that has seen that, to read an index whole costs no more than
+// to look something up in it, and the plan is kept. So only one index can serve each question. Rows
+// are compared whole: `(lane, sequence) < (…)` is a look into the index that begins so, where
+// `sequence <` alone would fit the primary key as well. `{among}` asks for rows as a value, where a
+// join could be turned round. A column beside `|| ''` is one whose indexes are not to be taken.
 
-/// Which parked rows `d` may be claimed, apart from their time: of the components in `{rows}`, and of
-/// an ordered subject only the lowest.
-macro_rules! parked_in_turn {
-    () => {
-        "d.status = 'parked' AND d.component || '' {among}SELECT component FROM {rows} AS asked{end} \
-         AND (d.ordered = 0 OR d.subject IS NULL OR ( \
-             SELECT earlier.sequence FROM wharf_deliveries earlier \
-             WHERE earlier.status = 'parked' AND earlier.ordered = 1 \
-             AND earlier.component = d.component AND earlier.subject = d.subject \
-             AND earlier.sequence < d.sequence LIMIT 1) IS NULL)"
+/// Walks along what is due, as the text in the middle says: each row `place` with the one `earlier`
+/// that it must wait for, if any. What is in turn is claimed. What is not is marked as `behind`, so
+/// that no walk meets it again, until [`free_deliveries`] or [`free_effects`] finds that its turn has
+/// come. The earlier row is locked meanwhile: whoever takes it away finds the mark afterwards. All
+/// locks are asked for before the first row is written, since PostgreSQL passes by what the same
+/// statement has written; hence the order of the last condition.
+macro_rules! walk {
+    ($table:literal, $walked:literal, $returning:expr) => {
+        concat!(
+            "WITH walked AS MATERIALIZED (",
+            $walked,
+            " LIMIT $3 {skip}), held AS MATERIALIZED (SELECT h.sequence FROM ",
+            $table,
+            " h WHERE h.sequence {among}SELECT earlier FROM walked{end} {share}) UPDATE ",
+            $table,
+            " SET claim = claim + CASE WHEN earlier IS NULL THEN 1 ELSE 0 END, \
+                 next_attempt_at = CASE WHEN earlier IS NULL THEN $2 ELSE next_attempt_at END, \
+                 behind = CASE WHEN earlier IS NULL THEN 0 ELSE 1 END \
+             FROM walked WHERE sequence = place \
+             AND sequence {among}SELECT place FROM walked{end} \
+             AND (coalesce(earlier, 0) {among}SELECT sequence FROM held{end} \
+                 OR earlier IS NULL) RETURNING ",
+            $returning
+        )
     };
 }
-pub(super) use parked_in_turn;
 
-/// Which waiting effects `o` may be claimed, apart from their time: a lane's lowest.
-macro_rules! waiting_in_turn {
-    () => {
-        "o.status = 'waiting' AND ( \
-             SELECT earlier.sequence FROM wharf_outbox earlier \
-             WHERE earlier.status = 'waiting' AND earlier.lane = o.lane \
-             AND earlier.sequence < o.sequence LIMIT 1) IS NULL"
-    };
-}
-pub(super) use waiting_in_turn;
+/// How often a claim goes on behind rows that it could only mark: a backlog of some thousands is
+/// put aside at once, a larger one by the next claims.
+const WALKS: u32 = 100;
 
+/// Only of the components asked for, and of an ordered subject only the lowest.
 pub async fn claim_parked(
     connection: &mut Connection,
     now: Timestamp,
@@ -51,38 +61,114 @@ pub async fn claim_parked(
     components: &[ComponentId],
     limit: u32,
 ) -> Result<Vec<ClaimedDelivery>, LedgerError> {
-    let sql = concat!(
-        "UPDATE wharf_deliveries SET claim = claim + 1, next_attempt_at = $2 \
-         WHERE sequence {among}SELECT d.sequence \
-             FROM wharf_deliveries d {index wharf_deliveries_due} \
-             WHERE d.next_attempt_at <= $1 AND ",
-        parked_in_turn!(),
-        " ORDER BY d.next_attempt_at, d.sequence LIMIT $3 {skip}{end} \
-         RETURNING sequence, claim, attempts, wire, arrival, ",
-        head_columns!()
+    let sql = walk!(
+        "wharf_deliveries",
+        "SELECT d.sequence AS place, \
+             CASE WHEN d.ordered = 1 AND d.subject IS NOT NULL THEN ( \
+                 SELECT e.sequence FROM wharf_deliveries e \
+                 WHERE e.status = 'parked' AND e.ordered = 1 \
+                 AND e.component = d.component AND e.subject = d.subject \
+                 AND (e.component, e.subject, e.sequence) < (d.component, d.subject, d.sequence) \
+                 LIMIT 1) END AS earlier \
+         FROM wharf_deliveries d {index wharf_deliveries_due} \
+         WHERE d.status = 'parked' AND d.behind = 0 AND d.next_attempt_at <= $1 \
+         AND d.component || '' {among}SELECT component FROM {rows} AS asked{end} \
+         ORDER BY d.next_attempt_at, d.sequence",
+        concat!("sequence, claim, attempts, behind, wire, arrival, ", head_columns!())
     );
-    let components = Rows::new().text("component", components.iter().map(ComponentId::as_str));
-    let args = args![micros(now), micros(lease_end), limit, components];
-    let rows = connection.fetch_all(sql, args).await?;
+    let args = |limit: u32| {
+        let components = Rows::new().text("component", components.iter().map(ComponentId::as_str));
+        args![micros(now), micros(lease_end), limit, components]
+    };
+    let rows = claim(connection, sql, args, limit).await?;
     Ok(readable(&in_sequence(rows)?, claimed_delivery))
 }
 
+/// Of a lane only the lowest.
 pub async fn claim_outbox(
     connection: &mut Connection,
     now: Timestamp,
     lease_end: Timestamp,
     limit: u32,
 ) -> Result<Vec<ClaimedEffect>, LedgerError> {
-    let sql = concat!(
-        "UPDATE wharf_outbox SET claim = claim + 1, next_attempt_at = $2 \
-         WHERE sequence {among}SELECT o.sequence \
-             FROM wharf_outbox o {index wharf_outbox_due} WHERE o.next_attempt_at <= $1 AND ",
-        waiting_in_turn!(),
-        " ORDER BY o.next_attempt_at, o.sequence LIMIT $3 {skip}{end} RETURNING *"
+    let sql = walk!(
+        "wharf_outbox",
+        "SELECT o.sequence AS place, ( \
+             SELECT e.sequence FROM wharf_outbox e \
+             WHERE e.status = 'waiting' AND e.lane = o.lane \
+             AND (e.lane, e.sequence) < (o.lane, o.sequence) LIMIT 1) AS earlier \
+         FROM wharf_outbox o {index wharf_outbox_due} \
+         WHERE o.status = 'waiting' AND o.behind = 0 AND o.next_attempt_at <= $1 \
+         ORDER BY o.next_attempt_at, o.sequence",
+        "sequence, claim, component, key, effect_index, lane, kind, target, payload, attempts, \
+         since, behind"
     );
-    let args = args![micros(now), micros(lease_end), limit];
-    let rows = connection.fetch_all(sql, args).await?;
+    let args = |limit: u32| args![micros(now), micros(lease_end), limit];
+    let rows = claim(connection, sql, args, limit).await?;
     Ok(readable(&in_sequence(rows)?, claimed_effect))
+}
+
+async fn claim<'a>(
+    connection: &mut Connection,
+    sql: &str,
+    args: impl Fn(u32) -> Vec<Arg<'a>>,
+    limit: u32,
+) -> Result<Vec<Row>, LedgerError> {
+    let (mut claimed, mut left) = (Vec::new(), limit);
+    for _ in 0..WALKS {
+        let mut marked = false;
+        let walked = match connection.fetch_all(sql, args(left)).await {
+            Ok(walked) => walked,
+            // What is claimed is not left to its lease.
+            Err(_) if !claimed.is_empty() => break,
+            Err(error) => return Err(error.into()),
+        };
+        for row in walked {
+            if row::flag(&row, "behind")? {
+                marked = true;
+            } else {
+                claimed.push(row);
+                left = left.saturating_sub(1);
+            }
+        }
+        if !marked || left == 0 {
+            break;
+        }
+    }
+    Ok(claimed)
+}
+
+/// Of each subject that lost a parked delivery, the first that is put aside is so no longer. After
+/// that statement, and in its transaction: what was marked meanwhile is seen then. Whose turn it is
+/// not is marked again by the next walk.
+pub async fn free_deliveries<'a>(
+    connection: &mut Connection,
+    subjects: impl Iterator<Item = (&'a ComponentId, &'a str)> + Clone,
+) -> Result<(), LedgerError> {
+    let left = Rows::new()
+        .text("component", subjects.clone().map(|(component, _)| component.as_str()))
+        .text("subject", subjects.map(|(_, subject)| subject));
+    let sql = "UPDATE wharf_deliveries SET behind = 0 WHERE behind = 1 AND sequence {among} \
+               SELECT (SELECT CASE WHEN d.component = gone.component AND d.subject = gone.subject \
+                       THEN d.sequence END \
+                   FROM wharf_deliveries d {index wharf_deliveries_behind} \
+                   WHERE d.status = 'parked' AND d.behind = 1 \
+                   AND (d.component, d.subject, d.sequence) > (gone.component, gone.subject, 0) \
+                   ORDER BY d.component, d.subject, d.sequence LIMIT 1) FROM {rows} AS gone{end}";
+    connection.execute(sql, args![left]).await?;
+    Ok(())
+}
+
+/// The same of lanes that lost a waiting effect.
+async fn free_effects(connection: &mut Connection, lanes: Vec<String>) -> Result<(), LedgerError> {
+    let sql = "UPDATE wharf_outbox SET behind = 0 WHERE behind = 1 AND sequence {among} \
+               SELECT (SELECT CASE WHEN o.lane = gone.lane THEN o.sequence END \
+                   FROM wharf_outbox o {index wharf_outbox_behind} \
+                   WHERE o.status = 'waiting' AND o.behind = 1 \
+                   AND (o.lane, o.sequence) > (gone.lane, 0) \
+                   ORDER BY o.lane, o.sequence LIMIT 1) FROM {rows} AS gone{end}";
+    connection.execute(sql, args![Rows::new().text("lane", lanes)]).await?;
+    Ok(())
 }
 
 /// RETURNING promises no order.
@@ -132,7 +218,7 @@ fn claimed_effect(row: &Row) -> Result<ClaimedEffect, LedgerError> {
 /// Writes what became of claimed effects, within the caller's transaction. What reports a dead one
 /// goes with it.
 pub async fn finish(connection: &mut Connection, finished: &[FinishedEffect]) -> Result<(), Fault> {
-    let gone = performed(connection, finished).await?;
+    let (gone, mut lanes) = performed(connection, finished).await?;
     for effect in finished {
         match &effect.result {
             EffectResult::Performed { internal } => {
@@ -147,7 +233,10 @@ pub async fn finish(connection: &mut Connection, finished: &[FinishedEffect]) ->
                 again(connection, effect, *at, *attempts, error).await?;
             }
             EffectResult::Dead { error, outbox, internal } => {
-                let Some((id, since)) = dead(connection, effect, error).await? else { continue };
+                let Some((id, since, lane)) = dead(connection, effect, error).await? else {
+                    continue;
+                };
+                lanes.push(lane);
                 let leaving = |effect| Leaving { id: &id, since, effect };
                 let leaving: Vec<_> = outbox.iter().map(leaving).collect();
                 group::add_effects(connection, &leaving).await?;
@@ -155,31 +244,34 @@ pub async fn finish(connection: &mut Connection, finished: &[FinishedEffect]) ->
             }
         }
     }
+    if !lanes.is_empty() {
+        free_effects(connection, lanes).await?;
+    }
     Ok(())
 }
 
-/// Gives the sequences of those that were still ours.
+/// Gives the sequences of those that were still ours, and their lanes.
 async fn performed(
     connection: &mut Connection,
     finished: &[FinishedEffect],
-) -> Result<HashSet<i64>, Fault> {
+) -> Result<(HashSet<i64>, Vec<String>), Fault> {
     let performed: Vec<_> = finished
         .iter()
         .filter(|effect| matches!(effect.result, EffectResult::Performed { .. }))
         .collect();
     if performed.is_empty() {
-        return Ok(HashSet::new());
+        return Ok((HashSet::new(), Vec::new()));
     }
     // By their sequences first: for pairs alone, PostgreSQL reads all that waits.
     let sql = "DELETE FROM wharf_outbox WHERE status || '' = 'waiting' \
                AND sequence {among}SELECT sequence FROM {rows} AS named{end} \
                AND (sequence, claim) IN (SELECT sequence, claim FROM {rows} AS gone) \
-               RETURNING sequence";
+               RETURNING sequence, lane";
     let rows = Rows::new()
         .integer("sequence", performed.iter().map(|effect| effect.sequence))
         .integer("claim", performed.iter().map(|effect| effect.claim));
     let gone = connection.fetch_all(sql, args![rows]).await?;
-    gone.iter().map(|row| Ok(row.get("sequence")?)).collect()
+    gone.iter().map(|row| Ok((row.get::<i64>("sequence")?, row.get("lane")?))).collect()
 }
 
 async fn again(
@@ -197,16 +289,17 @@ async fn again(
     Ok(())
 }
 
-/// Gives the delivery that it belongs to, and since when; `None` when the claim is no longer ours.
+/// Gives the delivery that it belongs to, since when, and its lane; `None` when the claim is no
+/// longer ours.
 async fn dead(
     connection: &mut Connection,
     effect: &FinishedEffect,
     error: &str,
-) -> Result<Option<(DeliveryId, Timestamp)>, LedgerError> {
+) -> Result<Option<(DeliveryId, Timestamp, String)>, LedgerError> {
     let sql = "UPDATE wharf_outbox SET claim = claim + 1, status = 'dead', error = $3 \
                WHERE sequence = $1 AND claim = $2 AND status = 'waiting' \
-               RETURNING component, key, since";
+               RETURNING component, key, since, lane";
     let args = args![effect.sequence, effect.claim, error];
     let dead = connection.fetch_optional(sql, args).await?;
-    dead.map(|row| Ok((row::id(&row)?, time(row.get("since")?)?))).transpose()
+    dead.map(|row| Ok((row::id(&row)?, time(row.get("since")?)?, row.get("lane")?))).transpose()
 }

@@ -1,7 +1,8 @@
-//! The statements of a group commit: few, each for many rows. Rows travel as one JSON array.
+//! The statements of a group commit: few, each for many rows. How rows travel is the database's; see
+//! `rows`.
 //!
 //! Only a component's own statement can be a delivery's fault. When one of the ledger's fails,
-//! no delivery is to blame, whatever SQLite says of it.
+//! no delivery is to blame, whatever the database says of it.
 
 use std::collections::HashMap;
 

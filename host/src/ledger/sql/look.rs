@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::claims::{parked_in_turn, waiting_in_turn};
 use super::row::{self, head_columns, time};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryId, DeliveryStatus};
@@ -59,10 +58,12 @@ async fn outbox(
     id: &DeliveryId,
 ) -> Result<Vec<OutboxRow>, LedgerError> {
     let sql = "SELECT sequence, effect_index, lane, status, kind, target, payload, attempts, error \
-               FROM wharf_outbox WHERE component = $1 AND key = $2 ORDER BY sequence";
+               FROM wharf_outbox WHERE component = $1 AND key = $2";
     let args = args![id.component.as_str(), id.key.0.as_slice()];
     let rows = connection.fetch_all(sql, args).await?;
-    rows.iter().map(outbox_row).collect()
+    let mut rows = rows.iter().map(outbox_row).collect::<Result<Vec<_>, _>>()?;
+    rows.sort_by_key(|row| row.sequence);
+    Ok(rows)
 }
 
 fn outbox_row(row: &Row) -> Result<OutboxRow, LedgerError> {
@@ -90,9 +91,13 @@ pub async fn pending_state(
     connection: &mut Connection,
     lane: &Lane,
 ) -> Result<Option<StateWrite>, LedgerError> {
-    let sql = "SELECT kind, target, payload FROM wharf_outbox {index wharf_outbox_lane} \
-               WHERE status = 'waiting' AND lane = $1 ORDER BY sequence DESC LIMIT 1";
-    let found = connection.fetch_optional(sql, args![lane.as_str()]).await?;
+    // The last at or before the lane's end, if it is of the lane: see claims.rs.
+    let sql = "SELECT kind, target, payload FROM ( \
+                   SELECT lane, kind, target, payload FROM wharf_outbox {index wharf_outbox_lane} \
+                   WHERE status = 'waiting' AND (lane, sequence) <= ($1, $2) \
+                   ORDER BY lane DESC, sequence DESC LIMIT 1) AS newest \
+               WHERE lane = $1";
+    let found = connection.fetch_optional(sql, args![lane.as_str(), i64::MAX]).await?;
     match found.as_ref().map(row::outgoing).transpose()? {
         Some(Outgoing::State(write)) => Ok(Some(write)),
         Some(
@@ -110,12 +115,14 @@ pub async fn counts(connection: &mut Connection) -> Result<Counts, LedgerError> 
                FROM wharf_deliveries {index wharf_deliveries_failed} \
                WHERE status IN ('parked', 'dead', 'discarded') GROUP BY component, status";
     let rows = connection.fetch_all(sql, args![]).await?;
-    let sql = "SELECT (SELECT count(*) FROM wharf_outbox {index wharf_outbox_due} \
+    // The oldest of all is one that is in turn, or near the first of those.
+    let sql = "SELECT (SELECT count(*) FROM wharf_outbox {index wharf_outbox_lane} \
                     WHERE status = 'waiting') AS waiting, \
                    (SELECT count(*) FROM wharf_outbox {index wharf_outbox_dead} \
                     WHERE status = 'dead') AS dead, \
-                   (SELECT since FROM wharf_outbox {index wharf_outbox_due} WHERE status = 'waiting' \
-                    ORDER BY next_attempt_at, sequence LIMIT 1) AS oldest";
+                   (SELECT min(since) FROM (SELECT since FROM wharf_outbox {index wharf_outbox_due} \
+                        WHERE status = 'waiting' AND behind = 0 \
+                        ORDER BY next_attempt_at, sequence LIMIT 1000) AS first) AS oldest";
     let outbox = connection.fetch_optional(sql, args![]).await?;
     let outbox = outbox.ok_or_else(|| LedgerError::Unreadable("it counts nothing".into()))?;
     let oldest: Option<i64> = outbox.get("oldest")?;
@@ -151,15 +158,14 @@ pub async fn next_due(
     connection: &mut Connection,
     components: &[ComponentId],
 ) -> Result<NextDue, LedgerError> {
-    let sql = concat!(
-        "SELECT (SELECT d.next_attempt_at FROM wharf_deliveries d \
-         {index wharf_deliveries_due} WHERE ",
-        parked_in_turn!(),
-        " ORDER BY d.next_attempt_at, d.sequence LIMIT 1) AS parked, \
-         (SELECT o.next_attempt_at FROM wharf_outbox o {index wharf_outbox_due} WHERE ",
-        waiting_in_turn!(),
-        " ORDER BY o.next_attempt_at, o.sequence LIMIT 1) AS outbox"
-    );
+    // Not of what is marked as behind: a claim marks whatever is due and not in turn.
+    let sql = "SELECT (SELECT d.next_attempt_at FROM wharf_deliveries d \
+                    {index wharf_deliveries_due} WHERE d.status = 'parked' AND d.behind = 0 \
+                    AND d.component || '' {among}SELECT component FROM {rows} AS asked{end} \
+                    ORDER BY d.next_attempt_at, d.sequence LIMIT 1) AS parked, \
+                   (SELECT o.next_attempt_at FROM wharf_outbox o {index wharf_outbox_due} \
+                    WHERE o.status = 'waiting' AND o.behind = 0 \
+                    ORDER BY o.next_attempt_at, o.sequence LIMIT 1) AS outbox";
     let rows = Rows::new().text("component", components.iter().map(ComponentId::as_str));
     let row = connection.fetch_optional(sql, args![rows]).await?;
     let row = row.ok_or_else(|| LedgerError::Unreadable("it has no next time".into()))?;

@@ -30,7 +30,7 @@ pub struct Fitting {
 
 /// The host's own tables.
 pub fn own(database: Database) -> Vec<Migration> {
-    const SQLITE: [(&str, &str); 6] = [
+    const SQLITE: [(&str, &str); 7] = [
         (
             "0001_deliveries_and_outbox",
             include_str!("../../../migrations/sqlite/0001_deliveries_and_outbox.sql"),
@@ -43,8 +43,9 @@ pub fn own(database: Database) -> Vec<Migration> {
             "0006_digest_as_bytes",
             include_str!("../../../migrations/sqlite/0006_digest_as_bytes.sql"),
         ),
+        ("0007_behind", include_str!("../../../migrations/sqlite/0007_behind.sql")),
     ];
-    const POSTGRES: [(&str, &str); 4] = [
+    const POSTGRES: [(&str, &str); 5] = [
         ("0001_ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
         ("0002_pruning", include_str!("../../../migrations/postgres/0002_pruning.sql")),
         ("0003_upkeep", include_str!("../../../migrations/postgres/0003_upkeep.sql")),
@@ -52,6 +53,7 @@ pub fn own(database: Database) -> Vec<Migration> {
             "0004_digest_as_bytes",
             include_str!("../../../migrations/postgres/0004_digest_as_bytes.sql"),
         ),
+        ("0005_behind", include_str!("../../../migrations/postgres/0005_behind.sql")),
     ];
     let own = |(name, sql): &(&str, &str)| Migration {
         set: "wharf".into(),
@@ -130,9 +132,7 @@ async fn fit(connection: &mut Connection, statements: &[Fitting]) -> Result<(), 
         let prepared = connection.prepare(sql).await.map_err(Fault::from);
         prepared.map_err(|fault| match fault {
             Fault::Own { error, .. } => MigrateError::Statement { statement: name.clone(), error },
-            other @ (Fault::Ledger(_) | Fault::Conflict(_) | Fault::Late(_)) => {
-                LedgerError::from(other).into()
-            }
+            other => LedgerError::from(other).into(),
         })?;
     }
     Ok(())
@@ -150,9 +150,7 @@ async fn apply(connection: &mut Connection, migration: &Migration) -> Result<boo
         Fault::Own { error, .. } => {
             MigrateError::Failed { set: set.clone(), name: name.clone(), error }
         }
-        other @ (Fault::Ledger(_) | Fault::Conflict(_) | Fault::Late(_)) => {
-            LedgerError::from(other).into()
-        }
+        other => LedgerError::from(other).into(),
     })?;
     let insert = "INSERT INTO wharf_migrations (set_name, name, checksum) VALUES ($1, $2, $3)";
     connection.execute(insert, args![set, name, &checksum]).await.map_err(LedgerError::from)?;

@@ -3,7 +3,7 @@
 use super::readers::{Borrowed, Readers};
 use crate::effect::{SqlRow, SqlValue};
 use crate::ledger::error::{LedgerError, SqlError};
-use crate::ledger::fault::Fault;
+use crate::ledger::fault::{Fault, too_large};
 
 /// The most bytes that one query may give: its rows' values and the names of their columns.
 const MOST_BYTES: usize = 4 << 20;
@@ -22,17 +22,14 @@ pub async fn query(
         if rows.len() == max_rows {
             many = Some(SqlError::TooManyRows(max_rows));
         } else if bytes > MOST_BYTES {
-            many = Some(SqlError::Statement(format!(
-                "the query gives more than {} MiB; add a LIMIT, or select less",
-                MOST_BYTES >> 20
-            )));
+            many = Some(SqlError::Statement(too_large(MOST_BYTES)));
         } else {
             rows.push(row);
             return Ok(());
         }
         Err(Fault::own("too much"))
     };
-    let ended = reader.query(sql, params, take).await;
+    let ended = reader.query(sql, params, MOST_BYTES, take).await;
     match (ended, many) {
         (_, Some(many)) => Err(many),
         (Ok(()), None) => {
@@ -40,6 +37,11 @@ pub async fn query(
             Ok(rows)
         }
         (Err(Fault::Late(_)), None) => Err(SqlError::Deadline(reader.timeout())),
+        (Err(fault @ Fault::Own { .. }), None) => {
+            // The database ended it itself: the connection is as before.
+            reader.give_back();
+            Err(fault.into())
+        }
         (Err(fault), None) => Err(fault.into()),
     }
 }
@@ -72,7 +74,9 @@ impl From<Fault> for SqlError {
             Fault::Ledger(LedgerError::Unreadable(error)) => Self::Statement(error),
             Fault::Ledger(error) => Self::Ledger(error),
             Fault::Own { error, .. } => Self::Statement(error),
-            other @ (Fault::Conflict(_) | Fault::Late(_)) => Self::Ledger(other.into()),
+            other @ (Fault::Conflict(_) | Fault::Late(_) | Fault::Locked { .. }) => {
+                Self::Ledger(other.into())
+            }
         }
     }
 }

@@ -3,12 +3,15 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::ledger::database::{Connect, Connection};
 use crate::ledger::error::LedgerError;
+
+/// What was idle for longer is asked whether it is there before it is used.
+const LONG: Duration = Duration::from_secs(1);
 
 pub struct Readers {
     connect: Connect,
@@ -21,6 +24,8 @@ pub struct Readers {
 
 struct Reader {
     connection: Connection,
+    /// When it was last given back.
+    since: Instant,
     permit: Held,
 }
 
@@ -55,6 +60,10 @@ impl Readers {
             .map_err(|_| busy())?
             .map_err(|_| busy())?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = match idle {
+            Some(mut reader) => reader.is_there().await.then_some(reader),
+            None => None,
+        };
         let reader = match idle {
             Some(reader) => reader,
             None => self.connect().await?,
@@ -90,11 +99,16 @@ impl Readers {
             }
             Connection::Postgres(_) => {}
         }
-        Ok(Reader { connection, permit })
+        Ok(Reader { connection, since: Instant::now(), permit })
     }
 }
 
 impl Reader {
+    /// A server that went away meanwhile is not to be found out by a delivery.
+    async fn is_there(&mut self) -> bool {
+        self.since.elapsed() < LONG || self.connection.ping().await.is_ok()
+    }
+
     /// PostgreSQL's session has a limit of its own.
     fn limit(&self, timeout: Duration) {
         match &self.connection {
@@ -106,7 +120,8 @@ impl Reader {
 
 impl Borrowed<'_> {
     pub fn give_back(mut self) {
-        if let Some(reader) = self.reader.take() {
+        if let Some(mut reader) = self.reader.take() {
+            reader.since = Instant::now();
             let permit = reader.permit.lock().unwrap_or_else(PoisonError::into_inner).take();
             self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
             drop(permit);

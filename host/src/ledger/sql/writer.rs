@@ -10,6 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::ledger::database::{Connect, Connection, args};
 use crate::ledger::error::LedgerError;
 use crate::ledger::fault::Fault;
+use crate::ledger::limit::Limit;
+use crate::ledger::postgres::is_gone;
 
 /// So soon after a connection failed, another is not tried: everyone who waits hears of it at once.
 const BREATH: Duration = Duration::from_millis(250);
@@ -119,12 +121,13 @@ impl Writer {
     /// Begins a transaction. With SQLite that takes the write lock, and waits for it no longer than
     /// the busy timeout.
     pub async fn begin(&mut self) -> Result<&mut Connection, LedgerError> {
-        let connection = self.connection().await?;
-        let sql = match connection {
-            Connection::Sqlite(_) => "BEGIN IMMEDIATE",
-            Connection::Postgres(_) => "BEGIN",
-        };
-        let begun = connection.execute(sql, args![]).await;
+        let reused = !self.needs_connection();
+        let mut begun = self.connection().await?.begin().await;
+        if reused && begun.as_ref().is_err_and(is_gone) {
+            // It died while nobody used it, and nothing was sent that could count.
+            self.connection = None;
+            begun = self.connection().await?.begin().await;
+        }
         self.checked(begun.map_err(LedgerError::from))?;
         self.begun = true;
         self.connection.as_mut().ok_or_else(broken)
@@ -132,15 +135,9 @@ impl Writer {
 
     /// Like [`begin`](Self::begin), where components' statements run: one without end must not keep
     /// everyone else from writing.
-    pub async fn begin_limited(&mut self) -> Result<&mut Connection, LedgerError> {
-        self.begin().await?;
-        let connection = self.connection.as_mut().ok_or_else(broken)?;
-        match connection {
-            Connection::Sqlite(open) => open.deadline.set(self.statements_timeout),
-            // Its session has a statement timeout.
-            Connection::Postgres(_) => {}
-        }
-        Ok(connection)
+    pub async fn begin_limited(&mut self) -> Result<(&mut Connection, Limit), LedgerError> {
+        let timeout = self.statements_timeout;
+        Ok((self.begin().await?, Limit::begin(timeout)))
     }
 
     /// After an error outside of a transaction the connection may be broken. It is opened again
@@ -155,9 +152,6 @@ impl Writer {
     /// Commits what went well, and takes back the rest. When the commit itself fails it is not
     /// known whether it happened.
     pub async fn end<T>(&mut self, result: Result<T, Fault>) -> Result<T, Fault> {
-        if let Some(Connection::Sqlite(open)) = &self.connection {
-            open.deadline.clear();
-        }
         let result = match (result, &mut self.connection) {
             (Ok(value), Some(connection)) => {
                 connection.execute("COMMIT", args![]).await.map(|_| value).map_err(Fault::from)

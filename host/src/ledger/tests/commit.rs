@@ -53,7 +53,8 @@ fn is_unique(error: &str) -> bool {
 }
 
 fn is_late(error: &str) -> bool {
-    error == "interrupted" || error.contains("statement timeout")
+    let alone = error == "interrupted" || error.contains("statement timeout");
+    alone || error.contains("took longer than")
 }
 
 #[tokio::test]

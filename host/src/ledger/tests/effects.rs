@@ -119,6 +119,42 @@ async fn the_newest_write_that_waits_is_seen_until_it_is_performed() {
 }
 
 #[tokio::test]
+async fn of_many_writes_that_wait_the_last_is_seen() {
+    let value = |n: u32| Bytes::from(format!("{n}"));
+    let set = |n: u32| StateChange::Set { value: value(n), ttl_seconds: None };
+    let write = |n: u32, key: &str| {
+        Outgoing::State(StateWrite { store: store(), key: key.into(), change: set(n) })
+    };
+    let host = Host::start().await;
+    let seen = async || host.ledger.pending_state(&store(), "k").await.unwrap().unwrap().change;
+    for round in 0..3 {
+        // Other keys between them, in one delivery.
+        let writes =
+            (0..60).map(|n| write(round * 100 + n, if n % 3 == 0 { "k" } else { "other" }));
+        commit(&host, &format!("e{round}"), writes.collect()).await;
+        assert_eq!(seen().await, set(round * 100 + 57));
+        let first = claim(&host, 0).await;
+        assert_eq!(seen().await, set(round * 100 + 57), "while the first is performed");
+        finish(&host, &first[0], EffectResult::Performed { internal: Vec::new() }).await;
+        finish(&host, &first[1], refused()).await;
+        assert_eq!(seen().await, set(round * 100 + 57));
+    }
+    let mut last = Vec::new();
+    for _ in 0..200 {
+        let next = claim(&host, 0).await;
+        let Some(effect) = next.iter().find(|effect| effect.outgoing.target() == "s/k") else {
+            break;
+        };
+        last.push(effect.outgoing.clone());
+        for effect in &next {
+            finish(&host, effect, EffectResult::Performed { internal: Vec::new() }).await;
+        }
+    }
+    assert_eq!(last.last(), Some(&write(257, "k")), "and performed last");
+    assert_eq!(host.ledger.pending_state(&store(), "k").await, Ok(None));
+}
+
+#[tokio::test]
 async fn a_result_is_told_with_the_mark_that_it_is_performed_and_not_by_a_late_host() {
     let host = host_with(vec![call()]).await;
     let stalled = claim(&host, 0).await;

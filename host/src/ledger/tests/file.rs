@@ -105,10 +105,12 @@ async fn a_file_that_went_away_is_not_made_anew() {
 }
 
 #[tokio::test]
-async fn an_interrupt_of_the_ledgers_own_statement_is_no_deliverys_fault() {
+async fn the_components_time_does_not_end_the_ledgers_own_statements() {
     let host = Host::with(|options| options.query_timeout = Duration::ZERO).await;
+    let host = host.with_audit_log().await;
     let internal = (0..2000).map(|n| internal(&format!("i{n}"))).collect();
     let outcome = Outcome::Done { statements: Vec::new(), outbox: Vec::new(), internal };
-    let answer = host.ledger.commit(submission("1", outcome)).await;
-    assert_eq!(answer, Err(LedgerError::Unavailable("interrupted".into())));
+    assert_eq!(host.ledger.commit(submission("1", outcome)).await, Ok(Committed::Done));
+    let late = host.ledger.commit(submission("2", done(vec![insert("2")]))).await;
+    assert!(matches!(late, Ok(Committed::StatementFailed { .. })), "{late:?}");
 }

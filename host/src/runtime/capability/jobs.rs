@@ -182,6 +182,7 @@ mod tests {
         for (job, says) in [
             (job(""), "not a job name"),
             (job(&"daily".repeat(1 << 20)), "not a job name"),
+            (job("daily-1%"), "holds `%`"),
             (Job { due_time: None, ..job("daily-1") }, "would never fire"),
             (Job { due_time: Some("2026-01-01T00:00:00".into()), ..job("daily-1") }, "`due-time`"),
             (Job { repeats: Some(2), ..job("daily-1") }, "`repeats` is for"),
