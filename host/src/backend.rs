@@ -50,6 +50,9 @@ pub trait Backend: Send + Sync + 'static {
 /// Why an effect was not performed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
+    /// Nobody is there who could do it, and nothing was done: repeat it when Dapr is back.
+    #[error("dapr is away: {0}")]
+    Away(String),
     /// It may succeed later, and it may even have been performed: repeat it with the same id.
     #[error("dapr is not available: {0}")]
     Unavailable(String),

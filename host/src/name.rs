@@ -181,6 +181,14 @@ fn is_text(text: &str) -> bool {
     !text.is_empty() && text.chars().count() <= 255 && !text.chars().any(char::is_control)
 }
 
+impl JobName {
+    /// Whether a firing finds back to it: daprd puts the name into the path of its callback as it is,
+    /// so that one with a `%` never comes back, or comes as another.
+    pub fn comes_back(&self) -> bool {
+        !self.0.contains('%')
+    }
+}
+
 /// Whether a table is the host's or the database's own. No component is granted one of these.
 /// `name` is lower case.
 pub fn is_reserved_table(name: &str) -> bool {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use wharf::clock::{Clock as _, rfc3339};
 use wharf_tests::built;
 use wharf_tests::host::{Host, Setup, thing};
+use wharf_tests::moods::Mood;
 
 const MANIFEST: &str = r#"
 name = "caps"
@@ -341,6 +342,26 @@ async fn a_call_tells_its_component_what_came_of_it() {
         json!({ "do": "invoke", "binding": "notify-http", "operation": "create", "value": "x" });
     let failed = said(&host, 2, call).await;
     assert_eq!(failed["type"], "com.wharf.binding.failed.v1", "{failed}");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_outlasts_a_dapr_that_is_away() {
+    let host = host().await;
+    host.moods.set("notify-file", Mood::NobodyIsThere);
+    let call = json!({ "do": "invoke", "binding": "notify-file", "operation": "create",
+        "value": "{}", "metadata": {} });
+    host.publish("things", &thing(1, "s", call)).await;
+    host.settle().await;
+    // Far longer than the contract's schedule: 1 s, 2 s, 4 s.
+    for _ in 0..20 {
+        host.advance(Duration::from_secs(5)).await;
+    }
+    let waiting = host.rows("SELECT kind, attempts, status FROM wharf_outbox").await;
+    assert_eq!(waiting, [["invoke", "0", "waiting"]]);
+    host.moods.clear();
+    host.advance(Duration::from_secs(5)).await;
+    assert_eq!(host.notifications().len(), 1);
     host.stop().await;
 }
 

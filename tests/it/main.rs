@@ -11,6 +11,7 @@ mod audit;
 mod bad_input;
 mod by_hand;
 mod calls;
+mod conformance;
 mod crash;
 mod dapr_files;
 mod deploy;

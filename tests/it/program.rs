@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use wharf_tests::built;
+pub use wharf_tests::folder::copy;
 use wharf_tests::host::root;
 
 /// A start compiles the component; a machine that is busy with other tests is slow at that.
@@ -320,18 +321,4 @@ async fn greeting(lines: &mut Lines<BufReader<ChildStdout>>) -> Option<String> {
         }
     }
     None
-}
-
-/// Copies a folder with all that is in it.
-pub fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }

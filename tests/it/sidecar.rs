@@ -9,6 +9,7 @@ use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use bytes::Bytes;
+use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use wharf::backend::dapr::Sidecar;
@@ -242,6 +243,31 @@ async fn a_bulk_that_changes_a_number_is_none() {
     assert_eq!(lines, ["POST /v1.0/publish/bulk/kafka/t", "POST /v1.0/publish/kafka/t"]);
 }
 
+/// Redis counts down on what it was told before, and other stores take -1 for a time that is over.
+#[tokio::test]
+async fn a_value_without_a_time_to_live_stays_in_redis_too() {
+    let (fake, sidecar) = Fake::start().await;
+    let set_in =
+        |store: &str| StateWrite { store: StoreName::new(store).unwrap(), ..set("k", None) };
+    let components = json!({ "components": [
+        { "name": "store", "type": "state.redis" }, { "name": "other", "type": "state.mongodb" },
+    ] });
+    for (store, asks, metadata) in [
+        ("store", true, json!({ "ttlInSeconds": "-1" })),
+        ("store", false, json!({ "ttlInSeconds": "-1" })),
+        ("other", true, Value::Null),
+        ("other", false, Value::Null),
+    ] {
+        if asks {
+            fake.answers(200, &components);
+        }
+        sidecar.write_state(set_in(store)).await.unwrap();
+        let asked = fake.asked();
+        assert_eq!(asked.len(), 1 + usize::from(asks), "{store}: {asked:?}");
+        assert_eq!(asked.last().unwrap().body[0]["metadata"], metadata, "{store}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_read_is_what_was_written() {
     let (fake, sidecar) = Fake::start().await;
@@ -279,14 +305,16 @@ async fn what_is_read_is_what_was_written() {
 enum Taken {
     ForGood,
     ForNow,
+    /// Nothing was done, since nobody was there to do it.
+    NotAtAll,
 }
 
-use Taken::{ForGood, ForNow};
+use Taken::{ForGood, ForNow, NotAtAll};
 
 /// Status, code, words; then how publish, state, secret, job and binding take it.
 type Row = (u16, &'static str, &'static str, Taken);
 
-const PUBLISH: [Row; 16] = [
+const PUBLISH: [Row; 18] = [
     (404, "ERR_PUBSUB_NOT_FOUND", "pubsub x is not found", ForGood),
     (400, "ERR_PUBSUB_NOT_FOUND", "pubsub 'x' not found", ForGood),
     (400, "ERR_PUBSUB_NOT_CONFIGURED", "pubsub x is not configured", ForGood),
@@ -310,8 +338,10 @@ const PUBLISH: [Row; 16] = [
         "Attempt to produce message larger than configured Producer.MaxMessageBytes: 9 > 8",
         ForGood,
     ),
-    (401, "", "invalid api token", ForNow),
-    (404, "", "404 page not found", ForNow),
+    (401, "", "invalid api token", NotAtAll),
+    (404, "", "404 page not found", NotAtAll),
+    (404, "ERR_DIRECT_INVOKE", "failed getting app id", NotAtAll),
+    (503, "", "upstream connect error", ForNow),
     (431, "", "", ForGood),
 ];
 
@@ -331,16 +361,18 @@ const SECRET: [Row; 5] = [
     (500, "ERR_SECRET_STORES_NOT_CONFIGURED", "secret store is not configured", ForGood),
     (403, "ERR_PERMISSION_DENIED", "access denied by policy", ForGood),
     (500, "ERR_SECRET_GET", "failed getting secret: connection refused", ForNow),
-    (401, "", "invalid api token", ForNow),
+    (401, "", "invalid api token", NotAtAll),
 ];
 
-const JOB: [Row; 10] = [
+const JOB: [Row; 12] = [
     (400, "DAPR_SCHEDULER_SCHEDULE_EMPTY", "Schedule is empty", ForGood),
     (400, "DAPR_SCHEDULER_JOB_NAME", "Set the job name in the url only", ForGood),
     (400, "DAPR_SCHEDULER_JOB_NAME_EMPTY", "Name is empty", ForGood),
     (400, "DAPR_SCHEDULER_EMPTY", "Job is empty", ForGood),
     (400, "ERR_MALFORMED_REQUEST", "failed deserializing HTTP body", ForGood),
     (400, "DAPR_SCHEDULER_SCHEDULE_JOB", "code = InvalidArgument", ForGood),
+    (500, "DAPR_SCHEDULER_SCHEDULE_JOB", "code = Unknown desc = job failed validation", ForGood),
+    (500, "DAPR_SCHEDULER_SCHEDULE_JOB", "code = Unknown desc = job name is invalid", ForGood),
     (409, "DAPR_SCHEDULER_SCHEDULE_JOB", "code = AlreadyExists", ForNow),
     (503, "DAPR_SCHEDULER_SCHEDULE_JOB", "code = Unavailable", ForNow),
     (500, "DAPR_SCHEDULER_DELETE_JOB", "code = DeadlineExceeded", ForNow),
@@ -358,43 +390,46 @@ const BINDING: [Row; 8] = [
     (400, "ERR_MALFORMED_REQUEST", "failed deserializing HTTP body", ForGood),
 ];
 
+/// One row: what a call makes of an answer that stays the same.
+async fn judge(row: Row, call: impl AsyncFnOnce(Sidecar) -> Result<(), BackendError>) {
+    let (status, code, words, expected) = row;
+    let (fake, sidecar) = Fake::start().await;
+    let told = json!({ "errorCode": code, "message": words }).to_string();
+    for _ in 0..10 {
+        fake.answers(status, if code.is_empty() { words } else { &told });
+    }
+    let (error, taken) = match call(sidecar).await {
+        Err(BackendError::Refused(error)) => (error, ForGood),
+        Err(BackendError::Unavailable(error)) => (error, ForNow),
+        Err(BackendError::Away(error)) => (error, NotAtAll),
+        Ok(()) => panic!("{row:?} is a success"),
+    };
+    assert_eq!(taken, expected, "{row:?}");
+    assert!(error.contains(code) && error.contains(words), "{row:?} is told as {error}");
+}
+
 #[tokio::test]
 async fn every_code_of_daprs_is_for_now_or_for_good() {
+    let publish = PUBLISH.map(|row| judge(row, async |it| publish_one(&it).await));
+    let state = STATE.map(|row| judge(row, async |it| it.write_state(set("k", Some(1))).await));
+    let store = || StoreName::new("x").unwrap();
+    let secret = SECRET
+        .map(|row| judge(row, async move |it| it.secret(store(), "s".into()).await.map(drop)));
+    let job = JOB.map(|row| judge(row, async |it| it.schedule(job()).await));
+    let binding = BINDING.map(|row| judge(row, async |it| it.invoke(call(b"1")).await.map(drop)));
+    // Side by side: some are asked again after a while.
+    tokio::join!(
+        join_all(publish),
+        join_all(state),
+        join_all(secret),
+        join_all(job),
+        join_all(binding)
+    );
+}
+
+#[tokio::test]
+async fn some_answers_have_their_own_meaning() {
     let (fake, sidecar) = Fake::start().await;
-    let tell = |(status, code, words, _): Row| match code {
-        "" => fake.answers(status, words),
-        code => fake.answers(status, json!({ "errorCode": code, "message": words })),
-    };
-    let judge = |row: Row, result: Result<(), BackendError>| {
-        let (error, taken) = match result {
-            Err(BackendError::Refused(error)) => (error, ForGood),
-            Err(BackendError::Unavailable(error)) => (error, ForNow),
-            Ok(()) => panic!("{row:?} is a success"),
-        };
-        assert_eq!(taken, row.3, "{row:?}");
-        assert!(error.contains(row.1) && error.contains(row.2), "{row:?} is told as {error}");
-    };
-    for row in PUBLISH {
-        tell(row);
-        judge(row, publish_one(&sidecar).await);
-    }
-    for row in STATE {
-        tell(row);
-        judge(row, sidecar.write_state(set("k", None)).await);
-    }
-    for row in SECRET {
-        tell(row);
-        let result = sidecar.secret(StoreName::new("x").unwrap(), "s".into()).await;
-        judge(row, result.map(drop));
-    }
-    for row in JOB {
-        tell(row);
-        judge(row, sidecar.schedule(job()).await);
-    }
-    for row in BINDING {
-        tell(row);
-        judge(row, sidecar.invoke(call(b"1")).await.map(drop));
-    }
     let gone = json!({ "errorCode": "ERR_SECRET_GET", "message": "secret s not found" });
     fake.answers(500, gone);
     assert_eq!(sidecar.secret(StoreName::new("x").unwrap(), "s".into()).await, Ok(None));
@@ -405,12 +440,49 @@ async fn every_code_of_daprs_is_for_now_or_for_good() {
     assert!(matches!(refused, Err(BackendError::Refused(_))), "{refused:?}");
 }
 
+/// daprd has none of a component while it loads it anew.
 #[tokio::test]
-async fn a_sidecar_that_is_away_is_unavailable() {
+async fn what_is_loaded_anew_is_waited_for() {
+    let absent = |code: &str, words: &str| json!({ "errorCode": code, "message": words });
+    let publish = async {
+        let (fake, sidecar) = Fake::start().await;
+        fake.answers(404, absent("ERR_PUBSUB_NOT_FOUND", "pubsub kafka is not found"));
+        assert_eq!(publish_one(&sidecar).await, Ok(()));
+        assert_eq!(fake.lines(), ["POST /v1.0/publish/kafka/t"; 2]);
+    };
+    let bulk = async {
+        let (fake, sidecar) = Fake::start().await;
+        fake.answers(404, absent("ERR_PUBSUB_NOT_FOUND", "pubsub kafka is not found"));
+        let results = sidecar.publish(vec![event("t", 0, None), event("t", 1, None)]).await;
+        assert_eq!(results, [Ok(()), Ok(())]);
+        assert_eq!(fake.lines(), ["POST /v1.0/publish/bulk/kafka/t"; 2]);
+    };
+    let state = async {
+        let (fake, sidecar) = Fake::start().await;
+        fake.answers(400, absent("ERR_STATE_STORE_NOT_FOUND", "state store x is not found"));
+        assert_eq!(sidecar.write_state(set("k", Some(1))).await, Ok(()));
+        fake.asked();
+        // A read has a handler waiting, which is tried again itself.
+        fake.answers(400, absent("ERR_STATE_STORE_NOT_FOUND", "state store x is not found"));
+        let read = sidecar.state(StoreName::new("x").unwrap(), "k".into()).await;
+        assert!(matches!(read, Err(BackendError::Refused(_))), "{read:?}");
+        assert_eq!(fake.asked().len(), 1);
+    };
+    let binding = async {
+        let (fake, sidecar) = Fake::start().await;
+        let words = "error invoking output binding mail: couldn't find output binding mail";
+        fake.answers(500, absent("ERR_INVOKE_OUTPUT_BINDING", words));
+        assert_eq!(sidecar.invoke(call(b"1")).await, Ok(Bytes::new()));
+    };
+    tokio::join!(publish, bulk, state, binding);
+}
+
+#[tokio::test]
+async fn a_sidecar_that_is_away_did_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let sidecar = Sidecar::new(&DaprEndpoint { url, token: None }).unwrap();
     let away = publish_one(&sidecar).await;
-    assert!(matches!(away, Err(BackendError::Unavailable(_))), "{away:?}");
+    assert!(matches!(away, Err(BackendError::Away(_))), "{away:?}");
 }

@@ -193,6 +193,21 @@ async fn a_raw_entry_is_read_from_its_base64() {
     host.stop().await;
 }
 
+/// In a single delivery daprd wraps what it took for bytes.
+#[tokio::test]
+async fn a_cloud_event_in_a_raw_payload_is_read() {
+    let host = Setup::audit().start().await;
+    let text = event(CREATED, 1).to_string();
+    let wrapped = json!({ "specversion": "1.0", "id": "drawn", "source": "Dapr", "topic": "x",
+        "type": "com.dapr.event.sent", "datacontenttype": "application/octet-stream",
+        "data_base64": STANDARD.encode(&text) });
+    let (_, answer) =
+        host.callback("/events/task-events", &[EVENT, PUBSUB], wrapped.to_string()).await;
+    assert_eq!(answer, json!({ "status": "SUCCESS" }));
+    assert_eq!(host.rows("SELECT event_id, source FROM audit_log").await, [[&id(1), "test"]]);
+    host.stop().await;
+}
+
 /// For a raw payload daprd draws another id at each delivery; Kafka's position stays the same.
 #[tokio::test]
 async fn a_position_tells_a_repeat_of_an_event_without_an_id() {

@@ -1,9 +1,11 @@
 //! What tests of the whole share: the built components and guests by path, a whole host, the moods
 //! of its Dapr, how benchmarks measure and print, and how suites of faults draw and tell.
 
+pub mod conformance;
 pub mod dice;
 pub mod faults;
 pub mod figures;
+pub mod folder;
 pub mod host;
 pub mod moods;
 pub mod proxy;

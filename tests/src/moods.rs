@@ -17,6 +17,8 @@ use wharf::name::{JobName, StoreName};
 pub enum Mood {
     Refuses,
     IsAway,
+    /// Nobody answers at all: nothing was tried.
+    NobodyIsThere,
     /// Does not answer until its mood is another.
     Hangs,
 }
@@ -81,6 +83,7 @@ impl Moods {
         match mood {
             None | Some(Mood::Hangs) => Ok(()),
             Some(Mood::Refuses) => Err(BackendError::Refused("it does not want to".to_owned())),
+            Some(Mood::NobodyIsThere) => Err(BackendError::Away("nobody is there".to_owned())),
             Some(Mood::IsAway) => Err(BackendError::Unavailable("it is elsewhere".to_owned())),
         }
     }

@@ -12,6 +12,9 @@ mod pubsub;
 mod secrets;
 mod state;
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -30,6 +33,8 @@ pub struct Sidecar {
     http: reqwest::Client,
     /// Without a slash at the end.
     url: String,
+    /// State stores that were asked for their type, and whether a key's time runs on there.
+    run_on: Mutex<BTreeMap<StoreName, bool>>,
 }
 
 /// Why a sidecar cannot be spoken to at all.
@@ -61,7 +66,7 @@ impl Sidecar {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { http, url: endpoint.url.clone() })
+        Ok(Self { http, url: endpoint.url.clone(), run_on: Mutex::default() })
     }
 }
 

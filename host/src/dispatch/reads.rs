@@ -65,7 +65,7 @@ impl Reads for LiveReads {
         Box::pin(async move {
             self.backend.secret(store, name).await.map_err(|error| match error {
                 // A store that is not there can be mended without the event being lost.
-                BackendError::Unavailable(_) | BackendError::Refused(_) => {
+                BackendError::Away(_) | BackendError::Unavailable(_) | BackendError::Refused(_) => {
                     ReadError::Unavailable(error.to_string())
                 }
             })

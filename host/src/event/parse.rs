@@ -95,10 +95,10 @@ fn structured(parts: Parts<'_>) -> Result<Parsed<'_>, ParseError> {
     check(&attributes)?;
     let base64 = attributes.shift_remove("data_base64");
     let form = match (&base64, attributes.get("source").and_then(Value::as_str)) {
-        (Some(_), Some("Dapr")) => {
+        (Some(base64), Some("Dapr")) if data.is_none() => {
             // daprd drew this id for this one delivery.
             attributes.shift_remove("id");
-            Form::Bare
+            return raw(from_base64(base64)?, attributes);
         }
         _ => Form::CloudEvent,
     };
@@ -111,6 +111,23 @@ fn structured(parts: Parts<'_>) -> Result<Parsed<'_>, ParseError> {
         (None, None) => Cow::Borrowed("null"),
     };
     Ok(Parsed { form, attributes, payload })
+}
+
+/// What daprd wrapped for a subscription to raw payloads. It may have been a CloudEvent: then it is
+/// one, as in a bulk, where nothing is wrapped.
+fn raw<'a>(text: String, wrapped: Map<String, Value>) -> Result<Parsed<'a>, ParseError> {
+    match serde_json::from_str::<Parts>(&text) {
+        Ok(mut parts) if parts.attributes.contains_key("specversion") => {
+            for name in ["topic", "pubsubname"] {
+                if let (None, Some(value)) = (parts.attributes.get(name), wrapped.get(name)) {
+                    parts.attributes.insert(name.to_owned(), value.clone());
+                }
+            }
+            let Parsed { form, attributes, payload } = structured(parts)?;
+            Ok(Parsed { form, attributes, payload: Cow::Owned(payload.into_owned()) })
+        }
+        _ => Ok(Parsed { form: Form::Bare, attributes: wrapped, payload: Cow::Owned(text) }),
+    }
 }
 
 fn binary<'a>(text: &'a str, headers: &[(String, String)]) -> Result<Parsed<'a>, ParseError> {

@@ -50,6 +50,7 @@ fn event_type(payload: &[u8]) -> String {
 
 fn kind(error: &BackendError) -> &'static str {
     match error {
+        BackendError::Away(_) => "away",
         BackendError::Unavailable(_) => "unavailable",
         BackendError::Refused(_) => "refused",
     }

@@ -13,6 +13,9 @@ use crate::ledger::{ClaimedEffect, EffectResult, FinishedEffect, NewDelivery};
 /// The first wait between two tries of one effect, about, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
+/// A call waits for a Dapr that is away as long as for its third try, whenever that is.
+const AWAY: u32 = 2;
+
 impl Relay {
     /// What becomes of an effect. `None` leaves the effect to its lease: it is performed again, with the same id.
     pub(super) async fn finished(
@@ -27,7 +30,7 @@ impl Relay {
             }
             (Ok(_), _) => EffectResult::Performed { internal: Vec::new() },
             (Err(error), Outgoing::Invoke(call)) => self.call_failed(&effect, call, error),
-            (Err(BackendError::Unavailable(error)), _) => {
+            (Err(BackendError::Away(error) | BackendError::Unavailable(error)), _) => {
                 self.again(&effect, backoff(effect.attempts, self.clock.draw()), error)
             }
             (Err(BackendError::Refused(error)), outgoing) => {
@@ -56,7 +59,7 @@ impl Relay {
     }
 
     /// A call is tried on its contract's schedule. Its last failure is told to the component, and
-    /// to nobody else.
+    /// to nobody else. While Dapr is away nothing is tried, which uses up no attempt.
     fn call_failed(
         &self,
         effect: &ClaimedEffect,
@@ -67,6 +70,11 @@ impl Relay {
         let retry = catalog.contracts.get(&call.contract).map(|contract| &contract.retry);
         let delay = retry.and_then(|retry| retry.delay_after(effect.attempts + 1));
         match (error, delay) {
+            (BackendError::Away(error), _) => EffectResult::Again {
+                at: self.clock.now() + backoff(AWAY, self.clock.draw()),
+                attempts: effect.attempts,
+                error,
+            },
             (BackendError::Unavailable(error), Some(delay)) => self.again(effect, delay, error),
             (BackendError::Unavailable(error) | BackendError::Refused(error), _) => {
                 let (delivery, binding) = (&effect.delivery, &call.binding);

@@ -28,6 +28,11 @@ pub struct Schema {
     pub url: String,
 }
 
+/// Whether there is one to start: a server's programs, on this machine.
+pub fn is_installed() -> bool {
+    server::binaries().is_some()
+}
+
 /// Makes a schema that nobody else has, in the process's database. `of` begins its name.
 pub async fn schema(of: &str) -> Schema {
     static NUMBER: AtomicU32 = AtomicU32::new(0);

@@ -1,6 +1,7 @@
 //! Starts a server from installed binaries, in a folder of its own.
 
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, chown};
@@ -29,6 +30,7 @@ pub struct Server {
     keeper: Child,
     port: u16,
     folder: TempDir,
+    durability: Durability,
 }
 
 impl Server {
@@ -51,23 +53,22 @@ impl Server {
             return Err(format!("initdb failed: {}", String::from_utf8_lossy(&made.stderr)));
         }
         let port = free_port().map_err(|error| format!("no free port: {error}"))?;
-        let sync = match durability {
-            Durability::Full => "",
-            // `synchronous_commit` stays on: hosts insist on it, and without fsync it costs little.
-            Durability::None => "-c fsync=off -c full_page_writes=off",
-        };
-        // The server is a child of a shell that ends it once nobody holds its standard input.
-        let keeper = format!(
-            "\"$0/postgres\" -D \"$1\" -p {port} -c listen_addresses=127.0.0.1 \
-             -c unix_socket_directories= -c max_connections=500 -c shared_buffers=256MB {sync} \
-             >\"$1/../log\" 2>&1 & server=$!; read -r _; kill -INT $server; wait $server"
-        );
-        let keeper =
-            shell(user.as_ref(), &keeper).arg(&binaries).arg(&data).stdin(Stdio::piped()).spawn();
-        let keeper = keeper.map_err(|error| format!("postgres cannot be run: {error}"))?;
-        let mut server = Self { keeper, port, folder };
+        let keeper = run(&data, port, durability)?;
+        let mut server = Self { keeper, port, folder, durability };
         server.wait()?;
         Ok(server)
+    }
+
+    /// Stops it; connections are cut. What it has stays.
+    pub fn stop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _status = self.keeper.wait();
+    }
+
+    /// Starts it where it was, after [`stop`](Self::stop).
+    pub fn start_again(&mut self) -> Result<(), String> {
+        self.keeper = run(&self.folder.path().join("data"), self.port, self.durability)?;
+        self.wait()
     }
 
     /// Its database `postgres`, as its superuser.
@@ -108,10 +109,27 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
         // Its folder goes next: it must not write there any more.
-        let _status = self.keeper.wait();
+        self.stop();
     }
+}
+
+/// The server, as a child of a shell that ends it once nobody holds its standard input.
+fn run(data: &Path, port: u16, durability: Durability) -> Result<Child, String> {
+    let sync = match durability {
+        Durability::Full => "",
+        // `synchronous_commit` stays on: hosts insist on it, and without fsync it costs little.
+        Durability::None => "-c fsync=off -c full_page_writes=off",
+    };
+    let keeper = format!(
+        "\"$0/postgres\" -D \"$1\" -p {port} -c listen_addresses=127.0.0.1 \
+         -c unix_socket_directories= -c max_connections=500 -c shared_buffers=256MB {sync} \
+         >>\"$1/../log\" 2>&1 & server=$!; read -r _; kill -INT $server; wait $server"
+    );
+    let binaries = binaries().ok_or(MISSING)?;
+    let mut keeper = shell(user()?.as_ref(), &keeper);
+    let keeper = keeper.arg(&binaries).arg(data).stdin(Stdio::piped()).spawn();
+    keeper.map_err(|error| format!("postgres cannot be run: {error}"))
 }
 
 const MISSING: &str = "PostgreSQL is missing: give DATABASE_URL, or install its server \
@@ -119,7 +137,7 @@ const MISSING: &str = "PostgreSQL is missing: give DATABASE_URL, or install its 
 
 /// The newest installed.
 #[expect(clippy::disallowed_methods, reason = "where programs are is not configuration")]
-fn binaries() -> Option<PathBuf> {
+pub fn binaries() -> Option<PathBuf> {
     let has = |folder: &Path| folder.join("postgres").is_file() && folder.join("initdb").is_file();
     let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
@@ -173,6 +191,11 @@ fn shell(user: Option<&User>, script: &str) -> Command {
     command
 }
 
+/// Below the ports of outgoing connections: one of those could take it while the server is away.
 fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    let first = RandomState::new().hash_one("port") % 2_000;
+    let mut ports =
+        (0..2_000).filter_map(|next| u16::try_from(10_000 + (first + next) % 2_000).ok());
+    let free = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.ok_or_else(|| io::Error::other("none of 10000 to 12000"))
 }

@@ -13,6 +13,10 @@ use super::{BackendError, Sidecar, fault};
 /// shorter than by default.
 pub const DEADLINE: Duration = Duration::from_secs(15);
 
+/// How often something is asked again that Dapr does not have, and after how long: daprd has none
+/// of a component while it loads it anew, as it does when its file changes.
+const ABSENT: (u32, Duration) = (3, Duration::from_secs(1));
+
 /// The most bytes of an answer: more than any value that Dapr keeps for the host.
 const MOST: usize = 16 << 20;
 
@@ -63,8 +67,22 @@ impl Sidecar {
     }
 }
 
-/// Whatever the sidecar answers, as long as it does.
+/// The same as [`ask`], with patience for what Dapr does not have.
 pub async fn send(request: RequestBuilder) -> Result<Answer, BackendError> {
+    let (times, wait) = ABSENT;
+    for _ in 0..times {
+        let Some(again) = request.try_clone() else { break };
+        let answer = ask(again).await?;
+        if !fault::is_of_absence(answer.status, &answer.body) {
+            return Ok(answer);
+        }
+        tokio::time::sleep(wait).await;
+    }
+    ask(request).await
+}
+
+/// Whatever the sidecar answers, as long as it does.
+pub async fn ask(request: RequestBuilder) -> Result<Answer, BackendError> {
     let mut response = request.send().await.map_err(|error| unanswered(&error))?;
     let status = response.status();
     let mut body = BytesMut::new();
@@ -91,6 +109,12 @@ impl Answer {
 fn unanswered(error: &reqwest::Error) -> BackendError {
     if error.is_builder() {
         return BackendError::Refused(format!("no request can be made of it: {}", chain(error)));
+    }
+    if error.is_connect() {
+        return BackendError::Away(format!(
+            "no sidecar answers; say where it is with DAPR_HTTP_ENDPOINT or DAPR_HTTP_PORT: {}",
+            chain(error)
+        ));
     }
     let why = match error.is_timeout() {
         true => format!("no answer within {DEADLINE:?}"),

@@ -35,14 +35,33 @@ pub fn of(status: StatusCode, body: &[u8], what: &str) -> BackendError {
     let text: String = format!("{what}: {} {code} {message}", status.as_u16());
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let text: String = text.chars().take(TOLD).collect();
-    match is_for_good(status, code, &message) {
-        true => BackendError::Refused(text),
-        false => BackendError::Unavailable(match status {
-            StatusCode::UNAUTHORIZED => {
-                format!("{text}; give this host the sidecar's DAPR_API_TOKEN")
-            }
-            _ => text,
-        }),
+    match (code, status) {
+        ("", StatusCode::UNAUTHORIZED) => BackendError::Away(format!(
+            "{text}; give this host the sidecar's token in [dapr] token (DAPR_API_TOKEN)"
+        )),
+        // daprd takes a path that it does not know for a call of another app.
+        ("" | "ERR_DIRECT_INVOKE", StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
+            BackendError::Away(format!(
+                "{text}; there is no daprd of 1.18 or later: look at DAPR_HTTP_ENDPOINT and \
+                 DAPR_HTTP_PORT"
+            ))
+        }
+        _ if is_for_good(status, code, &message) => BackendError::Refused(text),
+        _ => BackendError::Unavailable(text),
+    }
+}
+
+/// Whether Dapr says that it has no such pubsub, store or binding.
+pub fn is_of_absence(status: StatusCode, body: &[u8]) -> bool {
+    if status.is_success() {
+        return false;
+    }
+    let told: Told = serde_json::from_slice(body).unwrap_or_default();
+    match code(&told) {
+        "ERR_PUBSUB_NOT_FOUND" | "ERR_STATE_STORE_NOT_FOUND" | "ERR_STATE_STORE_NOT_CONFIGURED" => {
+            true
+        }
+        _ => told.message.contains(NO_BINDING),
     }
 }
 
@@ -79,7 +98,7 @@ fn is_for_good(status: StatusCode, code: &str, message: &str) -> bool {
         | "DAPR_SCHEDULER_JOB_NAME_EMPTY"
         | "DAPR_SCHEDULER_EMPTY"
         | "DAPR_SCHEDULER_SCHEDULE_EMPTY" => true,
-        "DAPR_SCHEDULER_SCHEDULE_JOB" => status == StatusCode::BAD_REQUEST,
+        "DAPR_SCHEDULER_SCHEDULE_JOB" if status == StatusCode::BAD_REQUEST => true,
         "" => [
             StatusCode::PAYLOAD_TOO_LARGE,
             StatusCode::URI_TOO_LONG,
@@ -90,16 +109,20 @@ fn is_for_good(status: StatusCode, code: &str, message: &str) -> bool {
     }
 }
 
+const NO_BINDING: &str = "couldn't find output binding";
+
 /// What brokers, stores and bindings say of what they will never take.
 pub fn is_said_for_good(message: &str) -> bool {
-    const WORDS: [&str; 8] = [
+    const WORDS: [&str; 10] = [
         // A body beyond daprd's own limit, and an event beyond the broker's.
         "stream too large",
         "Message was too large",
         "message larger than configured",
-        // gRPC's word, of the scheduler.
+        // The scheduler's, with the code `Unknown`.
+        "job failed validation",
+        "job name is invalid",
         "code = InvalidArgument",
-        "couldn't find output binding",
+        NO_BINDING,
         "does not support operation",
         "error parsing TTL",
         "incorrect value for metadata 'ttlInSeconds'",

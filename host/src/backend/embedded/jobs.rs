@@ -124,6 +124,9 @@ impl Embedded {
         if name.as_str().contains('|') {
             return refuse("its name has a `|`");
         }
+        if !name.comes_back() {
+            return refuse("its name has a `%`, with which daprd cannot call back");
+        }
         if data.len() > MAX_BODY {
             return refuse(&format!("{} bytes of data are too many", data.len()));
         }

@@ -68,6 +68,9 @@ impl View<'_> {
         // The error shows the name; what is too long to be one stays so when it is cut.
         let name = JobName::new(text::cut(name, 2000))
             .map_err(|error| JobError::Invalid(error.to_string()))?;
+        if !name.comes_back() {
+            return Err(JobError::Invalid(format!("the name `{name}` holds `%`; use another")));
+        }
         match grant::job(self.manifest, &name) {
             Ok(()) => Ok(name),
             Err(why) => Err(JobError::Denied(self.refusals.denied(&why))),
@@ -179,6 +182,7 @@ mod tests {
         for (job, says) in [
             (job(""), "not a job name"),
             (job(&"daily".repeat(1 << 20)), "not a job name"),
+            (job("daily-1%"), "holds `%`"),
             (Job { due_time: None, ..job("daily-1") }, "would never fire"),
             (Job { due_time: Some("2026-01-01T00:00:00".into()), ..job("daily-1") }, "`due-time`"),
             (Job { repeats: Some(2), ..job("daily-1") }, "`repeats` is for"),

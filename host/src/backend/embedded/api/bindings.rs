@@ -29,7 +29,11 @@ impl Embedded {
                 let json = [(header::CONTENT_TYPE, "application/json")];
                 Ok((StatusCode::OK, json, answer).into_response())
             }
-            Err(BackendError::Refused(why) | BackendError::Unavailable(why)) => {
+            Err(
+                BackendError::Refused(why)
+                | BackendError::Unavailable(why)
+                | BackendError::Away(why),
+            ) => {
                 let text = format!("error invoking output binding {name}: {why}");
                 Err(Fault::new(500, "ERR_INVOKE_OUTPUT_BINDING", text))
             }

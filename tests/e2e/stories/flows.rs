@@ -1,0 +1,125 @@
+//! The two flows of the todo system, from topic to topic.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde_json::{Value, json};
+use wharf_e2e::Yard;
+use wharf_tests::host::id;
+
+use crate::project::Project;
+use crate::stage::{Stage, eventually, from_now};
+
+const TASK: &str = "0d9f4a5e-6f0b-4c1d-9a53-2f4f3b0f7c10";
+const REMINDER: &str = "c2b7d1a0-58a4-4b7e-9f43-6d1f0e9a8b7c";
+const COMPLETED: &str = "com.todo.task.completed.v1";
+const TOPICS: [&str; 3] = ["task-events", "reminder-events", "recurring-events"];
+
+/// A CloudEvent of the contract `cloudevents` about the task.
+fn event(number: u32, ty: &str, data: impl Into<Value>) -> Value {
+    json!({
+        "specversion": "1.0", "id": id(number), "source": "e2e", "type": ty, "subject": TASK,
+        "time": "2026-01-01T00:00:00Z", "datacontenttype": "application/json", "data": data.into(),
+    })
+}
+
+/// A completed task makes the next one, once, whatever is published again.
+pub async fn recurring(yard: Arc<Yard>) -> anyhow::Result<()> {
+    let stage = Stage::set(Arc::clone(&yard), &TOPICS).await?;
+    let project = Project::todo(&yard)?;
+    let _host = stage.host("host", &project).await?;
+    let task = json!({
+        "id": TASK, "title": "Water the plants", "completed": true,
+        "due_date": "2026-02-04T18:00:00Z", "recurrence": "weekly", "time_zone": "UTC",
+    });
+    let completed = |number| {
+        let data = json!({ "task_id": TASK, "user_id": "ann", "task": task });
+        event(number, COMPLETED, data)
+    };
+    // Twice the same event, and another for the same occurrence.
+    for number in [1, 1, 2] {
+        stage.outside.publish("todo-pubsub", "task-events", &completed(number)).await?;
+    }
+    let audited = "SELECT type, count(*)::text FROM audit_log GROUP BY type ORDER BY type";
+    stage
+        .become_rows(
+            audited,
+            &[
+                &["com.todo.recurring.generated.v1", "1"],
+                &[COMPLETED, "2"],
+                &["com.todo.task.created.v1", "1"],
+            ],
+        )
+        .await?;
+    stage.settled().await?;
+    let tasks = "SELECT title, parent_task_id, to_char(due_date AT TIME ZONE 'UTC', \
+        'YYYY-MM-DD HH24:MI') FROM tasks WHERE parent_task_id IS NOT NULL";
+    let next = ["Water the plants", TASK, "2026-02-11 18:00"];
+    stage.become_rows(tasks, &[&next]).await?;
+
+    let app = &stage.outside.app;
+    let came = async |topic: &str, ty: &str, times: usize| {
+        eventually(&format!("{ty} comes {times} times"), async || {
+            let types = app.types(topic);
+            let count = types.iter().filter(|one| *one == ty).count();
+            if count == times { Ok(()) } else { Err(format!("{types:?}")) }
+        })
+        .await
+    };
+    came("task-events", COMPLETED, 3).await?;
+    came("task-events", "com.todo.task.created.v1", 1).await?;
+    came("recurring-events", "com.todo.recurring.generated.v1", 1).await?;
+    let created = app.came("task-events").into_iter().find(|one| one["type"] != COMPLETED);
+    let created = created.unwrap_or_default();
+    ensure!(created["source"] == "wharf/recurring", "{created}");
+    ensure!(created["data"]["task"]["due_date"] == "2026-02-11T18:00:00Z", "{created}");
+    Ok(())
+}
+
+/// A reminder goes out when it is due; what came of it is published. One whose task is deleted
+/// before does not.
+pub async fn reminding(yard: Arc<Yard>) -> anyhow::Result<()> {
+    let stage = Stage::set(Arc::clone(&yard), &TOPICS).await?;
+    let project = Project::todo(&yard)?;
+    let host = stage.host("host", &project).await?;
+    let scheduled = |number, reminder: &str, task: &str, seconds| {
+        let data = json!({
+            "reminder_id": reminder, "task_id": task, "user_id": "ann", "title": "Water the plants",
+            "remind_at": from_now(Duration::from_secs(seconds)), "due_date": "2026-02-04T18:00:00Z",
+        });
+        event(number, "com.todo.reminder.scheduled.v1", data)
+    };
+    let outside = &stage.outside;
+    let other = "5d3a2c51-38a4-4b7e-8f43-6d1f0e9a8b70";
+    outside.publish("todo-pubsub", "reminder-events", &scheduled(1, REMINDER, TASK, 3)).await?;
+    outside.publish("todo-pubsub", "reminder-events", &scheduled(2, other, "t-2", 6)).await?;
+    let status = "SELECT count(*)::text FROM reminders WHERE status = 'scheduled'";
+    stage.become_rows(status, &[&["2"]]).await?;
+    let deleted = json!({ "task_id": "t-2", "user_id": "ann" });
+    let deleted = event(3, "com.todo.task.deleted.v1", deleted);
+    outside.publish("todo-pubsub", "task-events", &deleted).await?;
+
+    let sent = outside.came("notify-file", 1).await?;
+    ensure!(
+        sent[0]["reminder_id"] == REMINDER && sent[0]["title"] == "Water the plants",
+        "{sent:?}"
+    );
+    eventually("triggered and delivered are published", async || {
+        let types = outside.app.types("reminder-events");
+        let has = |what: &str| types.contains(&format!("com.todo.reminder.{what}.v1"));
+        if has("triggered") && has("delivered") { Ok(()) } else { Err(format!("{types:?}")) }
+    })
+    .await?;
+    let reminders = "SELECT reminder_id, status FROM reminders ORDER BY status";
+    stage.become_rows(reminders, &[&[other, "cancelled"], &[REMINDER, "due"]]).await?;
+    stage.become_rows("SELECT status FROM notifications", &[&["delivered"]]).await?;
+    stage.settled().await?;
+
+    // The other's time has come, and its job is gone.
+    let job = format!("{}/v1.0/jobs/reminder-{other}", host.daprd.url());
+    let job = outside.http.get(job).send().await?;
+    ensure!(job.status() == 500, "the cancelled job is there: {}", job.text().await?);
+    ensure!(outside.app.came("notify-file").len() == 1, "sent twice");
+    Ok(())
+}
