@@ -48,7 +48,7 @@ impl Fake {
         (fake, Sidecar::new(&endpoint).unwrap())
     }
 
-    fn answers(&self, status: u16, body: impl ToString) {
+    fn answers(&self, status: u16, body: &impl ToString) {
         self.answers.lock().unwrap().push_back((status, body.to_string()));
     }
 
@@ -201,7 +201,7 @@ async fn a_bulk_has_one_event_of_a_lane_and_says_which_failed() {
     let (fake, sidecar) = Fake::start().await;
     let failed = json!([{ "entryId": "1", "error": "kafka: client has run out of brokers" }]);
     let code = "ERR_PUBSUB_PUBLISH_MESSAGE";
-    fake.answers(500, json!({ "failedEntries": failed, "errorCode": code }));
+    fake.answers(500, &json!({ "failedEntries": failed, "errorCode": code }));
     let batch = vec![event("t", 0, Some("a")), event("t", 1, Some("b")), event("t", 2, Some("a"))];
     let results = sidecar.publish(batch).await;
     assert_eq!(results[0], Ok(()));
@@ -222,9 +222,9 @@ async fn a_bulk_has_one_event_of_a_lane_and_says_which_failed() {
 #[tokio::test]
 async fn one_events_fault_is_not_the_bulks() {
     let (fake, sidecar) = Fake::start().await;
-    fake.answers(400, json!({ "errorCode": "ERR_PUBSUB_EVENTS_SER", "message": "no" }));
-    fake.answers(204, "");
-    fake.answers(400, json!({ "errorCode": "ERR_PUBSUB_EVENTS_SER", "message": "no" }));
+    fake.answers(400, &json!({ "errorCode": "ERR_PUBSUB_EVENTS_SER", "message": "no" }));
+    fake.answers(204, &"");
+    fake.answers(400, &json!({ "errorCode": "ERR_PUBSUB_EVENTS_SER", "message": "no" }));
     let results = sidecar.publish(vec![event("t", 0, None), event("t", 1, None)]).await;
     assert_eq!(results[0], Ok(()));
     assert!(matches!(&results[1], Err(BackendError::Refused(_))), "{results:?}");
@@ -259,7 +259,7 @@ async fn a_value_without_a_time_to_live_stays_in_redis_too() {
         ("other", false, Value::Null),
     ] {
         if asks {
-            fake.answers(200, &components);
+            fake.answers(200, &&components);
         }
         sidecar.write_state(set_in(store)).await.unwrap();
         let asked = fake.asked();
@@ -272,24 +272,24 @@ async fn a_value_without_a_time_to_live_stays_in_redis_too() {
 async fn what_is_read_is_what_was_written() {
     let (fake, sidecar) = Fake::start().await;
     let store = || StoreName::new("store").unwrap();
-    fake.answers(200, "\"AP8=\"");
+    fake.answers(200, &"\"AP8=\"");
     let value = sidecar.state(store(), "k".into()).await;
     assert_eq!(value, Ok(Some(Bytes::from_static(b"\0\xff"))));
-    fake.answers(204, "");
+    fake.answers(204, &"");
     assert_eq!(sidecar.state(store(), "k".into()).await, Ok(None));
-    fake.answers(200, "{\"foreign\":1}");
+    fake.answers(200, &"{\"foreign\":1}");
     let foreign = sidecar.state(store(), "k".into()).await;
     assert!(matches!(foreign, Err(BackendError::Refused(_))), "{foreign:?}");
 
-    fake.answers(200, r#"{"user":"ann","password":"x"}"#);
+    fake.answers(200, &r#"{"user":"ann","password":"x"}"#);
     let secret = sidecar.secret(store(), "s".into()).await.unwrap().unwrap();
     let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     assert_eq!(secret, [entry("password", "x"), entry("user", "ann")]);
-    fake.answers(200, "\"hunter2\"");
+    fake.answers(200, &"\"hunter2\"");
     let broken = sidecar.secret(store(), "s".into()).await.unwrap_err();
     assert!(!broken.to_string().contains("hunter2"), "{broken}");
 
-    fake.answers(200, "thanks");
+    fake.answers(200, &"thanks");
     assert_eq!(sidecar.invoke(call(b"")).await, Ok(Bytes::from_static(b"thanks")));
     for (data, sent) in
         [(&b"text"[..], json!("text")), (b"\"text\"", json!("text")), (b"\xff", json!("/w=="))]
@@ -396,7 +396,7 @@ async fn judge(row: Row, call: impl AsyncFnOnce(Sidecar) -> Result<(), BackendEr
     let (fake, sidecar) = Fake::start().await;
     let told = json!({ "errorCode": code, "message": words }).to_string();
     for _ in 0..10 {
-        fake.answers(status, if code.is_empty() { words } else { &told });
+        fake.answers(status, &if code.is_empty() { words } else { &told });
     }
     let (error, taken) = match call(sidecar).await {
         Err(BackendError::Refused(error)) => (error, ForGood),
@@ -431,11 +431,11 @@ async fn every_code_of_daprs_is_for_now_or_for_good() {
 async fn some_answers_have_their_own_meaning() {
     let (fake, sidecar) = Fake::start().await;
     let gone = json!({ "errorCode": "ERR_SECRET_GET", "message": "secret s not found" });
-    fake.answers(500, gone);
+    fake.answers(500, &gone);
     assert_eq!(sidecar.secret(StoreName::new("x").unwrap(), "s".into()).await, Ok(None));
     // Some codes stand among the details only.
     let details = json!([{ "reason": "DAPR_SCHEDULER_SCHEDULE_EMPTY" }]);
-    fake.answers(400, json!({ "errorCode": "", "message": "", "details": details }));
+    fake.answers(400, &json!({ "errorCode": "", "message": "", "details": details }));
     let refused = sidecar.schedule(job()).await;
     assert!(matches!(refused, Err(BackendError::Refused(_))), "{refused:?}");
 }
@@ -446,24 +446,24 @@ async fn what_is_loaded_anew_is_waited_for() {
     let absent = |code: &str, words: &str| json!({ "errorCode": code, "message": words });
     let publish = async {
         let (fake, sidecar) = Fake::start().await;
-        fake.answers(404, absent("ERR_PUBSUB_NOT_FOUND", "pubsub kafka is not found"));
+        fake.answers(404, &absent("ERR_PUBSUB_NOT_FOUND", "pubsub kafka is not found"));
         assert_eq!(publish_one(&sidecar).await, Ok(()));
         assert_eq!(fake.lines(), ["POST /v1.0/publish/kafka/t"; 2]);
     };
     let bulk = async {
         let (fake, sidecar) = Fake::start().await;
-        fake.answers(404, absent("ERR_PUBSUB_NOT_FOUND", "pubsub kafka is not found"));
+        fake.answers(404, &absent("ERR_PUBSUB_NOT_FOUND", "pubsub kafka is not found"));
         let results = sidecar.publish(vec![event("t", 0, None), event("t", 1, None)]).await;
         assert_eq!(results, [Ok(()), Ok(())]);
         assert_eq!(fake.lines(), ["POST /v1.0/publish/bulk/kafka/t"; 2]);
     };
     let state = async {
         let (fake, sidecar) = Fake::start().await;
-        fake.answers(400, absent("ERR_STATE_STORE_NOT_FOUND", "state store x is not found"));
+        fake.answers(400, &absent("ERR_STATE_STORE_NOT_FOUND", "state store x is not found"));
         assert_eq!(sidecar.write_state(set("k", Some(1))).await, Ok(()));
         fake.asked();
         // A read has a handler waiting, which is tried again itself.
-        fake.answers(400, absent("ERR_STATE_STORE_NOT_FOUND", "state store x is not found"));
+        fake.answers(400, &absent("ERR_STATE_STORE_NOT_FOUND", "state store x is not found"));
         let read = sidecar.state(StoreName::new("x").unwrap(), "k".into()).await;
         assert!(matches!(read, Err(BackendError::Refused(_))), "{read:?}");
         assert_eq!(fake.asked().len(), 1);
@@ -471,7 +471,7 @@ async fn what_is_loaded_anew_is_waited_for() {
     let binding = async {
         let (fake, sidecar) = Fake::start().await;
         let words = "error invoking output binding mail: couldn't find output binding mail";
-        fake.answers(500, absent("ERR_INVOKE_OUTPUT_BINDING", words));
+        fake.answers(500, &absent("ERR_INVOKE_OUTPUT_BINDING", words));
         assert_eq!(sidecar.invoke(call(b"1")).await, Ok(Bytes::new()));
     };
     tokio::join!(publish, bulk, state, binding);
