@@ -315,9 +315,9 @@ use Taken::{ForGood, ForNow, NotAtAll};
 type Row = (u16, &'static str, &'static str, Taken);
 
 const PUBLISH: [Row; 18] = [
-    (404, "ERR_PUBSUB_NOT_FOUND", "pubsub x is not found", ForGood),
-    (400, "ERR_PUBSUB_NOT_FOUND", "pubsub 'x' not found", ForGood),
-    (400, "ERR_PUBSUB_NOT_CONFIGURED", "pubsub x is not configured", ForGood),
+    (404, "ERR_PUBSUB_NOT_FOUND", "pubsub x is not found", NotAtAll),
+    (400, "ERR_PUBSUB_NOT_FOUND", "pubsub 'x' not found", NotAtAll),
+    (400, "ERR_PUBSUB_NOT_CONFIGURED", "pubsub x is not configured", NotAtAll),
     (404, "ERR_PUBSUB_EMPTY", "pubsub name is empty", ForGood),
     (404, "ERR_TOPIC_NAME_EMPTY", "topic is empty in pubsub x", ForGood),
     (403, "ERR_PUBSUB_FORBIDDEN", "topic t is not allowed for app id a", ForGood),
@@ -346,8 +346,8 @@ const PUBLISH: [Row; 18] = [
 ];
 
 const STATE: [Row; 8] = [
-    (400, "ERR_STATE_STORE_NOT_FOUND", "state store x is not found", ForGood),
-    (500, "ERR_STATE_STORE_NOT_CONFIGURED", "state store x is not configured", ForGood),
+    (400, "ERR_STATE_STORE_NOT_FOUND", "state store x is not found", NotAtAll),
+    (500, "ERR_STATE_STORE_NOT_CONFIGURED", "state store x is not configured", NotAtAll),
     (400, "ERR_MALFORMED_REQUEST", "can't contain '||'", ForGood),
     (500, "ERR_STATE_SAVE", "dial tcp: connection refused", ForNow),
     (409, "ERR_STATE_SAVE", "possible etag mismatch", ForNow),
@@ -357,8 +357,8 @@ const STATE: [Row; 8] = [
 ];
 
 const SECRET: [Row; 5] = [
-    (401, "ERR_SECRET_STORE_NOT_FOUND", "failed finding secret store with key x", ForGood),
-    (500, "ERR_SECRET_STORES_NOT_CONFIGURED", "secret store is not configured", ForGood),
+    (401, "ERR_SECRET_STORE_NOT_FOUND", "failed finding secret store with key x", NotAtAll),
+    (500, "ERR_SECRET_STORES_NOT_CONFIGURED", "secret store is not configured", NotAtAll),
     (403, "ERR_PERMISSION_DENIED", "access denied by policy", ForGood),
     (500, "ERR_SECRET_GET", "failed getting secret: connection refused", ForNow),
     (401, "", "invalid api token", NotAtAll),
@@ -379,11 +379,12 @@ const JOB: [Row; 12] = [
     (500, "DAPR_SCHEDULER_DELETE_JOB", "code = InvalidArgument", ForGood),
 ];
 
-const BINDING: [Row; 8] = [
-    (500, "ERR_INVOKE_OUTPUT_BINDING", "couldn't find output binding x", ForGood),
+const BINDING: [Row; 9] = [
+    (500, "ERR_INVOKE_OUTPUT_BINDING", "couldn't find output binding x", NotAtAll),
     (500, "ERR_INVOKE_OUTPUT_BINDING", "binding x does not support operation y.", ForGood),
     (500, "ERR_INVOKE_OUTPUT_BINDING", "dial tcp: connection refused", ForNow),
     (500, "ERR_INVOKE_OUTPUT_BINDING", "received status code 422", ForGood),
+    (500, "ERR_INVOKE_OUTPUT_BINDING", "received status code 404", ForNow),
     (500, "ERR_INVOKE_OUTPUT_BINDING", "received status code 429", ForNow),
     (500, "ERR_INVOKE_OUTPUT_BINDING", "received status code 503", ForNow),
     (500, "ERR_MALFORMED_REQUEST_DATA", "can't serialize request data field", ForGood),
@@ -438,43 +439,6 @@ async fn some_answers_have_their_own_meaning() {
     fake.answers(400, &json!({ "errorCode": "", "message": "", "details": details }));
     let refused = sidecar.schedule(job()).await;
     assert!(matches!(refused, Err(BackendError::Refused(_))), "{refused:?}");
-}
-
-/// daprd has none of a component while it loads it anew.
-#[tokio::test]
-async fn what_is_loaded_anew_is_waited_for() {
-    let absent = |code: &str, words: &str| json!({ "errorCode": code, "message": words });
-    let publish = async {
-        let (fake, sidecar) = Fake::start().await;
-        fake.answers(404, &absent("ERR_PUBSUB_NOT_FOUND", "pubsub kafka is not found"));
-        assert_eq!(publish_one(&sidecar).await, Ok(()));
-        assert_eq!(fake.lines(), ["POST /v1.0/publish/kafka/t"; 2]);
-    };
-    let bulk = async {
-        let (fake, sidecar) = Fake::start().await;
-        fake.answers(404, &absent("ERR_PUBSUB_NOT_FOUND", "pubsub kafka is not found"));
-        let results = sidecar.publish(vec![event("t", 0, None), event("t", 1, None)]).await;
-        assert_eq!(results, [Ok(()), Ok(())]);
-        assert_eq!(fake.lines(), ["POST /v1.0/publish/bulk/kafka/t"; 2]);
-    };
-    let state = async {
-        let (fake, sidecar) = Fake::start().await;
-        fake.answers(400, &absent("ERR_STATE_STORE_NOT_FOUND", "state store x is not found"));
-        assert_eq!(sidecar.write_state(set("k", Some(1))).await, Ok(()));
-        fake.asked();
-        // A read has a handler waiting, which is tried again itself.
-        fake.answers(400, &absent("ERR_STATE_STORE_NOT_FOUND", "state store x is not found"));
-        let read = sidecar.state(StoreName::new("x").unwrap(), "k".into()).await;
-        assert!(matches!(read, Err(BackendError::Refused(_))), "{read:?}");
-        assert_eq!(fake.asked().len(), 1);
-    };
-    let binding = async {
-        let (fake, sidecar) = Fake::start().await;
-        let words = "error invoking output binding mail: couldn't find output binding mail";
-        fake.answers(500, &absent("ERR_INVOKE_OUTPUT_BINDING", words));
-        assert_eq!(sidecar.invoke(call(b"1")).await, Ok(Bytes::new()));
-    };
-    tokio::join!(publish, bulk, state, binding);
 }
 
 #[tokio::test]

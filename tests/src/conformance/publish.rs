@@ -116,7 +116,12 @@ pub fn behaviours() -> Vec<Behaviour> {
         Behaviour {
             name: "a batch with an event for an unknown pubsub",
             expected: "taken, refused, taken",
-            but: &[],
+            // daprd may be about to load it; the embedded Dapr has what the contracts name.
+            but: &[
+                ("daprd: Kafka, PostgreSQL", "taken, away, taken"),
+                ("daprd: Redis", "taken, away, taken"),
+                ("daprd: in memory", "taken, away, taken"),
+            ],
             ask: |world| {
                 async move {
                     let mut events = ["mixed-1", "mixed-2", "mixed-3"]

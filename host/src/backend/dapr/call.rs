@@ -13,10 +13,6 @@ use super::{BackendError, Sidecar, fault};
 /// shorter than by default.
 pub const DEADLINE: Duration = Duration::from_secs(15);
 
-/// How often something is asked again that Dapr does not have, and after how long: daprd has none
-/// of a component while it loads it anew, as it does when its file changes.
-const ABSENT: (u32, Duration) = (3, Duration::from_secs(1));
-
 /// The most bytes of an answer: more than any value that Dapr keeps for the host.
 const MOST: usize = 16 << 20;
 
@@ -67,29 +63,15 @@ impl Sidecar {
     }
 }
 
-/// The same as [`ask`], with patience for what Dapr does not have.
+/// Whatever the sidecar answers, as long as it does. What is too long is cut off: only a binding's
+/// response can be, which is cut anyway.
 pub async fn send(request: RequestBuilder) -> Result<Answer, BackendError> {
-    let (times, wait) = ABSENT;
-    for _ in 0..times {
-        let Some(again) = request.try_clone() else { break };
-        let answer = ask(again).await?;
-        if !fault::is_of_absence(answer.status, &answer.body) {
-            return Ok(answer);
-        }
-        tokio::time::sleep(wait).await;
-    }
-    ask(request).await
-}
-
-/// Whatever the sidecar answers, as long as it does.
-pub async fn ask(request: RequestBuilder) -> Result<Answer, BackendError> {
     let mut response = request.send().await.map_err(|error| unanswered(&error))?;
     let status = response.status();
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| unanswered(&error))? {
         if body.len() + chunk.len() > MOST {
-            let text = format!("an answer of more than {MOST} bytes");
-            return Err(BackendError::Refused(text));
+            break;
         }
         body.extend_from_slice(&chunk);
     }

@@ -46,23 +46,26 @@ pub fn of(status: StatusCode, body: &[u8], what: &str) -> BackendError {
                  DAPR_HTTP_PORT"
             ))
         }
+        _ if is_absent(code, &message) => BackendError::Away(format!(
+            "{text}; if this lasts, add it to daprd's resources: `wharf check` reads them"
+        )),
         _ if is_for_good(status, code, &message) => BackendError::Refused(text),
         _ => BackendError::Unavailable(text),
     }
 }
 
-/// Whether Dapr says that it has no such pubsub, store or binding.
-pub fn is_of_absence(status: StatusCode, body: &[u8]) -> bool {
-    if status.is_success() {
-        return false;
-    }
-    let told: Told = serde_json::from_slice(body).unwrap_or_default();
-    match code(&told) {
-        "ERR_PUBSUB_NOT_FOUND" | "ERR_STATE_STORE_NOT_FOUND" | "ERR_STATE_STORE_NOT_CONFIGURED" => {
-            true
-        }
-        _ => told.message.contains(NO_BINDING),
-    }
+/// Whether Dapr has no such pubsub, store or binding. It has none of a component while it loads it
+/// anew, as it does when its file changes; and one that is missing is the operator's to add.
+fn is_absent(code: &str, message: &str) -> bool {
+    let codes = [
+        "ERR_PUBSUB_NOT_FOUND",
+        "ERR_PUBSUB_NOT_CONFIGURED",
+        "ERR_STATE_STORE_NOT_FOUND",
+        "ERR_STATE_STORE_NOT_CONFIGURED",
+        "ERR_SECRET_STORE_NOT_FOUND",
+        "ERR_SECRET_STORES_NOT_CONFIGURED",
+    ];
+    codes.contains(&code) || message.contains("couldn't find output binding")
 }
 
 /// Some errors have their code among the details only.
@@ -78,19 +81,13 @@ fn code(told: &Told) -> &str {
 /// says, whatever that is: there the words have to tell.
 fn is_for_good(status: StatusCode, code: &str, message: &str) -> bool {
     match code {
-        // What is not there, not allowed, or not understood.
-        "ERR_PUBSUB_NOT_FOUND"
-        | "ERR_PUBSUB_NOT_CONFIGURED"
-        | "ERR_PUBSUB_EMPTY"
+        // What is not allowed, or not understood.
+        "ERR_PUBSUB_EMPTY"
         | "ERR_TOPIC_NAME_EMPTY"
         | "ERR_PUBSUB_FORBIDDEN"
         | "ERR_PUBSUB_REQUEST_METADATA"
         | "ERR_PUBSUB_CLOUD_EVENTS_SER"
         | "ERR_PUBSUB_EVENTS_SER"
-        | "ERR_STATE_STORE_NOT_FOUND"
-        | "ERR_STATE_STORE_NOT_CONFIGURED"
-        | "ERR_SECRET_STORE_NOT_FOUND"
-        | "ERR_SECRET_STORES_NOT_CONFIGURED"
         | "ERR_PERMISSION_DENIED"
         | "ERR_MALFORMED_REQUEST"
         | "ERR_MALFORMED_REQUEST_DATA"
@@ -109,11 +106,9 @@ fn is_for_good(status: StatusCode, code: &str, message: &str) -> bool {
     }
 }
 
-const NO_BINDING: &str = "couldn't find output binding";
-
 /// What brokers, stores and bindings say of what they will never take.
 pub fn is_said_for_good(message: &str) -> bool {
-    const WORDS: [&str; 10] = [
+    const WORDS: [&str; 9] = [
         // A body beyond daprd's own limit, and an event beyond the broker's.
         "stream too large",
         "Message was too large",
@@ -122,7 +117,6 @@ pub fn is_said_for_good(message: &str) -> bool {
         "job failed validation",
         "job name is invalid",
         "code = InvalidArgument",
-        NO_BINDING,
         "does not support operation",
         "error parsing TTL",
         "incorrect value for metadata 'ttlInSeconds'",
@@ -130,12 +124,10 @@ pub fn is_said_for_good(message: &str) -> bool {
     WORDS.iter().any(|words| message.contains(words)) || is_clients_fault(message)
 }
 
-/// The HTTP binding tells of the status that it received: all of 4xx, but for too early, too much
-/// and too slow, will be the same again.
+/// The HTTP binding tells of the status that it received. These will be the same again; others of
+/// 4xx a receiver says while it is put in place, and a call's schedule ends anyway.
 fn is_clients_fault(message: &str) -> bool {
     let Some((_, status)) = message.split_once("received status code ") else { return false };
     let status = status.get(..3).and_then(|digits| digits.parse::<u16>().ok());
-    status.is_some_and(|status| {
-        (400..500).contains(&status) && ![401, 403, 408, 425, 429].contains(&status)
-    })
+    status.is_some_and(|status| [400, 413, 415, 422].contains(&status))
 }

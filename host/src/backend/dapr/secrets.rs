@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use reqwest::Method;
 
-use super::call::{Answer, ask};
+use super::call::{Answer, send};
 use super::{BackendError, Sidecar};
 use crate::effect::Secret;
 use crate::name::StoreName;
@@ -16,7 +16,7 @@ impl Sidecar {
         name: &str,
     ) -> Result<Option<Secret>, BackendError> {
         let path = ["v1.0", "secrets", store.as_str(), name];
-        let answer = ask(self.request(Method::GET, &path, &[])?).await?;
+        let answer = send(self.request(Method::GET, &path, &[])?).await?;
         if is_unknown(&answer) {
             return Ok(None);
         }

@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::call::{ask, send};
+use super::call::send;
 use super::{BackendError, Sidecar};
 use crate::effect::{StateChange, StateWrite};
 use crate::name::StoreName;
@@ -22,7 +22,7 @@ impl Sidecar {
         key: &str,
     ) -> Result<Option<Bytes>, BackendError> {
         let path = ["v1.0", "state", store.as_str(), key];
-        let answer = ask(self.request(Method::GET, &path, &[])?).await?;
+        let answer = send(self.request(Method::GET, &path, &[])?).await?;
         let answer = answer.succeeded(&target(store, key))?;
         if answer.status == StatusCode::NO_CONTENT || answer.body.is_empty() {
             return Ok(None);
@@ -85,7 +85,7 @@ impl Sidecar {
         if let Some(runs_on) = known().get(store) {
             return Ok(*runs_on);
         }
-        let answer = ask(self.request(Method::GET, &["v1.0", "metadata"], &[])?).await?;
+        let answer = send(self.request(Method::GET, &["v1.0", "metadata"], &[])?).await?;
         let answer = answer.succeeded("the sidecar's metadata")?;
         let metadata: Metadata = serde_json::from_slice(&answer.body).map_err(|error| {
             BackendError::Unavailable(format!("the sidecar's metadata cannot be read: {error}"))
