@@ -120,7 +120,6 @@ pub fn behaviours() -> Vec<Behaviour> {
             but: &[
                 ("daprd: Kafka, PostgreSQL", "taken, away, taken"),
                 ("daprd: Redis", "taken, away, taken"),
-                ("daprd: in memory", "taken, away, taken"),
             ],
             ask: |world| {
                 async move {

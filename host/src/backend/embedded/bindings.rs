@@ -141,16 +141,16 @@ impl Embedded {
     }
 }
 
-/// Too early and too much may be tried again, and so may what is the receiver's own fault.
+/// These will be the same again; the rest may be tried on the call's schedule, which ends.
 fn judge(status: StatusCode) -> Result<(), BackendError> {
     let text = format!("the receiver of notify-http answered {}", status.as_u16());
     match status {
         status if status.is_success() => Ok(()),
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
-            Err(BackendError::Unavailable(text))
-        }
-        status if status.is_server_error() => Err(BackendError::Unavailable(text)),
-        _ => Err(BackendError::Refused(text)),
+        StatusCode::BAD_REQUEST
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE
+        | StatusCode::UNPROCESSABLE_ENTITY => Err(BackendError::Refused(text)),
+        _ => Err(BackendError::Unavailable(text)),
     }
 }
 

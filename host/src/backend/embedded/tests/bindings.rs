@@ -263,8 +263,9 @@ async fn a_notification_is_posted_and_its_answer_judged() {
 
     for (status, refused) in [
         (b"400", true),
-        (b"404", true),
-        (b"302", true),
+        (b"404", false),
+        (b"422", true),
+        (b"302", false),
         (b"408", false),
         (b"429", false),
         (b"500", false),
