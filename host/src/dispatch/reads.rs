@@ -63,12 +63,9 @@ impl Reads for LiveReads {
         _: Waiting,
     ) -> BoxFuture<'_, Result<Option<Secret>, ReadError>> {
         Box::pin(async move {
-            self.backend.secret(store, name).await.map_err(|error| match error {
-                // A store that is not there can be mended without the event being lost.
-                BackendError::Away(_) | BackendError::Unavailable(_) | BackendError::Refused(_) => {
-                    ReadError::Unavailable(error.to_string())
-                }
-            })
+            // A store that is not there can be mended without the event being lost.
+            let away = |error: BackendError| ReadError::Unavailable(error.to_string());
+            self.backend.secret(store, name).await.map_err(away)
         })
     }
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::bail;
-use tokio::net::TcpStream;
 
 use crate::parts;
 use crate::port;
@@ -88,8 +87,7 @@ impl Kafka {
 
     async fn wait(&mut self) -> anyhow::Result<()> {
         let address = self.address();
-        let accepts = async || TcpStream::connect(&address).await.is_ok();
-        self.process.until("listening", PATIENCE, accepts).await
+        self.process.until_listening(&address, PATIENCE).await
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::http;
@@ -122,6 +123,16 @@ impl Process {
     pub async fn until_success(&mut self, url: &str, patience: Duration) -> anyhow::Result<()> {
         let what = format!("answering {url}");
         self.until(&what, patience, async || http::is_success(url).await).await
+    }
+
+    /// Waits until it accepts connections at `host:port`.
+    pub async fn until_listening(
+        &mut self,
+        address: &str,
+        patience: Duration,
+    ) -> anyhow::Result<()> {
+        let accepts = async || TcpStream::connect(address).await.is_ok();
+        self.until("listening", patience, accepts).await
     }
 
     /// Sends a signal, such as `Signal::STOP`.

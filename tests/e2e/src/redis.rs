@@ -3,8 +3,6 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-
 use crate::parts;
 use crate::port;
 use crate::process::Process;
@@ -65,7 +63,6 @@ impl Redis {
 
     async fn wait(&mut self) -> anyhow::Result<()> {
         let address = self.address();
-        let accepts = async || TcpStream::connect(&address).await.is_ok();
-        self.process.until("listening", PATIENCE, accepts).await
+        self.process.until_listening(&address, PATIENCE).await
     }
 }

@@ -17,21 +17,8 @@ use reqwest::Client;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use wharf_tests::dice::Dice;
+use wharf_tests::faults::Fault;
 
-/// What becomes of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    /// It never arrives; the connection is cut.
-    Lost,
-    /// It is answered, and the connection is cut before the answer.
-    AnswerLost,
-    /// It arrives twice.
-    Repeated,
-    /// It arrives later, so that others overtake it.
-    Delayed,
-}
-
-const ALL: [Fault; 4] = [Fault::Lost, Fault::AnswerLost, Fault::Repeated, Fault::Delayed];
 /// One call in so many has a fault.
 const ONE_IN: u64 = 4;
 const MOST: usize = 64 << 20;
@@ -64,7 +51,7 @@ impl Between {
     /// Those faults that never came.
     pub fn idle(&self) -> Vec<Fault> {
         let came = self.wire.came.lock().unwrap();
-        ALL.into_iter().filter(|fault| !came.contains_key(fault)).collect()
+        Fault::ALL.into_iter().filter(|fault| !came.contains_key(fault)).collect()
     }
 }
 
@@ -118,7 +105,8 @@ impl Wire {
         if method == Method::GET || method == Method::OPTIONS || !dice.one_in(ONE_IN) {
             return None;
         }
-        let fault = *ALL.get(usize::try_from(dice.within(0..ALL.len() as u64)).ok()?)?;
+        let fault =
+            *Fault::ALL.get(usize::try_from(dice.within(0..Fault::ALL.len() as u64)).ok()?)?;
         *self.came.lock().unwrap().entry(fault).or_default() += 1;
         Some(fault)
     }

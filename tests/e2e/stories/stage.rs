@@ -9,8 +9,9 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use wharf::clock::{Clock as _, SystemClock, rfc3339};
 use wharf_e2e::{Daprd, Kafka, Process, Scheduler, Sidecar, Yard, component, http, port};
 use wharf_tests::dice::Dice;
+use wharf_tests::faults::Fault;
 
-use crate::between::{Between, Fault};
+use crate::between::Between;
 use crate::host;
 use crate::outside::Outside;
 use crate::project::Project;

@@ -165,20 +165,13 @@ impl<'a> Transaction<'a> {
         let settled =
             group::settle(self.connection, &submission.head, claim, to, error, log).await?;
         visit(Point::CommitSettled)?;
-        let Some(subject) = settled else {
-            if apart {
-                group::release(self.connection).await?;
-            }
-            return Ok(Committed::Superseded);
+        let answer = match (&settled, outcome.verdict()) {
+            (None, _) => Committed::Superseded,
+            (Some(_), Verdict::Done) => self.statements(statements, apart).await?,
+            (Some(_), Verdict::Parked { .. }) => Committed::Parked { behind: false },
+            (Some(_), Verdict::Dead) => Committed::Dead,
         };
-        let answer = match outcome.verdict() {
-            Verdict::Done => self.statements(statements, apart).await?,
-            Verdict::Parked { .. } => Committed::Parked { behind: false },
-            Verdict::Dead => Committed::Dead,
-        };
-        if matches!(answer, Committed::Done | Committed::Dead)
-            && let Some(subject) = subject
-        {
+        if let (Some(Some(subject)), Committed::Done | Committed::Dead) = (settled, &answer) {
             self.left.push((submission.head.id.component.clone(), subject));
         }
         if apart {
