@@ -20,6 +20,10 @@ use transaction::{Care, Transaction, failed};
 /// As many deliveries as one transaction takes.
 const GROUP: usize = 256;
 
+/// From twice as many on, what waits is shared out: while one connection writes, its server's other
+/// processors would idle. Smaller transactions cost more than that gains.
+const SHARE: usize = 40;
+
 /// As many bytes, about: rows travel as one text, twice as long. One delivery may be larger.
 const GROUP_BYTES: usize = 8 << 20;
 
@@ -51,6 +55,8 @@ impl Intake {
 #[derive(Clone)]
 pub struct Committer {
     pub intake: Arc<Mutex<Intake>>,
+    /// How many take from it.
+    pub committers: usize,
     pub writers: Arc<Writers>,
     pub outbox_changed: Arc<Notify>,
     pub parked_changed: Arc<Notify>,
@@ -65,7 +71,7 @@ impl Committer {
                 if !gather(queue, waiting, &stop).await {
                     break;
                 }
-                take_group(waiting)
+                take_group(waiting, self.committers)
             };
             self.write(group).await;
         }
@@ -186,8 +192,14 @@ fn take(queue: &mut mpsc::Receiver<Queued>, waiting: &mut VecDeque<Queued>) {
 
 /// Takes what can be written together. A second delivery of the same key waits for the first one's
 /// answer to be durable, and of one ordered subject only the first has its turn. What comes after
-/// the last that fits waits too, so that none overtakes it.
-pub(in crate::ledger) fn take_group(waiting: &mut VecDeque<Queued>) -> Vec<Queued> {
+/// the last that fits waits too, so that none overtakes it. Of very many it takes one committer's
+/// share.
+pub(in crate::ledger) fn take_group(
+    waiting: &mut VecDeque<Queued>,
+    committers: usize,
+) -> Vec<Queued> {
+    let shares = (waiting.len() / SHARE).min(committers).max(1);
+    let most = waiting.len().div_ceil(shares);
     let mut keys = HashSet::new();
     let mut subjects = HashSet::new();
     let mut bytes = 0_usize;
@@ -197,7 +209,7 @@ pub(in crate::ledger) fn take_group(waiting: &mut VecDeque<Queued>) -> Vec<Queue
         let subject = head.subject.as_ref().filter(|_| head.ordered);
         let subject = subject.map(|subject| (head.id.component.clone(), subject.clone()));
         let first_of_subject = subject.is_none_or(|subject| subjects.insert(subject));
-        let first = keys.insert(head.id.clone()) && first_of_subject;
+        let first = group.len() < most && keys.insert(head.id.clone()) && first_of_subject;
         if first {
             bytes = bytes.saturating_add(queued.submission.bytes());
         }

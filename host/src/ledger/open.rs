@@ -136,6 +136,7 @@ impl Ledger {
         let (outbox_changed, parked_changed) = (Arc::<Notify>::default(), Arc::<Notify>::default());
         let committer = Committer {
             intake: Arc::new(Mutex::new(Intake::new(queue))),
+            committers,
             writers: commits,
             outbox_changed: Arc::clone(&outbox_changed),
             parked_changed: Arc::clone(&parked_changed),

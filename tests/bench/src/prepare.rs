@@ -83,6 +83,14 @@ async fn cargo(target: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     for variable in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "CARGO_BUILD_TARGET"] {
         command.env_remove(variable);
     }
+    // What `cargo run` says of this program is nothing to another build: it would build anew all that
+    // looks at it.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     run(command.current_dir(root()), "build").await
 }
 

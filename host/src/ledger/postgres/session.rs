@@ -15,6 +15,9 @@ use crate::ledger::LedgerOptions;
 const LOOK: &str = "client_connection_check_interval";
 const LOOK_EVERY: &str = "250";
 
+/// A busy machine may keep a host waiting for so long between two statements.
+const PAUSE: Duration = Duration::from_secs(2);
+
 /// Plans that writers are not to use. Each of their statements has its index, gives rows in that
 /// index's order, and needs few of them; a plan that was made for small tables, or without
 /// statistics, would read or sort all that wait: 33 ms for a claim among 20,000, instead of 2.
@@ -78,7 +81,7 @@ impl Options {
             ("lock_timeout", millis(options.busy_timeout * 3)),
             ("default_transaction_isolation", "read committed".to_owned()),
             // A host that stalls in the middle of a commit must not hold up the others.
-            ("idle_in_transaction_session_timeout", millis(options.query_timeout)),
+            ("idle_in_transaction_session_timeout", millis(options.query_timeout.max(PAUSE))),
             // Planned once: for an array of one row the server would plan anew each time, which
             // takes several times as long as running it.
             ("plan_cache_mode", "force_generic_plan".to_owned()),

@@ -27,7 +27,8 @@ use crate::name::ComponentId;
 /// Walks along what is due, as the text in the middle says: each row `place` with the one `earlier`
 /// that it must wait for, if any. What is in turn is claimed. What is not is marked as `behind`, so
 /// that no walk meets it again, until [`free_deliveries`] or [`free_effects`] finds that its turn has
-/// come. The earlier row is locked meanwhile: whoever takes it away finds the mark afterwards. All
+/// come. What is claimed ends at some bytes, for it is in memory at once: `before` is how much is
+/// claimed before a row. The earlier row is locked meanwhile: whoever takes it away finds the mark afterwards. All
 /// locks are asked for before the first row is written, since PostgreSQL passes by what the same
 /// statement has written; hence the order of the last condition.
 macro_rules! walk {
@@ -35,9 +36,14 @@ macro_rules! walk {
         concat!(
             "WITH walked AS MATERIALIZED (",
             $walked,
-            " LIMIT $3 {skip}), held AS MATERIALIZED (SELECT h.sequence FROM ",
+            " LIMIT $3 {skip}), counted AS MATERIALIZED (SELECT place, earlier, \
+                 sum(CASE WHEN earlier IS NULL THEN bytes ELSE 0 END) \
+                     OVER (ROWS UNBOUNDED PRECEDING) - bytes AS before FROM walked), \
+             taken AS MATERIALIZED (SELECT place, earlier FROM counted \
+                 WHERE earlier IS NOT NULL OR before < $4), \
+             held AS MATERIALIZED (SELECT h.sequence FROM ",
             $table,
-            " h WHERE h.sequence {among}SELECT earlier FROM walked{end} \
+            " h WHERE h.sequence {among}SELECT earlier FROM taken{end} \
                  AND h.status || '' = '",
             $status,
             "' {share}) UPDATE ",
@@ -45,14 +51,17 @@ macro_rules! walk {
             " SET claim = claim + CASE WHEN earlier IS NULL THEN 1 ELSE 0 END, \
                  next_attempt_at = CASE WHEN earlier IS NULL THEN $2 ELSE next_attempt_at END, \
                  behind = CASE WHEN earlier IS NULL THEN 0 ELSE 1 END \
-             FROM walked WHERE sequence = place \
-             AND sequence {among}SELECT place FROM walked{end} \
+             FROM taken WHERE sequence = place \
+             AND sequence {among}SELECT place FROM taken{end} \
              AND (coalesce(earlier, 0) {among}SELECT sequence FROM held{end} \
                  OR earlier IS NULL) RETURNING ",
             $returning
         )
     };
 }
+
+/// About as many bytes as one claim takes. One row may be larger.
+const MOST_BYTES: i64 = 32 << 20;
 
 /// How long a claim goes on behind rows that it could only mark. It holds a connection, SQLite's only
 /// one.
@@ -69,7 +78,7 @@ pub async fn claim_parked(
     let sql = walk!(
         "wharf_deliveries",
         "parked",
-        "SELECT d.sequence AS place, \
+        "SELECT d.sequence AS place, coalesce(length(d.wire), 0) AS bytes, \
              CASE WHEN d.ordered = 1 AND d.subject IS NOT NULL THEN ( \
                  SELECT e.sequence FROM wharf_deliveries e \
                  WHERE e.status = 'parked' AND e.ordered = 1 \
@@ -88,7 +97,7 @@ pub async fn claim_parked(
     );
     let args = |limit: u32| {
         let components = Rows::new().text("component", components.iter().map(ComponentId::as_str));
-        args![micros(now), micros(lease_end), limit, components]
+        args![micros(now), micros(lease_end), limit, MOST_BYTES, components]
     };
     let rows = claim(connection, sql, args, limit).await?;
     Ok(readable(&in_sequence(rows)?, claimed_delivery))
@@ -104,7 +113,7 @@ pub async fn claim_outbox(
     let sql = walk!(
         "wharf_outbox",
         "waiting",
-        "SELECT o.sequence AS place, ( \
+        "SELECT o.sequence AS place, length(o.payload) AS bytes, ( \
              SELECT e.sequence FROM wharf_outbox e \
              WHERE e.status = 'waiting' AND e.lane = o.lane \
              AND (e.lane, e.sequence) < (o.lane, o.sequence) LIMIT 1) AS earlier \
@@ -114,7 +123,7 @@ pub async fn claim_outbox(
         "sequence, claim, component, key, effect_index, lane, kind, target, \
          CASE WHEN behind = 0 THEN payload END AS payload, attempts, since, behind"
     );
-    let args = |limit: u32| args![micros(now), micros(lease_end), limit];
+    let args = |limit: u32| args![micros(now), micros(lease_end), limit, MOST_BYTES];
     let rows = claim(connection, sql, args, limit).await?;
     Ok(readable(&in_sequence(rows)?, claimed_effect))
 }

@@ -1,5 +1,7 @@
 //! Two hosts on one file: claims, leases, results that come late, and what people do by hand.
 
+use std::sync::Arc;
+
 use super::super::{
     ByHand, ClaimedEffect, Committed, ComponentCounts, DeliveryFilter, EffectResult,
     FinishedEffect, NextDue, Outcome,
@@ -9,6 +11,8 @@ use super::{
     submission, under,
 };
 use crate::delivery::DeliveryStatus;
+use crate::effect::Outgoing;
+use crate::event::WireEvent;
 
 #[tokio::test]
 async fn a_parked_delivery_is_claimed_when_it_is_due_by_one_host() {
@@ -49,6 +53,30 @@ async fn a_result_that_comes_after_the_lease_is_thrown_away() {
     assert_eq!(one.ledger.commit(late).await, Ok(Committed::Superseded));
     assert_eq!(two.ledger.commit(result).await, Ok(Committed::Superseded), "one result each");
     assert_eq!(one.audited().await, ["quick"]);
+}
+
+#[tokio::test]
+async fn a_claim_ends_at_some_bytes() {
+    const MIB: usize = 1 << 20;
+    let host = Host::start().await;
+    for event in ["1", "2", "3"] {
+        let mut effect = publish(event, event);
+        let Outgoing::Publish(out) = &mut effect.outgoing else { panic!("a publish") };
+        out.payload = vec![0; 20 * MIB].into();
+        let outcome = Outcome::Done { statements: vec![], outbox: vec![effect], internal: vec![] };
+        host.ledger.commit(submission(event, outcome)).await.unwrap();
+        let mut waits = of(event, submission(&format!("waits-{event}"), parked(start())));
+        let bytes = vec![0; 20 * MIB].into();
+        waits.wire = Arc::new(WireEvent { bytes, arrival: waits.wire.arrival.clone() });
+        host.ledger.commit(waits).await.unwrap();
+    }
+    let effects = async || host.ledger.claim_outbox(after(1), LEASE, 100).await.unwrap();
+    let lanes: Vec<_> = effects().await.iter().map(|effect| effect.lane.to_string()).collect();
+    assert_eq!(lanes, ["1", "2"]);
+    let lanes: Vec<_> = effects().await.iter().map(|effect| effect.lane.to_string()).collect();
+    assert_eq!(lanes, ["3"]);
+    assert_eq!(host.claim_at(after(1)).await.len(), 2);
+    assert_eq!(host.claim_at(after(1)).await.len(), 1);
 }
 
 #[tokio::test]

@@ -328,6 +328,23 @@ async fn what_comes_to_wait_behind_another_wakes_nobody() {
     assert_eq!(host.claim_at(start()).await[0].head.event_id, "2");
 }
 
+#[test]
+fn what_waits_is_shared_out_when_it_is_much() {
+    let groups = |deliveries: usize, committers: usize| {
+        let queued = |number: usize| {
+            let submission = of(&number.to_string(), submission(&number.to_string(), done(vec![])));
+            Queued { submission, reply: oneshot::channel().0 }
+        };
+        let mut waiting: VecDeque<_> = (0..deliveries).map(queued).collect();
+        let group = |_| take_group(&mut waiting, committers).len();
+        (0..committers).map(group).collect::<Vec<_>>()
+    };
+    assert_eq!(groups(100, 1), [100], "SQLite has one writer");
+    assert_eq!(groups(100, 2), [50, 50]);
+    assert_eq!(groups(79, 2), [79, 0], "two small ones cost more than they gain");
+    assert_eq!(groups(90, 8), [45, 45, 0, 0, 0, 0, 0, 0]);
+}
+
 #[tokio::test]
 async fn a_group_ends_at_some_bytes_and_none_overtakes_what_did_not_fit() {
     const MIB: usize = 1 << 20;
@@ -352,7 +369,7 @@ async fn a_group_ends_at_some_bytes_and_none_overtakes_what_did_not_fit() {
     ]);
     let mut groups = Vec::new();
     while !waiting.is_empty() {
-        let group = take_group(&mut waiting);
+        let group = take_group(&mut waiting, 1);
         assert!(!group.is_empty());
         let events = group.into_iter().map(|queued| queued.submission.head.event_id);
         groups.push(events.collect::<Vec<_>>().join(" "));
