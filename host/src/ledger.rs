@@ -32,14 +32,14 @@ mod tests;
 #[path = "ledger/tests/file.rs"]
 mod tests_of_a_file;
 #[cfg(test)]
-#[path = "ledger/tests/server.rs"]
-mod tests_of_a_server;
-#[cfg(test)]
-#[path = "ledger/tests/values.rs"]
-mod tests_of_its_values;
-#[cfg(test)]
-#[path = "ledger/tests.rs"]
-mod tests_on_postgres;
+wharf_test_postgres::tests_with_postgres! {
+    #[path = "ledger/tests/server.rs"]
+    mod tests_of_a_server;
+    #[path = "ledger/tests/values.rs"]
+    mod tests_of_its_values;
+    #[path = "ledger/tests.rs"]
+    mod tests_on_postgres;
+}
 
 use std::future::Future;
 use std::sync::Arc;

@@ -23,11 +23,13 @@ async fn a_death_between_any_two_steps_changes_nothing_on_sqlite() {
     survives("crash, SQLite", place, ledger).await;
 }
 
-#[tokio::test]
-async fn a_death_between_any_two_steps_changes_nothing_on_postgresql() {
-    let url = wharf_test_postgres::schema("crash").await.url;
-    let place = place().with("DATABASE_URL", &url);
-    survives("crash, PostgreSQL", place, Database::Postgres(url)).await;
+wharf_test_postgres::tests_with_postgres! {
+    #[tokio::test]
+    async fn a_death_between_any_two_steps_changes_nothing_on_postgresql() {
+        let url = wharf_test_postgres::schema("crash").await.url;
+        let place = place().with("DATABASE_URL", &url);
+        survives("crash, PostgreSQL", place, Database::Postgres(url)).await;
+    }
 }
 
 async fn survives(suite: &str, mut place: Place, ledger: Database) {

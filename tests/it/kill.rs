@@ -51,12 +51,14 @@ async fn fifty_kills_of_two_hosts_on_one_sqlite_file_lose_nothing_and_do_nothing
     Box::pin(survives("kill, SQLite", &places, Database::Sqlite(ledger))).await;
 }
 
-#[tokio::test]
-async fn fifty_kills_of_two_hosts_on_one_postgresql_lose_nothing_and_do_nothing_twice() {
-    let _alone = ALONE.lock().await;
-    let url = wharf_test_postgres::schema("kill").await.url;
-    let places = [place().with("DATABASE_URL", &url), place().with("DATABASE_URL", &url)];
-    Box::pin(survives("kill, PostgreSQL", &places, Database::Postgres(url))).await;
+wharf_test_postgres::tests_with_postgres! {
+    #[tokio::test]
+    async fn fifty_kills_of_two_hosts_on_one_postgresql_lose_nothing_and_do_nothing_twice() {
+        let _alone = ALONE.lock().await;
+        let url = wharf_test_postgres::schema("kill").await.url;
+        let places = [place().with("DATABASE_URL", &url), place().with("DATABASE_URL", &url)];
+        Box::pin(survives("kill, PostgreSQL", &places, Database::Postgres(url))).await;
+    }
 }
 
 /// A folder with the audit component, whose log has no key that would hide what happens twice, and

@@ -37,81 +37,83 @@ async fn deliver(http: &Client, host: &Running, errand: Errand) -> bool {
     }
 }
 
-#[tokio::test]
-async fn a_host_that_stalls_in_a_transaction_holds_up_nobody_for_long() {
-    let url = wharf_test_postgres::schema("stall").await.url;
-    let ledger = Database::Postgres(url.clone());
-    let of = |place: crate::program::Place| {
-        place.with("DATABASE_URL", &url).with("WHARF_LEDGER__QUERY_TIMEOUT", IDLE.as_secs())
-    };
-    let places = [of(place()), of(place()).with("WHARF_LEDGER__BUSY_TIMEOUT", 1)];
-    let stalls = places[0].start().await;
-    let goes_on = places[1].start().await;
-    let http = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
-    assert!(deliver(&http, &stalls, errand(0)).await);
+wharf_test_postgres::tests_with_postgres! {
+    #[tokio::test]
+    async fn a_host_that_stalls_in_a_transaction_holds_up_nobody_for_long() {
+        let url = wharf_test_postgres::schema("stall").await.url;
+        let ledger = Database::Postgres(url.clone());
+        let of = |place: crate::program::Place| {
+            place.with("DATABASE_URL", &url).with("WHARF_LEDGER__QUERY_TIMEOUT", IDLE.as_secs())
+        };
+        let places = [of(place()), of(place()).with("WHARF_LEDGER__BUSY_TIMEOUT", 1)];
+        let stalls = places[0].start().await;
+        let goes_on = places[1].start().await;
+        let http = Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        assert!(deliver(&http, &stalls, errand(0)).await);
 
-    // What comes of it has the same subject: its call's result, and its job.
-    until("the first is through", async || ledger.rows(THROUGH).await == [["3"]]).await;
+        // What comes of it has the same subject: its call's result, and its job.
+        until("the first is through", async || ledger.rows(THROUGH).await == [["3"]]).await;
 
-    // Another program holds a row that the next one needs, so that its transaction is known to be
-    // under way when the host stalls; then its statement ends, and nobody goes on with it.
-    let mut other = PgConnection::connect(&url).await.unwrap();
-    let mut watch = PgConnection::connect(&url).await.unwrap();
-    let own: i32 =
-        sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut other).await.unwrap();
-    let mut held = other.begin().await.unwrap();
-    let row = "SELECT n FROM errand_counts WHERE subject = 's-0' FOR UPDATE";
-    sqlx::query(row).execute(&mut *held).await.unwrap();
-    let next = errand(SUBJECTS);
-    assert_eq!(next.subject(), "s-0");
-    let stalled = async {
-        let mut waiting: Option<i32> = None;
-        until("it waits for the row", async || {
-            let found = sqlx::query_scalar(WAITING).bind(own).fetch_optional(&mut watch).await;
-            waiting = found.unwrap();
-            waiting.is_some()
-        })
-        .await;
-        stalls.send("STOP").await;
-        held.rollback().await.unwrap();
-        until("its transaction is idle", async || {
-            let found = sqlx::query_scalar(IDLING).bind(waiting).fetch_one(&mut watch).await;
-            found.unwrap()
-        })
-        .await;
-        let began = Instant::now();
-        // Of another subject, at once; of the same event, when the other's transaction is gone.
-        assert!(deliver(&http, &goes_on, errand(1)).await);
-        while !deliver(&http, &goes_on, next).await {
-            assert!(began.elapsed() < IDLE + SLACK, "the other host is held up for too long");
+        // Another program holds a row that the next one needs, so that its transaction is known to be
+        // under way when the host stalls; then its statement ends, and nobody goes on with it.
+        let mut other = PgConnection::connect(&url).await.unwrap();
+        let mut watch = PgConnection::connect(&url).await.unwrap();
+        let own: i32 =
+            sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut other).await.unwrap();
+        let mut held = other.begin().await.unwrap();
+        let row = "SELECT n FROM errand_counts WHERE subject = 's-0' FOR UPDATE";
+        sqlx::query(row).execute(&mut *held).await.unwrap();
+        let next = errand(SUBJECTS);
+        assert_eq!(next.subject(), "s-0");
+        let stalled = async {
+            let mut waiting: Option<i32> = None;
+            until("it waits for the row", async || {
+                let found = sqlx::query_scalar(WAITING).bind(own).fetch_optional(&mut watch).await;
+                waiting = found.unwrap();
+                waiting.is_some()
+            })
+            .await;
+            stalls.send("STOP").await;
+            held.rollback().await.unwrap();
+            until("its transaction is idle", async || {
+                let found = sqlx::query_scalar(IDLING).bind(waiting).fetch_one(&mut watch).await;
+                found.unwrap()
+            })
+            .await;
+            let began = Instant::now();
+            // Of another subject, at once; of the same event, when the other's transaction is gone.
+            assert!(deliver(&http, &goes_on, errand(1)).await);
+            while !deliver(&http, &goes_on, next).await {
+                assert!(began.elapsed() < IDLE + SLACK, "the other host is held up for too long");
+            }
+            let took = began.elapsed();
+            stalls.send("CONT").await;
+            took
+        };
+        let (taken, took) = futures::future::join(deliver(&http, &stalls, next), stalled).await;
+        assert!(took < IDLE + SLACK, "{took:?}");
+        assert!(!taken, "it was taken back, and is to come again: {}", places[0].stderr());
+        // Its connections are gone; with new ones it finds that the event is known by now.
+        until("it is known", async || deliver(&http, &stalls, next).await).await;
+        let mut sent = BTreeSet::from([errand(0), errand(1), next]);
+        for number in [2, 4, 5] {
+            while !deliver(&http, &stalls, errand(number)).await {}
+            sent.insert(errand(number));
         }
-        let took = began.elapsed();
-        stalls.send("CONT").await;
-        took
-    };
-    let (taken, took) = futures::future::join(deliver(&http, &stalls, next), stalled).await;
-    assert!(took < IDLE + SLACK, "{took:?}");
-    assert!(!taken, "it was taken back, and is to come again: {}", places[0].stderr());
-    // Its connections are gone; with new ones it finds that the event is known by now.
-    until("it is known", async || deliver(&http, &stalls, next).await).await;
-    let mut sent = BTreeSet::from([errand(0), errand(1), next]);
-    for number in [2, 4, 5] {
-        while !deliver(&http, &stalls, errand(number)).await {}
-        sent.insert(errand(number));
+        until("all is done", async || {
+            ledger.rows(LEFT).await == [["0"]] && ledger.rows(ENDED).await == [[sent.len().to_string()]]
+        })
+        .await;
+        let daprs: Vec<_> = places.iter().map(|place| place.path(".wharf")).collect();
+        for (place, running) in places.iter().zip([stalls, goes_on]) {
+            stop(place, running).await;
+        }
+        let mut tally = Tally::new("stall, PostgreSQL");
+        tally.injected("SIGSTOP in the middle of a transaction", 1);
+        let seen = Seen::of(&ledger, &daprs).await;
+        judge(&mut tally, &sent, &seen, Judged::InAnyOrder);
+        tally.finish();
     }
-    until("all is done", async || {
-        ledger.rows(LEFT).await == [["0"]] && ledger.rows(ENDED).await == [[sent.len().to_string()]]
-    })
-    .await;
-    let daprs: Vec<_> = places.iter().map(|place| place.path(".wharf")).collect();
-    for (place, running) in places.iter().zip([stalls, goes_on]) {
-        stop(place, running).await;
-    }
-    let mut tally = Tally::new("stall, PostgreSQL");
-    tally.injected("SIGSTOP in the middle of a transaction", 1);
-    let seen = Seen::of(&ledger, &daprs).await;
-    judge(&mut tally, &sent, &seen, Judged::InAnyOrder);
-    tally.finish();
 }
 
 /// Who waits for a connection.

@@ -7,39 +7,41 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "../it/admin.rs"]
-mod admin;
-#[path = "../it/audit.rs"]
-mod audit;
-#[path = "../it/bad_input.rs"]
-mod bad_input;
-#[path = "../it/by_hand.rs"]
-mod by_hand;
-#[path = "../it/calls.rs"]
-mod calls;
-#[path = "../it/effects.rs"]
-mod effects;
-#[path = "../it/errands.rs"]
-mod errands;
-#[path = "../it/failpoints.rs"]
-mod failpoints;
-#[path = "../it/failures.rs"]
-mod failures;
-#[path = "../it/faults.rs"]
-mod faults;
-#[path = "../it/flows.rs"]
-mod flows;
-#[path = "../it/hosts.rs"]
-mod hosts;
-#[path = "../it/order.rs"]
-mod order;
-#[path = "../it/proxy.rs"]
-mod proxy;
-#[path = "../it/prune.rs"]
-mod prune;
-#[path = "../it/sandbox.rs"]
-mod sandbox;
-#[path = "../it/swap.rs"]
-mod swap;
-#[path = "../it/wire.rs"]
-mod wire;
+wharf_test_postgres::tests_with_postgres! {
+    #[path = "../it/admin.rs"]
+    mod admin;
+    #[path = "../it/audit.rs"]
+    mod audit;
+    #[path = "../it/bad_input.rs"]
+    mod bad_input;
+    #[path = "../it/by_hand.rs"]
+    mod by_hand;
+    #[path = "../it/calls.rs"]
+    mod calls;
+    #[path = "../it/effects.rs"]
+    mod effects;
+    #[path = "../it/errands.rs"]
+    mod errands;
+    #[path = "../it/failpoints.rs"]
+    mod failpoints;
+    #[path = "../it/failures.rs"]
+    mod failures;
+    #[path = "../it/faults.rs"]
+    mod faults;
+    #[path = "../it/flows.rs"]
+    mod flows;
+    #[path = "../it/hosts.rs"]
+    mod hosts;
+    #[path = "../it/order.rs"]
+    mod order;
+    #[path = "../it/proxy.rs"]
+    mod proxy;
+    #[path = "../it/prune.rs"]
+    mod prune;
+    #[path = "../it/sandbox.rs"]
+    mod sandbox;
+    #[path = "../it/swap.rs"]
+    mod swap;
+    #[path = "../it/wire.rs"]
+    mod wire;
+}

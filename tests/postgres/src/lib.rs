@@ -12,6 +12,7 @@
 
 #![expect(clippy::panic, reason = "a harness fails its test by panicking")]
 
+mod binaries;
 mod server;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,9 +29,28 @@ pub struct Schema {
     pub url: String,
 }
 
+/// Tests that need a PostgreSQL. Where there was none when this was built, one test stands for them
+/// that is ignored, and says so. Not twice in a module.
+#[cfg(not(is_missing))]
+#[macro_export]
+macro_rules! tests_with_postgres {
+    ($($item:item)*) => { $($item)* };
+}
+
+/// Tests that need a PostgreSQL, which was not there when this was built.
+#[cfg(is_missing)]
+#[macro_export]
+macro_rules! tests_with_postgres {
+    ($($item:item)*) => {
+        #[test]
+        #[ignore = "PostgreSQL is missing: install its server or give DATABASE_URL, then `cargo clean -p wharf-test-postgres`"]
+        fn all_that_needs_postgresql() {}
+    };
+}
+
 /// Whether there is one to start: a server's programs, on this machine.
 pub fn is_installed() -> bool {
-    server::binaries().is_some()
+    binaries::binaries().is_some()
 }
 
 /// Makes a schema that nobody else has, in the process's database. `of` begins its name.

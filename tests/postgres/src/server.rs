@@ -5,11 +5,13 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::binaries::{MISSING, binaries};
 
 /// How long a start may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -130,23 +132,6 @@ fn run(data: &Path, port: u16, durability: Durability) -> Result<Child, String> 
     let mut keeper = shell(user()?.as_ref(), &keeper);
     let keeper = keeper.arg(&binaries).arg(data).stdin(Stdio::piped()).spawn();
     keeper.map_err(|error| format!("postgres cannot be run: {error}"))
-}
-
-const MISSING: &str = "PostgreSQL is missing: give DATABASE_URL, or install its server \
-    (Debian: apt-get install postgresql), or put `initdb` and `postgres` on the PATH";
-
-/// The newest installed.
-#[expect(clippy::disallowed_methods, reason = "where programs are is not configuration")]
-pub fn binaries() -> Option<PathBuf> {
-    let has = |folder: &Path| folder.join("postgres").is_file() && folder.join("initdb").is_file();
-    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
-    let mut debian: Vec<_> = debian.map(|entry| entry.path()).collect();
-    debian.sort_by_key(|path| std::cmp::Reverse(version(path)));
-    let debian = debian.into_iter().map(|path| path.join("bin"));
-    let path = std::env::var("PATH").unwrap_or_default();
-    let path: Vec<_> = std::env::split_paths(&path).collect();
-    debian.chain(path).find(|folder| has(folder))
 }
 
 /// Who runs it: it refuses to run as root.

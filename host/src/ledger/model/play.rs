@@ -244,18 +244,20 @@ proptest! {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: None,
-        max_shrink_iters: 100,
-        ..ProptestConfig::with_cases(24)
-    })]
+wharf_test_postgres::tests_with_postgres! {
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            max_shrink_iters: 100,
+            ..ProptestConfig::with_cases(24)
+        })]
 
-    #[test]
-    fn postgres_follows_the_rules(schedule in prop::collection::vec(step(), 1..60)) {
-        block_on(async {
-            let beside = Some(Beside::on_postgres().await);
-            Play::new(beside).run(schedule).await;
-        });
+        #[test]
+        fn postgres_follows_the_rules(schedule in prop::collection::vec(step(), 1..60)) {
+            block_on(async {
+                let beside = Some(Beside::on_postgres().await);
+                Play::new(beside).run(schedule).await;
+            });
+        }
     }
 }
