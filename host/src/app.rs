@@ -34,6 +34,7 @@ use crate::dispatch::room::{Amount, Room};
 use crate::dispatch::{Dispatch, Parts};
 use crate::ingress::Ingress;
 use crate::ledger::{Ledger, LedgerOptions, Place};
+use crate::places::Places;
 use crate::problem::Problem;
 use crate::prune::Prune;
 use crate::recorder::Recorder;
@@ -231,7 +232,7 @@ impl App {
             lease: self.config.relay.lease,
             batch: self.config.relay.batch,
             work: self.work.clone(),
-            places: Arc::new(Semaphore::new(relay::PLACES)),
+            places: Places::new(relay::PLACES),
             batches: Arc::new(Semaphore::new(relay::BATCHES)),
         };
         let sweep = Sweep {
@@ -241,7 +242,7 @@ impl App {
             clock: Arc::clone(&self.clock),
             lease: self.config.ledger.lease,
             work: self.work.clone(),
-            places: Arc::new(Semaphore::new(sweep::PLACES)),
+            places: Places::new(sweep::PLACES),
         };
         let prune = Prune {
             ledger: self.ledger.clone(),

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod decide;
+mod deliver;
 pub mod order;
 pub mod parked;
 pub mod reads;
@@ -11,38 +12,30 @@ pub mod report;
 pub mod room;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, join_all};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, Registry};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::contract::{Decode, Unreadable};
 use crate::event::{Arrival, Decoded, Event, Origin, TopicOrigin, Trace, WireEvent};
-use crate::failpoint::{Point, visit};
-use crate::ledger::{ClaimedDelivery, Committed, Ledger, LedgerError, Submission};
+use crate::ledger::{ClaimedDelivery, Ledger, Submission};
 use crate::name::{BindingName, ComponentId, JobName};
 use crate::recorder::Recorder;
-use crate::runtime::{Call, Component, Permit, Reads};
+use crate::runtime::{Component, Reads};
 use crate::work::Work;
 
 use answer::Answer;
-use decide::{Attempt, Ending, host_event, internal};
-use order::{Before, Order, Turn};
+use decide::{Ending, host_event, internal};
+use deliver::Run;
+use order::Order;
 use parked::ParkedCounts;
-use report::{Finished, NotDurable, Reporter};
+use report::{NotDurable, Reporter};
 use room::{Room, Share};
-
-/// How long a delivery waits for a free place in its component before it is parked.
-const PERMIT_WAIT: Duration = Duration::from_millis(250);
-
-/// How long a callback is held when its component may park no more.
-const HOLD: Duration = Duration::from_secs(5);
-
-/// How often a handler runs again at once because a row that it read had changed by the commit.
-const FRESH_READS: u32 = 3;
 
 /// What became of a firing or a tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +67,7 @@ pub struct Parts {
     pub parked: ParkedCounts,
     /// What may be in progress at a time.
     pub room: Room,
-    /// How long the ledger may take to say that something is written.
+    /// How long a callback waits for the ledger to say that something is written.
     pub patience: Duration,
     /// Work in progress: a stop waits for it.
     pub work: Work,
@@ -82,20 +75,10 @@ pub struct Parts {
     pub stop: CancellationToken,
 }
 
-/// One delivery on its way.
-struct Run {
-    catalog: Arc<Catalog>,
-    component: Arc<Component>,
-    decoded: Arc<Decoded>,
-    wire: Arc<WireEvent>,
-    turn: Option<Turn>,
-    /// The fence, when the delivery was parked.
-    claim: Option<i64>,
-    /// Attempts that failed before this one.
-    failed: u32,
-    /// When the event came in.
-    arrived: Timestamp,
-}
+/// Told when the ledger takes longer than a callback waits for it: the answer is RETRY then, and
+/// what was begun goes on, with its room and its turn, until the ledger has answered. Otherwise a
+/// slow ledger would be given more and more, and the next of a subject would not see this one.
+type Late = Arc<Notify>;
 
 impl Dispatch {
     pub fn new(parts: Parts) -> Self {
@@ -115,21 +98,37 @@ impl Dispatch {
         if self.parts.stop.is_cancelled() {
             return futures::future::ready(Answer::Retry).boxed();
         }
-        let catalog = self.parts.registry.snapshot();
+        let (catalog, late) = (self.parts.registry.snapshot(), Late::default());
         let task = match catalog.contracts.decode(&wire) {
-            Decode::Event(decoded) => self.deliver_to_all(&catalog, *decoded, wire),
+            Decode::Event(decoded) => self.deliver_to_all(&catalog, *decoded, wire, &late),
             Decode::Unknown { topic, wire_type, .. } => {
                 self.parts.reporter.unknown(topic.as_ref(), &wire_type);
                 return futures::future::ready(Answer::Success).boxed();
             }
             Decode::Unreadable(unreadable) => {
-                let dispatch = self.clone();
-                async move { dispatch.bury(&catalog, wire, unreadable).await }.boxed()
+                let (dispatch, late) = (self.clone(), Arc::clone(&late));
+                async move { dispatch.bury(&catalog, wire, unreadable, &late).await }.boxed()
             }
         };
+        self.answer(task, late, share)
+    }
+
+    fn answer(
+        &self,
+        task: BoxFuture<'static, Answer>,
+        late: Late,
+        share: Arc<Share>,
+    ) -> BoxFuture<'static, Answer> {
         let task = self.parts.work.spawn(holding(share, task));
-        // A panic is a bug of the host; the event comes again.
-        async move { task.await.unwrap_or(Answer::Retry) }.boxed()
+        let answer = async move {
+            tokio::select! {
+                biased;
+                // A panic is a bug of the host; the event comes again.
+                answer = task => answer.unwrap_or(Answer::Retry),
+                () = late.notified() => Answer::Retry,
+            }
+        };
+        answer.boxed()
     }
 
     /// Keeps an event as dead that is not even to be decoded, with the reason.
@@ -143,10 +142,10 @@ impl Dispatch {
         let (dispatch, catalog) = (self.clone(), self.parts.registry.snapshot());
         let unreadable = catalog.contracts.refuse(&origin, &bytes, reason);
         let arrival = Arrival { origin: Origin::Topic(origin), ..Arrival::default() };
-        let wire = WireEvent { bytes, arrival };
-        let task = async move { dispatch.bury(&catalog, wire, unreadable).await };
-        let task = self.parts.work.spawn(holding(share, task));
-        async move { task.await.unwrap_or(Answer::Retry) }.boxed()
+        let (wire, late) = (WireEvent { bytes, arrival }, Late::default());
+        let hears = Arc::clone(&late);
+        let task = async move { dispatch.bury(&catalog, wire, unreadable, &hears).await };
+        self.answer(task.boxed(), late, share)
     }
 
     /// Takes the firing of a job. `body` is its data, as Dapr hands it over.
@@ -217,7 +216,7 @@ impl Dispatch {
                 // The row keeps its key, also when the contract identifies events otherwise by now.
                 let decoded = Arc::new(Decoded { key: claimed.head.id.key, ..*decoded });
                 let wire = Arc::new(claimed.wire);
-                let run = self.queue(&catalog, component, decoded, wire);
+                let run = self.queue(&catalog, component, decoded, wire, &Late::default());
                 let (claim, failed) = (Some(claimed.claim), claimed.attempts);
                 let run = Run { claim, failed, arrived: claimed.head.received_at, ..run };
                 self.deliver(run).await;
@@ -234,7 +233,7 @@ impl Dispatch {
                 self.ending(&catalog).unreadable_again(claimed, unreadable.reason)
             }
         };
-        self.end(submission).await;
+        self.end(submission, &Notify::new()).await;
     }
 
     fn deliver_to_all(
@@ -242,13 +241,14 @@ impl Dispatch {
         catalog: &Arc<Catalog>,
         decoded: Decoded,
         wire: WireEvent,
+        late: &Late,
     ) -> BoxFuture<'static, Answer> {
         let (decoded, wire) = (Arc::new(decoded), Arc::new(wire));
         self.parts.reporter.received(&decoded);
         let wanting = catalog.wanting(&decoded).map(Arc::clone);
         let runs: Vec<_> = wanting
             .map(|component| {
-                self.queue(catalog, component, Arc::clone(&decoded), Arc::clone(&wire))
+                self.queue(catalog, component, Arc::clone(&decoded), Arc::clone(&wire), late)
             })
             .collect();
         let dispatch = self.clone();
@@ -263,6 +263,7 @@ impl Dispatch {
         component: Arc<Component>,
         decoded: Arc<Decoded>,
         wire: Arc<WireEvent>,
+        late: &Late,
     ) -> Run {
         let arrived = self.parts.clock.now();
         let subject = decoded.event.subject.as_deref();
@@ -278,115 +279,14 @@ impl Dispatch {
             claim: None,
             failed: 0,
             arrived,
-        }
-    }
-
-    async fn deliver(&self, mut run: Run) -> Answer {
-        let before = match &mut run.turn {
-            Some(turn) => turn.come().await,
-            None => Before::Taken,
-        };
-        let started = Instant::now();
-        let _in_flight = self.parts.reporter.in_flight();
-        // A parked one has its place in the ledger, where newcomers of its subject wait behind it.
-        let is_parked = run.claim.is_some();
-        let finished = match before {
-            Before::Gap if !is_parked => Finished::behind(),
-            Before::Gap | Before::Taken => self.run(&run).await,
-        };
-        self.parts.reporter.delivered(&run.attempt(self), &finished, started.elapsed());
-        let answer = finished.answer();
-        let taken = is_parked || answer == Answer::Success;
-        if let Some(turn) = run.turn.filter(|_| taken && before == Before::Taken) {
-            turn.taken();
-        }
-        answer
-    }
-
-    /// Runs the handler and commits what it decided; again at once while its reads were stale.
-    async fn run(&self, run: &Run) -> Finished {
-        let mut again = 0;
-        loop {
-            let permit = match self.permit(run).await {
-                Ok(permit) => permit,
-                Err(finished) => return finished,
-            };
-            let call = run.call(self);
-            let mut invocation = run.component.invoke(permit, call.clone()).await;
-            self.parts.reporter.invoked(run.component.id(), &invocation);
-            let record = self.parts.recorder.take(&run.component, &call, &mut invocation);
-            let attempt = run.attempt(self);
-            let log = invocation.log.clone();
-            let finished = self.commit(attempt.submission(invocation)).await;
-            let error = match &finished.committed {
-                Ok(Committed::Unexpected { .. }) if again < FRESH_READS => {
-                    again += 1;
-                    continue;
-                }
-                Ok(Committed::Unexpected { statement, expected, touched }) => format!(
-                    "statement `{statement}` touched {touched} rows instead of {expected}, also \
-                     on fresh reads"
-                ),
-                Ok(Committed::StatementFailed { statement, error }) => {
-                    format!("statement `{statement}` failed: {error}")
-                }
-                Ok(Committed::Locked { statement, error }) => {
-                    let error = format!("statement `{statement}` waits: {error}");
-                    return self.commit(attempt.away(error, log)).await;
-                }
-                Ok(_) | Err(_) => {
-                    if let Some(record) = record.filter(|_| finished.counts()) {
-                        self.parts.recorder.keep(record, finished.why.clone());
-                    }
-                    return finished;
-                }
-            };
-            if let Some(record) = record {
-                self.parts.recorder.keep(record, Some(error.clone()));
-            }
-            return self.commit(attempt.failed(error, log)).await;
-        }
-    }
-
-    async fn commit(&self, submission: Submission) -> Finished {
-        let why = submission.outcome.error().map(str::to_owned);
-        if let Err(hit) = visit(Point::Ran) {
-            return Finished { committed: Err(LedgerError::from(hit).into()), why };
-        }
-        let (ledger, patience) = (&self.parts.ledger, self.parts.patience);
-        let committed = match tokio::time::timeout(patience, ledger.commit(submission)).await {
-            Ok(committed) => committed.map_err(NotDurable::from),
-            // It may be written yet; then it is a repeat when it comes again.
-            Err(_) => Err(NotDurable::Late(patience)),
-        };
-        Finished { committed, why }
-    }
-
-    /// A place in the component. Without one the delivery is parked, due now; when enough are
-    /// parked already, the callback is held, and then answered RETRY.
-    async fn permit(&self, run: &Run) -> Result<Permit, Finished> {
-        let component = &run.component;
-        if let Some(permit) = component.permit(PERMIT_WAIT).await {
-            return Ok(permit);
-        }
-        match self.parts.parked.of(&self.parts.ledger, component.id()).await {
-            Ok(parked)
-                if run.claim.is_none() && parked >= component.manifest().limits.max_parked =>
-            {
-                component.permit(HOLD).await.ok_or_else(|| Finished {
-                    committed: Err(NotDurable::Full(component.id().clone(), parked)),
-                    why: None,
-                })
-            }
-            Ok(_) => Err(self.commit(run.attempt(self).saturated()).await),
-            Err(error) => Err(Finished { committed: Err(error.into()), why: None }),
+            late: Arc::clone(late),
         }
     }
 
     /// Writes down that an event ended without a component's run.
-    async fn end(&self, submission: Submission) -> Answer {
+    async fn end(&self, submission: Submission, late: &Notify) -> Answer {
         let head = submission.head.clone();
-        let finished = self.commit(submission).await;
+        let finished = self.commit(submission, late).await;
         self.parts.reporter.ended(&head, &finished);
         finished.answer()
     }
@@ -397,9 +297,10 @@ impl Dispatch {
         catalog: &Arc<Catalog>,
         wire: WireEvent,
         unreadable: Unreadable,
+        late: &Notify,
     ) -> Answer {
         self.parts.reporter.unreadable(&unreadable);
-        self.end(self.ending(catalog).unreadable(Arc::new(wire), unreadable)).await
+        self.end(self.ending(catalog).unreadable(Arc::new(wire), unreadable), late).await
     }
 
     fn ending<'a>(&self, catalog: &'a Catalog) -> Ending<'a> {
@@ -412,31 +313,4 @@ async fn holding<T>(share: Arc<Share>, task: impl Future<Output = T>) -> T {
     let done = task.await;
     drop(share);
     done
-}
-
-impl Run {
-    fn attempt(&self, dispatch: &Dispatch) -> Attempt<'_> {
-        Attempt {
-            catalog: &self.catalog,
-            component: &self.component,
-            decoded: &self.decoded,
-            wire: &self.wire,
-            claim: self.claim,
-            failed: self.failed,
-            arrived: self.arrived,
-            now: dispatch.parts.clock.now(),
-        }
-    }
-
-    fn call(&self, dispatch: &Dispatch) -> Call {
-        Call {
-            decoded: Arc::clone(&self.decoded),
-            wire: Arc::clone(&self.wire),
-            attempt: self.failed + 1,
-            now: dispatch.parts.clock.now(),
-            seed: dispatch.parts.clock.draw(),
-            reads: Arc::clone(&dispatch.parts.reads),
-            record: self.component.manifest().recording.enabled,
-        }
-    }
 }

@@ -56,7 +56,7 @@ use crate::name::ComponentId;
 use commit::Queued;
 use fault::Fault;
 use sql::readers::Readers;
-use sql::writer::Writers;
+use sql::writer::{Writers, transact};
 use sql::{by_hand, claims, group, migrate, prune, recordings, releases};
 
 pub use by_filter::{Batch, Deed};
@@ -154,8 +154,7 @@ impl Ledger {
         let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
             let mut writer = writers.get().await?;
-            let result = claims::finish(writer.begin().await?, &finished).await;
-            writer.end(result).await.map_err(LedgerError::from)
+            transact!(writer, |connection| claims::finish(connection, &finished).await)
         })
         .await?;
         visit(Point::Finished)?;
@@ -173,8 +172,7 @@ impl Ledger {
         let done = self
             .uncancelled(async move {
                 let mut writer = writers.get().await?;
-                let result = by_hand::retry(writer.begin().await?, &id, now).await;
-                writer.end(result).await.map_err(LedgerError::from)
+                transact!(writer, |connection| by_hand::retry(connection, &id, now).await)
             })
             .await;
         self.parked_changed.notify_one();
@@ -189,8 +187,7 @@ impl Ledger {
         let done = self
             .uncancelled(async move {
                 let mut writer = writers.get().await?;
-                let result = by_hand::discard(writer.begin().await?, &id).await;
-                writer.end(result).await.map_err(LedgerError::from)
+                transact!(writer, |connection| by_hand::discard(connection, &id).await)
             })
             .await;
         self.parked_changed.notify_one();
@@ -203,8 +200,7 @@ impl Ledger {
         let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
             let mut writer = writers.get().await?;
-            let result = prune::prune(writer.begin().await?, now, before).await;
-            writer.end(result).await.map_err(LedgerError::from)
+            transact!(writer, |connection| prune::prune(connection, now, before).await)
         })
         .await
     }
@@ -215,8 +211,9 @@ impl Ledger {
         let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
             let mut writer = writers.get().await?;
-            let result = claims::free_stranded(writer.begin().await?).await;
-            writer.end(result.map_err(Fault::from)).await.map_err(LedgerError::from)
+            transact!(writer, |connection| claims::free_stranded(connection)
+                .await
+                .map_err(Fault::from))
         })
         .await
     }
@@ -248,12 +245,10 @@ impl Ledger {
         let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
             let mut writer = writers.get().await?;
-            let connection = writer.begin().await?;
-            let result = match visit(Point::Enter) {
-                Ok(()) => group::add_internal(connection, &deliveries).await,
+            transact!(writer, |connection| match visit(Point::Enter) {
+                Ok(()) => group::add_internal(connection, &deliveries).await.map_err(Fault::from),
                 Err(hit) => Err(hit.into()),
-            };
-            writer.end(result.map_err(Fault::from)).await.map_err(LedgerError::from)
+            })
         })
         .await?;
         visit(Point::Entered)?;
@@ -270,8 +265,7 @@ impl Ledger {
         let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
             let mut writer = writers.get().await?;
-            let result = recordings::add(writer.begin().await?, &recordings, keep).await;
-            writer.end(result).await.map_err(LedgerError::from)
+            transact!(writer, |connection| { recordings::add(connection, &recordings, keep).await })
         })
         .await
     }
@@ -301,8 +295,7 @@ impl Ledger {
         let writers = Arc::clone(&self.writers);
         self.uncancelled(async move {
             let mut writer = writers.get().await?;
-            let result = releases::record(writer.begin().await?, &release).await;
-            writer.end(result).await.map_err(LedgerError::from)
+            transact!(writer, |connection| releases::record(connection, &release).await)
         })
         .await
     }

@@ -50,6 +50,7 @@ pub mod catalog;
 
 pub mod dispatch;
 pub mod due;
+pub mod places;
 pub mod prune;
 pub mod recorder;
 pub mod relay;

@@ -196,7 +196,8 @@ impl Run {
     fn size(&self) -> usize {
         let effects = self.effects.iter().flatten().map(Effect::size);
         let log = self.log.iter().map(|line| line.text.len());
-        effects.chain(log).sum::<usize>() + self.call.wire.bytes.len()
+        let reads = self.reads.iter().map(Read::size);
+        effects.chain(log).chain(reads).sum::<usize>() + self.call.wire.bytes.len()
     }
 }
 

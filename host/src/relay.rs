@@ -21,6 +21,7 @@ use crate::due::{Step, Wake};
 use crate::failpoint::{Point, visit};
 use crate::ledger::{ClaimedEffect, FinishedEffect, Ledger, LedgerError};
 use crate::name::{Pubsub, Topic};
+use crate::places::{Place, Places};
 use crate::telemetry::metrics::Metrics;
 use crate::work::Work;
 
@@ -52,7 +53,7 @@ pub struct Relay {
     /// Work in progress: a stop waits for it.
     pub work: Work,
     /// `PLACES` of them.
-    pub places: Arc<Semaphore>,
+    pub places: Places,
     /// `BATCHES` of them.
     pub batches: Arc<Semaphore>,
 }
@@ -114,7 +115,9 @@ impl Relay {
     async fn perform_each(self: &Arc<Self>, effects: Vec<ClaimedEffect>) {
         let mut waiting = Vec::new();
         for effect in effects {
-            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let place = self.places.try_one();
+            let holds = |place: &mut Place| place.try_hold(effect.outgoing.size());
+            let Some(place) = place.and_then(|mut place| holds(&mut place).then_some(place)) else {
                 waiting.push(effect);
                 continue;
             };

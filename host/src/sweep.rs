@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Registry;
@@ -13,6 +12,7 @@ use crate::dispatch::Dispatch;
 use crate::due::{Step, Wake};
 use crate::ledger::{Ledger, LedgerError};
 use crate::name::ComponentId;
+use crate::places::{Place, Places};
 use crate::work::Work;
 
 /// Deliveries that are brought back side by side.
@@ -28,7 +28,7 @@ pub struct Sweep {
     /// Work in progress: a stop waits for it.
     pub work: Work,
     /// `PLACES` of them.
-    pub places: Arc<Semaphore>,
+    pub places: Places,
 }
 
 impl Sweep {
@@ -38,23 +38,26 @@ impl Sweep {
         while !stop.is_cancelled() {
             let changed = changed.notified();
             let wake = Wake { clock: self.clock.as_ref(), changed, stop: &stop };
-            wake.rest("sweep", self.step().await).await;
+            // A stop must not wait for a place, and then claim.
+            let Some(places) = stop.run_until_cancelled(self.places.all_free()).await else {
+                return;
+            };
+            wake.rest("sweep", self.step(places).await).await;
         }
     }
 
     /// Claims as many due deliveries as there are free places. Each runs by itself, so that a slow
     /// one holds up no other.
-    async fn step(&self) -> Result<Step, LedgerError> {
+    async fn step(&self, places: Vec<Place>) -> Result<Step, LedgerError> {
         let components = self.components();
-        let mut places = vec![self.place().await];
-        places.extend((1..PLACES).map_while(|_| self.places.clone().try_acquire_owned().ok()));
         let _working = self.work.begin();
         let (now, free) = (self.clock.now(), u32::try_from(places.len()).unwrap_or(1));
         let claimed = self.ledger.claim_parked(now, self.lease, &components, free).await?;
         if claimed.is_empty() {
             return Ok(Step::Idle(self.ledger.next_due(&components).await?.parked));
         }
-        for (delivery, place) in claimed.into_iter().zip(places) {
+        for (delivery, mut place) in claimed.into_iter().zip(places) {
+            place.hold(delivery.wire.bytes.len()).await;
             let dispatch = self.dispatch.clone();
             self.work.spawn(async move {
                 dispatch.resume(delivery).await;
@@ -62,11 +65,6 @@ impl Sweep {
             });
         }
         Ok(Step::Worked)
-    }
-
-    async fn place(&self) -> OwnedSemaphorePermit {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        place.expect("nobody closes the places")
     }
 
     /// Those that can run here, and `-`, whose deliveries are decoded again.

@@ -84,6 +84,23 @@ async fn a_retry_commits_once_whatever_is_tried_and_sent_again() {
 }
 
 #[tokio::test]
+async fn a_second_death_is_told_like_the_first() {
+    let host = tally(Setup::audit().things(), "tally", "").start().await;
+    let mut other = host.other_program().await;
+    other.close("tally").await;
+    deliver(&host, thing(1, "s", json!({}))).await;
+    let told = "SELECT attempts FROM audit_log WHERE type = 'com.todo.audit.failed.v1'";
+    for deaths in 1..=3 {
+        for seconds in [1, 2, 4] {
+            host.advance(Duration::from_secs(seconds)).await;
+        }
+        assert_eq!(host.rows(told).await, vec![["4"]; deaths]);
+        assert_eq!(by_hand(&host, "status=dead", "retry").await, StatusCode::OK);
+    }
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn what_dapr_refused_goes_out_later_with_the_same_id_and_nothing_else_again() {
     let host = tally(Setup::audit().things(), "tally", "").start().await;
     host.moods.set("echoes", Mood::Refuses);

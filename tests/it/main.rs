@@ -21,6 +21,7 @@ mod errands;
 mod failpoints;
 mod failures;
 mod faults;
+mod flood;
 mod flows;
 mod full;
 mod hosts;

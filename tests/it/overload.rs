@@ -1,8 +1,6 @@
 //! More than a component can take, and things that are away: what cannot be done yet is parked, or
 //! answered RETRY within a bounded time; it never piles up in memory, and nothing is lost.
 
-mod flood;
-
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -218,6 +216,7 @@ async fn a_ledger_that_does_not_answer_is_waited_for_no_longer_than_said() {
     let (status, _) = host.callback("/job/nobody", &[], "{}").await;
     assert_eq!(status.as_u16(), 500);
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert_eq!(host.count("wharf_ingress_events").await, 1, "it is in memory, and has its room");
     // It was written after all, when that was possible; what comes again is a repeat.
     other.unlock().await;
     host.until("it is written", async |host| {
@@ -227,6 +226,8 @@ async fn a_ledger_that_does_not_answer_is_waited_for_no_longer_than_said() {
     assert_eq!(host.deliver_bulk("task-events", &[one]).await, ["SUCCESS"]);
     assert_eq!(host.rows("SELECT count(*) FROM audit_log").await, [["1"]]);
     assert_eq!(host.count("wharf_repeats_total{component=\"audit\"}").await, 1);
+    until_all_is_taken(&host).await;
+    assert_eq!(host.count("wharf_ingress_events").await, 0);
     host.stop().await;
 }
 

@@ -34,10 +34,14 @@ wharf_test_postgres::tests_with_postgres! {
     mod hosts;
     #[path = "../it/order.rs"]
     mod order;
+    #[path = "../it/overload.rs"]
+    mod overload;
     #[path = "../it/proxy.rs"]
     mod proxy;
     #[path = "../it/prune.rs"]
     mod prune;
+    #[path = "../it/relay.rs"]
+    mod relay;
     #[path = "../it/sandbox.rs"]
     mod sandbox;
     #[path = "../it/swap.rs"]

@@ -108,7 +108,13 @@ impl Attempt<'_> {
     fn dead(&self, error: String, log: Vec<LogLine>) -> Submission {
         let head = self.head();
         let attempts = self.failed + 1;
-        let death = Death { head: &head, reason: &error, attempts, at: self.now };
+        let death = Death {
+            head: &head,
+            reason: &error,
+            attempts,
+            claim: self.claim.unwrap_or_default(),
+            at: self.now,
+        };
         let rows = Ending { catalog: self.catalog, now: self.now }.reports(self.wire, &death);
         self.submit(attempts, log, rows.dead(error))
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::LedgerError;
 use super::fault::Fault;
-use super::sql::writer::{Writer, Writers};
+use super::sql::writer::{TRIES, Writer, Writers};
 use super::submission::{Committed, Submission};
 use crate::effect::Execute;
 use crate::failpoint::{Point, visit};
@@ -35,9 +35,6 @@ pub struct Queued {
     pub submission: Submission,
     pub reply: oneshot::Sender<Result<Committed, LedgerError>>,
 }
-
-/// How often a group is written that other transactions are in the way of.
-const TRIES: u32 = 5;
 
 /// What waits to be written. Committers take from it in turns, and write side by side.
 pub struct Intake {

@@ -11,6 +11,10 @@ pub enum LedgerError {
         "the ledger cannot be used: {0}; once its database is there again, has room and is not locked, it goes on by itself"
     )]
     Unavailable(String),
+    /// Other transactions were in the way, again and again; nothing was written. The answer is
+    /// RETRY.
+    #[error("other transactions were in the ledger's way: {0}; it is tried again")]
+    Conflict(String),
     /// The database is there, and is not to be trusted as it is set up.
     #[error("the ledger cannot be kept in this database: {0}")]
     Unfit(String),

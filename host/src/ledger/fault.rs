@@ -51,7 +51,13 @@ pub fn too_large(most_bytes: usize) -> String {
 
 impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
-        Self::Ledger(error)
+        match error {
+            LedgerError::Conflict(error) => Self::Conflict(error),
+            other @ (LedgerError::Unavailable(_)
+            | LedgerError::Unfit(_)
+            | LedgerError::Stopping
+            | LedgerError::Unreadable(_)) => Self::Ledger(other),
+        }
     }
 }
 
@@ -85,10 +91,10 @@ impl From<Fault> for LedgerError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Ledger(error) => error,
-            Fault::Own { error, .. }
-            | Fault::Conflict(error)
-            | Fault::Late(error)
-            | Fault::Locked { error, .. } => Self::Unavailable(error),
+            Fault::Conflict(error) => Self::Conflict(error),
+            Fault::Own { error, .. } | Fault::Late(error) | Fault::Locked { error, .. } => {
+                Self::Unavailable(error)
+            }
         }
     }
 }

@@ -113,7 +113,7 @@ impl Relay {
                 let catalog = self.registry.snapshot();
                 let ending = Ending { catalog: &catalog, now: self.clock.now() };
                 let head = &detail.summary.head;
-                Some(ending.refused(head, effect.index, error, effect.attempts + 1))
+                Some(ending.refused(head, effect, error))
             }
             Ok(None) => Some(Rows::default()),
             Err(error) => {

@@ -17,6 +17,19 @@ pub struct Read {
     pub answer: ReadAnswer,
 }
 
+impl Read {
+    /// About how many bytes it holds.
+    pub fn size(&self) -> usize {
+        let answer = match &self.answer {
+            ReadAnswer::Rows(rows) => rows.iter().map(row_size).sum(),
+            ReadAnswer::Value(value) => value.len(),
+            ReadAnswer::Unavailable(text) | ReadAnswer::Failed(text) => text.len(),
+            ReadAnswer::NoValue | ReadAnswer::Withheld | ReadAnswer::Unanswered => 0,
+        };
+        self.call.size() + answer
+    }
+}
+
 /// What was asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "read", rename_all = "snake_case")]

@@ -14,6 +14,8 @@ pub struct Death<'a> {
     pub head: &'a DeliveryHead,
     pub reason: &'a str,
     pub attempts: u32,
+    /// The fence that it died under: another death has another, since a retry by hand moves it.
+    pub claim: i64,
     pub at: Timestamp,
 }
 

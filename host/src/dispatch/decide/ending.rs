@@ -12,7 +12,7 @@ use crate::dispatch::decide::internal;
 use crate::dispatch::decide::rows::{Publisher, Rows};
 use crate::effect::{Outgoing, OutgoingEvent, Publish};
 use crate::event::{Decoded, Origin, Trace, WireEvent};
-use crate::ledger::{ClaimedDelivery, Outcome, Submission};
+use crate::ledger::{ClaimedDelivery, ClaimedEffect, Outcome, Submission};
 use crate::name::{ComponentId, EventType, derived_id};
 
 /// The host's own report of a delivery that died, canonical.
@@ -76,18 +76,20 @@ impl Ending<'_> {
         attempts: u32,
         reason: String,
     ) -> Submission {
-        let death = Death { head: &head, reason: &reason, attempts, at: self.now };
+        let fence = claim.unwrap_or_default();
+        let death = Death { head: &head, reason: &reason, attempts, claim: fence, at: self.now };
         let outcome = self.reports(&wire, &death).dead(reason);
         Submission { head, wire, claim, attempts, log: Vec::new(), outcome }
     }
 
     /// An effect that Dapr refused for good is reported too, unless it is a report itself, or one
     /// was its cause.
-    pub fn refused(&self, head: &DeliveryHead, index: u32, reason: &str, attempts: u32) -> Rows {
-        let death = Death { head, reason, attempts, at: self.now };
+    pub fn refused(&self, head: &DeliveryHead, effect: &ClaimedEffect, reason: &str) -> Rows {
+        let (attempts, claim) = (effect.attempts + 1, effect.claim);
+        let death = Death { head, reason, attempts, claim, at: self.now };
         let mut rows = Rows::default();
-        if head.event_type != AUDIT_FAILED && index != REPORT {
-            self.report(&mut rows, None, &death, index);
+        if head.event_type != AUDIT_FAILED && effect.index != REPORT {
+            self.report(&mut rows, None, &death, effect.index);
         }
         rows
     }
@@ -152,9 +154,9 @@ impl Ending<'_> {
             "attempts": death.attempts,
         });
         let (component, key) = (head.id.component.as_str().as_bytes(), head.id.key.0);
-        let (of, attempts) = (of.to_le_bytes(), death.attempts.to_le_bytes());
+        let (of, claim) = (of.to_le_bytes(), death.claim.to_le_bytes());
         Ok(Publish {
-            id: derived_id(&[component, &key, b"audit.failed", &of, &attempts]).to_string(),
+            id: derived_id(&[component, &key, b"audit.failed", &of, &claim]).to_string(),
             ty: EventType::new(AUDIT_FAILED).map_err(|error| error.to_string())?,
             subject: head.subject.clone(),
             time: rfc3339(death.at),

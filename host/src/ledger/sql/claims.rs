@@ -78,7 +78,7 @@ pub async fn claim_parked(
     let sql = walk!(
         "wharf_deliveries",
         "parked",
-        "SELECT d.sequence AS place, coalesce(length(d.wire), 0) AS bytes, \
+        "SELECT d.sequence AS place, coalesce(octet_length(d.wire), 0) AS bytes, \
              CASE WHEN d.ordered = 1 AND d.subject IS NOT NULL THEN ( \
                  SELECT e.sequence FROM wharf_deliveries e \
                  WHERE e.status = 'parked' AND e.ordered = 1 \
@@ -113,7 +113,7 @@ pub async fn claim_outbox(
     let sql = walk!(
         "wharf_outbox",
         "waiting",
-        "SELECT o.sequence AS place, length(o.payload) AS bytes, ( \
+        "SELECT o.sequence AS place, octet_length(o.payload) + octet_length(o.target) AS bytes, ( \
              SELECT e.sequence FROM wharf_outbox e \
              WHERE e.status = 'waiting' AND e.lane = o.lane \
              AND (e.lane, e.sequence) < (o.lane, o.sequence) LIMIT 1) AS earlier \

@@ -16,6 +16,31 @@ use crate::ledger::postgres::is_gone;
 /// So soon after a connection failed, another is not tried: everyone who waits hears of it at once.
 const BREATH: Duration = Duration::from_millis(250);
 
+/// How often a transaction is written that others are in the way of.
+pub const TRIES: u32 = 5;
+
+/// A transaction of the ledger's own, and again where others were in its way. The work gives a
+/// `Result<_, Fault>`, without `?`: that would leave it begun.
+macro_rules! transact {
+    ($writer:ident, |$connection:ident| $work:expr) => {{
+        let mut tries = 1;
+        loop {
+            let $connection = $writer.begin().await?;
+            let result = $work;
+            match $writer.end(result).await {
+                Err($crate::ledger::fault::Fault::Conflict(error))
+                    if tries < $crate::ledger::sql::writer::TRIES =>
+                {
+                    tracing::debug!(error, "a transaction is written again");
+                    tries += 1;
+                }
+                ended => break ended.map_err($crate::ledger::LedgerError::from),
+            }
+        }
+    }};
+}
+pub(in crate::ledger) use transact;
+
 /// Lends connections, one to each caller.
 pub struct Writers {
     connect: Connect,

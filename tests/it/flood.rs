@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Connection as _, SqliteConnection};
+use tokio::sync::Mutex;
 use wharf_tests::built;
 use wharf_tests::host::{THING, THINGS, bulk, thing};
 
+use crate::errands::Database;
 use crate::program::{Place, Running, until};
 
 const EVENTS: u32 = 1500;
+/// The lone events have higher numbers.
+const COUNTED: &str = "SELECT CAST(count(*) AS TEXT), CAST(sum(n) AS TEXT) FROM tally \
+                       WHERE CAST(substr(id, 7) AS INTEGER) < 1500";
 /// Connections, each with one callback at a time. Every third one sends bulks.
 const SENDERS: usize = 300;
 const IN_A_BULK: usize = 20;
@@ -44,7 +47,9 @@ fn place() -> Place {
     );
     place.component("tally", built::TALLY, &manifest);
     let table = "CREATE TABLE tally (id TEXT PRIMARY KEY, n INTEGER NOT NULL)";
-    place.write("components/tally/migrations/sqlite/0001_tables.sql", table);
+    for database in ["sqlite", "postgres"] {
+        place.write(&format!("components/tally/migrations/{database}/0001_tables.sql"), table);
+    }
     place
         .with("WHARF_INGRESS__MAX_EVENTS", MAX_EVENTS)
         .with("WHARF_INGRESS__MAX_BYTES", MAX_BYTES)
@@ -57,9 +62,27 @@ fn slow(number: u32) -> Value {
     thing(number, &format!("s-{number}"), data)
 }
 
+/// One at a time: they measure.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
 #[tokio::test]
 async fn ten_times_what_a_component_can_take_is_neither_piled_up_nor_lost() {
+    let _alone = ALONE.lock().await;
     let place = place();
+    let ledger = Database::Sqlite(place.path(".wharf/ledger.db"));
+    flood(&place, &ledger).await;
+}
+
+wharf_test_postgres::tests_with_postgres! {
+    #[tokio::test]
+    async fn ten_times_what_a_component_can_take_is_neither_piled_up_nor_lost_on_postgresql() {
+        let _alone = ALONE.lock().await;
+        let url = wharf_test_postgres::schema("flood").await.url;
+        flood(&place().with("DATABASE_URL", &url), &Database::Postgres(url)).await;
+    }
+}
+
+async fn flood(place: &Place, ledger: &Database) {
     let running = place.start().await;
     let calm = latency(&running, EVENTS).await;
     let idle = running.resident();
@@ -98,8 +121,7 @@ async fn ten_times_what_a_component_can_take_is_neither_piled_up_nor_lost() {
     let after = latency(&running, EVENTS + 1000).await;
     println!("drained after {drained:.1?}; a lone event took {calm:?} before, and {after:?} after");
 
-    let counted = "SELECT count(*), sum(n) FROM tally WHERE CAST(substr(id, 7) AS INTEGER) < $1";
-    assert_eq!(numbers(&place, counted).await, (i64::from(EVENTS), i64::from(EVENTS)));
+    assert_eq!(ledger.rows(COUNTED).await, [[EVENTS.to_string(), EVENTS.to_string()]]);
     assert!(peak.resident < idle + MEMORY, "{} MiB", peak.resident >> 20);
     assert!(peak.resident < half.resident + CREEP, "{} MiB", peak.resident >> 20);
     assert!(peak.events <= MAX_EVENTS && peak.events > MAX_EVENTS / 2, "{} events", peak.events);
@@ -230,13 +252,4 @@ fn most(seen: &[Gauges]) -> Gauges {
         parked: most.parked.max(now.parked),
         outbox: most.outbox.max(now.outbox),
     })
-}
-
-/// Read past the host.
-async fn numbers(place: &Place, sql: &'static str) -> (i64, i64) {
-    let file = SqliteConnectOptions::new().filename(place.path(".wharf/ledger.db")).read_only(true);
-    let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
-    let numbers = sqlx::query_as(sql).bind(EVENTS).fetch_one(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-    numbers
 }
