@@ -1,6 +1,7 @@
 //! Turns daprd's callbacks into events. Never answers 404 to a POST: daprd would take the event
 //! for done and drop it.
 
+pub mod attributes;
 pub mod bindings;
 pub mod body;
 pub mod bulk;

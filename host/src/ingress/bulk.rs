@@ -17,7 +17,7 @@ use crate::dispatch::answer::Answer;
 use crate::dispatch::room::Share;
 use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
 use crate::ingress::reply::BulkReply;
-use crate::ingress::{BEGINNING, Ingress};
+use crate::ingress::{BEGINNING, Ingress, attributes};
 use crate::name::{Pubsub, Topic, hex};
 use crate::telemetry::metrics;
 
@@ -112,10 +112,12 @@ fn take(
 }
 
 fn wire(body: &Bytes, entry: &Entry<'_>, origin: &TopicOrigin) -> (TopicOrigin, Bytes) {
-    let metadata = |name: &str| entry.metadata.as_ref()?.get(name).cloned();
+    let metadata = |name: &str| entry.metadata.as_ref()?.get(name);
     let position = metadata("__partition").zip(metadata("__offset"));
+    let headers = entry.metadata.iter().flatten();
     let origin = TopicOrigin {
         position: position.map(|(partition, offset)| format!("{partition}/{offset}")),
+        attributes: attributes::of(headers.map(|(name, value)| (name.as_str(), value.as_bytes()))),
         ..origin.clone()
     };
     (origin, payload(body, entry.event))

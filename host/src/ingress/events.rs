@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 
 use crate::event::{Arrival, Origin, TopicOrigin, Trace, WireEvent};
 use crate::ingress::body::{self, Read};
 use crate::ingress::reply::NotTaken;
-use crate::ingress::{Ingress, bindings, bulk};
+use crate::ingress::{Ingress, attributes, bindings, bulk};
 use crate::name::{Pubsub, Topic};
 
 /// Any path that is not one of the fixed ones: an event, a bulk, or a mistake.
@@ -88,27 +88,8 @@ fn origin(path: String, headers: &HeaderMap) -> TopicOrigin {
         pubsub: text("pubsubname").and_then(|name| Pubsub::new(name).ok()),
         topic: text("__topic").and_then(|name| Topic::new(name).ok()),
         position: position.map(|(partition, offset)| format!("{partition}/{offset}")),
-        attributes: attributes(headers),
+        attributes: attributes::of(
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
+        ),
     }
-}
-
-/// What daprd calls every single event, whatever it is.
-const LABEL: &str = "application/cloudevents+json";
-
-/// The attributes of a CloudEvent in binary mode, and the content type that goes with them, unless
-/// it is daprd's own label.
-fn attributes(headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = |value: &axum::http::HeaderValue| value.to_str().map(str::to_owned).ok();
-    let mut attributes: Vec<_> = headers
-        .iter()
-        .filter_map(|(name, value)| {
-            Some((name.as_str().strip_prefix("ce_")?.to_owned(), text(value)?))
-        })
-        .collect();
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(text);
-    let content_type = content_type.filter(|content_type| content_type != LABEL);
-    if let (false, Some(content_type)) = (attributes.is_empty(), content_type) {
-        attributes.push(("datacontenttype".to_owned(), content_type));
-    }
-    attributes
 }
