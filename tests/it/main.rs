@@ -24,6 +24,7 @@ mod faults;
 mod flows;
 mod full;
 mod hosts;
+mod jobs;
 mod kill;
 mod new;
 mod order;

@@ -31,6 +31,8 @@ mod faults;
 mod flows;
 #[path = "../it/hosts.rs"]
 mod hosts;
+#[path = "../it/jobs.rs"]
+mod jobs;
 #[path = "../it/order.rs"]
 mod order;
 #[path = "../it/proxy.rs"]
