@@ -31,6 +31,7 @@ mod order;
 mod overload;
 mod program;
 mod prune;
+mod raw;
 mod relay;
 mod sandbox;
 mod serve;

@@ -6,10 +6,10 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 
-use crate::event::{Arrival, Origin, TopicOrigin, Trace, WireEvent};
+use crate::event::{TopicOrigin, Trace};
 use crate::ingress::body::{self, Read};
 use crate::ingress::reply::NotTaken;
-use crate::ingress::{Ingress, attributes, bindings, bulk};
+use crate::ingress::{Ingress, attributes, bindings, bulk, raw};
 use crate::name::{Pubsub, Topic};
 
 /// Any path that is not one of the fixed ones: an event, a bulk, or a mistake.
@@ -47,9 +47,10 @@ pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> R
         }
         None if known && share.events(1) == 0 => ingress.turned_away(1, "events").into_response(),
         None if known => {
-            let arrival = arrival(origin(path, &parts.headers), &parts.headers);
-            let wire = WireEvent { bytes: body, arrival };
-            ingress.dispatch.receive(wire, share).await.into_response()
+            let is_raw = ingress.registry.snapshot().contracts.is_raw(&path);
+            let body = if is_raw { raw::record(body) } else { body };
+            let (origin, trace) = (origin(path, &parts.headers), trace(&parts.headers));
+            ingress.take(origin, trace, body, &share).await.into_response()
         }
         None => unknown(&path).into_response(),
     }
@@ -74,10 +75,9 @@ pub async fn unwanted() -> StatusCode {
     StatusCode::NOT_FOUND
 }
 
-fn arrival(origin: TopicOrigin, headers: &HeaderMap) -> Arrival {
+fn trace(headers: &HeaderMap) -> Option<Trace> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let trace = text("traceparent").and_then(|parent| Trace::new(parent, text("tracestate")));
-    Arrival { origin: Origin::Topic(origin), trace }
+    Trace::new(text("traceparent")?, text("tracestate"))
 }
 
 fn origin(path: String, headers: &HeaderMap) -> TopicOrigin {
