@@ -83,6 +83,8 @@ pub struct TopicRules {
     /// The ingress path, such as `/events/task-events`.
     pub path: String,
     pub delivery: Delivery,
+    /// Whether daprd hands records over as they are, also those that it cannot read.
+    pub raw: bool,
     /// How long the broker keeps an event; the dedup window must be longer.
     pub retention: Duration,
     pub partitions: u32,
@@ -145,6 +147,7 @@ pub struct Subscription {
     pub topic: Topic,
     pub path: String,
     pub delivery: Delivery,
+    pub raw: bool,
 }
 
 /// An event from a contract's `examples/`, for `wharf emit`.
@@ -226,6 +229,7 @@ impl Contracts {
                         topic: rules.name.clone(),
                         path: rules.path.clone(),
                         delivery: rules.delivery,
+                        raw: rules.raw,
                     });
                 }
             }
@@ -236,6 +240,12 @@ impl Contracts {
     /// Whether events may be posted there; also on paths that another contract's replaced.
     pub fn accepts_path(&self, path: &str) -> bool {
         self.iter().any(|contract| contract.topics.iter().any(|topic| topic.path == path))
+    }
+
+    /// Whether records come there as they are.
+    pub fn is_raw(&self, path: &str) -> bool {
+        let mut topics = self.iter().flat_map(|contract| &contract.topics);
+        topics.any(|topic| topic.raw && topic.path == path)
     }
 
     /// The most events that one callback to an ingress path brings.

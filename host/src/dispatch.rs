@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod decide;
 mod deliver;
+mod enter;
 pub mod order;
 pub mod parked;
 pub mod reads;
@@ -22,31 +23,21 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{Catalog, Registry};
 use crate::clock::Clock;
 use crate::contract::{Decode, Unreadable};
-use crate::event::{Arrival, Decoded, Event, Origin, TopicOrigin, Trace, WireEvent};
+use crate::event::{Arrival, Decoded, Origin, TopicOrigin, WireEvent};
 use crate::ledger::{ClaimedDelivery, Ledger, Submission};
-use crate::name::{BindingName, ComponentId, JobName};
+use crate::name::ComponentId;
 use crate::recorder::Recorder;
 use crate::runtime::{Component, Reads};
 use crate::work::Work;
 
 use answer::Answer;
-use decide::{Ending, host_event, internal};
+use decide::Ending;
 use deliver::Run;
+pub use enter::Entered;
 use order::Order;
 use parked::ParkedCounts;
-use report::{NotDurable, Reporter};
+use report::Reporter;
 use room::{Room, Share};
-
-/// What became of a firing or a tick.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entered {
-    /// It is in the ledger, now or since an earlier time that it came.
-    Taken,
-    /// No component wants it.
-    Unwanted,
-    /// The ledger could not be written; the text says why.
-    NotDurable(String),
-}
 
 /// The pipeline. Cheap to clone.
 #[derive(Clone)]
@@ -146,64 +137,6 @@ impl Dispatch {
         let hears = Arc::clone(&late);
         let task = async move { dispatch.bury(&catalog, wire, unreadable, &hears).await };
         self.answer(task.boxed(), late, share)
-    }
-
-    /// Takes the firing of a job. `body` is its data, as Dapr hands it over.
-    pub async fn fire(&self, name: &JobName, body: &[u8]) -> Entered {
-        let (catalog, now) = (self.parts.registry.snapshot(), self.parts.clock.now());
-        match decide::firing(&catalog.contracts, name, body, now) {
-            Some(Ok((event, trace))) => self.enter(&catalog, &event, trace.as_ref()).await,
-            Some(Err(error)) => {
-                tracing::error!(job = %name, error, "a firing cannot be made an event");
-                Entered::Unwanted
-            }
-            None => Entered::Unwanted,
-        }
-    }
-
-    /// Takes a tick of an input binding.
-    pub async fn tick(&self, binding: &BindingName) -> Entered {
-        let catalog = self.parts.registry.snapshot();
-        match self.ticked(&catalog, binding) {
-            Some(event) => self.enter(&catalog, &event, None).await,
-            None => Entered::Unwanted,
-        }
-    }
-
-    /// Whether a component wants the ticks of a binding.
-    pub fn wants_ticks(&self, binding: &BindingName) -> bool {
-        let catalog = self.parts.registry.snapshot();
-        let wanting = |event| {
-            !internal::deliveries(&catalog, &event, None, self.parts.clock.now()).is_empty()
-        };
-        self.ticked(&catalog, binding).is_some_and(wanting)
-    }
-
-    fn ticked(&self, catalog: &Catalog, binding: &BindingName) -> Option<Event> {
-        let (contract, period) = catalog.contracts.of_binding(binding)?;
-        let tick = host_event::tick(binding, period, contract, self.parts.clock.now());
-        tick.inspect_err(|error| tracing::error!(%binding, error, "a tick cannot be made an event"))
-            .ok()
-    }
-
-    /// Enters an event that the host made, for everyone who wants it. A caller that goes away
-    /// withdraws nothing.
-    async fn enter(&self, catalog: &Catalog, event: &Event, trace: Option<&Trace>) -> Entered {
-        if self.parts.stop.is_cancelled() {
-            return Entered::NotDurable("the host is stopping".into());
-        }
-        let deliveries = internal::deliveries(catalog, event, trace, self.parts.clock.now());
-        if deliveries.is_empty() {
-            return Entered::Unwanted;
-        }
-        let ledger = self.parts.ledger.clone();
-        let entering = self.parts.work.spawn(async move { ledger.enter(deliveries).await });
-        match tokio::time::timeout(self.parts.patience, entering).await {
-            Ok(Ok(Ok(()))) => Entered::Taken,
-            Ok(Ok(Err(error))) => Entered::NotDurable(error.to_string()),
-            Ok(Err(error)) => Entered::NotDurable(error.to_string()),
-            Err(_) => Entered::NotDurable(NotDurable::Late(self.parts.patience).to_string()),
-        }
     }
 
     /// Runs a parked delivery that this host has claimed.

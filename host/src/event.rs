@@ -76,7 +76,7 @@ pub struct TopicOrigin {
     /// `<partition>/<offset>` from Kafka's `__partition` and `__offset`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
-    /// `ce_*` headers of a CloudEvent in binary mode, without the prefix, lower case.
+    /// Of a CloudEvent in binary mode: the record's `ce_*` headers, without the prefix, lower case.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<(String, String)>,
 }

@@ -1,12 +1,14 @@
 //! Turns daprd's callbacks into events. Never answers 404 to a POST: daprd would take the event
 //! for done and drop it.
 
+pub mod attributes;
 pub mod bindings;
 pub mod body;
 pub mod bulk;
 pub mod events;
 pub mod health;
 pub mod jobs;
+pub mod raw;
 pub mod reply;
 pub mod subscribe;
 pub mod token;
@@ -19,13 +21,15 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use sha2::{Digest as _, Sha256};
 
 use crate::catalog::Registry;
 use crate::dispatch::Dispatch;
 use crate::dispatch::answer::Answer;
 use crate::dispatch::room::Share;
-use crate::event::TopicOrigin;
+use crate::event::{Arrival, Origin, TopicOrigin, Trace, WireEvent};
 use crate::ledger::Ledger;
+use crate::name::hex;
 use crate::telemetry::metrics::{self, Metrics};
 
 /// What the callbacks need.
@@ -55,6 +59,23 @@ impl Ingress {
             .method_not_allowed_fallback(events::misdirected)
             .layer(DefaultBodyLimit::disable())
             .with_state(Arc::clone(self))
+    }
+
+    /// Hands an event on. One that is too large costs itself only, not the bulk that it came in.
+    fn take(
+        &self,
+        origin: TopicOrigin,
+        trace: Option<Trace>,
+        bytes: Bytes,
+        share: &Arc<Share>,
+    ) -> BoxFuture<'static, Answer> {
+        let share = Arc::clone(share);
+        if bytes.len() > self.max_body {
+            let beginning = Bytes::copy_from_slice(bytes.get(..BEGINNING).unwrap_or(&bytes));
+            return self.too_large(origin, beginning, &hex(&Sha256::digest(&bytes)), share);
+        }
+        let arrival = Arrival { origin: Origin::Topic(origin), trace };
+        self.dispatch.receive(WireEvent { bytes, arrival }, share)
     }
 
     /// Keeps an event as dead with its beginning only: answered with RETRY it would block its

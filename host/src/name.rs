@@ -182,10 +182,27 @@ fn is_text(text: &str) -> bool {
 }
 
 impl JobName {
-    /// Whether a firing finds back to it: daprd puts the name into the path of its callback as it is,
-    /// so that one with a `%` never comes back, or comes as another.
-    pub fn comes_back(&self) -> bool {
-        !self.0.contains('%')
+    /// Of a name, with an app id and a namespace of 63 bytes each before it: the scheduler takes 512.
+    const MOST_BYTES: usize = 377;
+
+    /// Why a job cannot be scheduled under this name, though others may have one that is called so.
+    pub fn refusal(&self) -> Option<String> {
+        let text = self.as_str();
+        let why = if text.contains('%') {
+            // It stands in the path of the callback as it is, and never comes back, or as another.
+            "holds `%`, with which daprd cannot call back"
+        } else if text.contains('|') {
+            "holds `|`, which Dapr refuses"
+        } else if text.trim() != text {
+            "begins or ends with a space, which Dapr cuts off"
+        } else if matches!(text, "." | "..") {
+            "is a step in a path, and gets lost there"
+        } else if text.len() > Self::MOST_BYTES {
+            "has more than 377 bytes, which Dapr's scheduler may refuse"
+        } else {
+            return None;
+        };
+        Some(format!("the name `{self}` {why}; use another"))
     }
 }
 
@@ -304,6 +321,30 @@ mod tests {
         }
         assert!(Topic::new("todo.events").is_ok());
         assert!(Topic::new("a\nb").is_err());
+    }
+
+    #[test]
+    fn a_job_is_called_as_dapr_can_call_it() {
+        let refusal = |text: &str| JobName::new(text).unwrap().refusal();
+        let long = "é".repeat(188);
+        for fine in ["a", "a b+c\"é;1", "a.b", "...", long.as_str()] {
+            assert_eq!(refusal(fine), None);
+        }
+        let longer = "é".repeat(189);
+        for (bad, says) in [
+            ("a%41", "holds `%`"),
+            ("a|b", "holds `|`"),
+            (" a", "a space"),
+            ("a\u{a0}", "a space"),
+            (".", "a path"),
+            ("..", "a path"),
+            (longer.as_str(), "377 bytes"),
+        ] {
+            assert!(refusal(bad).is_some_and(|why| why.contains(says)), "{bad}");
+        }
+        for bad in ["", "a/b", "a\\b", "a#b", "a?b", "a\nb", "a\u{85}b", &"a".repeat(256)] {
+            assert!(JobName::new(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

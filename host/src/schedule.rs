@@ -2,6 +2,8 @@
 //! seconds, in a named zone if `CRON_TZ=<zone> ` stands before them; `@every <duration>`; `@daily`
 //! and its like. (Dapr Jobs API, `schedule`; the parser that it uses is robfig/cron's.)
 
+mod fields;
+
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -32,14 +34,9 @@ pub fn parse(text: &str) -> Result<Schedule, String> {
         "@hourly" => "0 0 * * * *",
         fields => fields,
     };
-    // croner knows more than Dapr's parser does: last days, nth weekdays, years.
-    let foreign = |c: char| !c.is_ascii_alphanumeric() && !" *,-/?".contains(c);
-    let is_extension = |field: &str| matches!(field, "L" | "W") || field.contains('#');
-    if fields.contains(foreign) || fields.split_whitespace().any(is_extension) {
-        return Err(refusal(text, "it has characters that mean nothing in cron"));
-    }
+    let plain = fields::plain(fields).map_err(|why| refusal(text, &why))?;
     let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).build();
-    let cron = parser.parse(fields).map_err(|error| refusal(text, &error.to_string()))?;
+    let cron = parser.parse(&plain).map_err(|error| refusal(text, &error.to_string()))?;
     Ok(Schedule::Cron { cron: Box::new(cron), zone })
 }
 
@@ -52,7 +49,8 @@ fn refusal(text: &str, why: &str) -> String {
 
 fn zone(text: &str) -> Result<(Tz, &str), String> {
     let Some(rest) = text.strip_prefix("CRON_TZ=").or_else(|| text.strip_prefix("TZ=")) else {
-        return Ok((Tz::UTC, text.trim()));
+        // A space before an `@` is refused by Dapr, too.
+        return Ok((Tz::UTC, text));
     };
     let (name, fields) = rest.split_once(' ').ok_or_else(|| refusal(text, "no fields follow"))?;
     let zone = name.parse().map_err(|_| refusal(text, &format!("there is no zone `{name}`")))?;
@@ -90,7 +88,9 @@ pub fn go_duration(text: &str) -> Option<Duration> {
         rest = after;
     }
     let some = !text.is_empty();
-    some.then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
+    let duration = some.then(|| Duration::try_from_secs_f64(seconds).ok()).flatten();
+    // Go counts nanoseconds in 64 bits: some 292 years.
+    duration.filter(|duration| i64::try_from(duration.as_nanos()).is_ok())
 }
 
 impl Schedule {
@@ -215,6 +215,11 @@ mod tests {
             ("CRON_TZ=Europe/Berlin @every 90s", "2026-01-01T00:00:10Z", "2026-01-01T00:01:40Z"),
             ("*/10 * * * * *", "2026-01-01T00:00:10Z", "2026-01-01T00:00:20Z"),
             ("0 30 8 * * MON-FRI", "2026-01-02T09:00:00Z", "2026-01-05T08:30:00Z"),
+            ("5/20 0 * ? * ?", "2026-01-01T00:00:10Z", "2026-01-01T00:00:25Z"),
+            ("0 0 0 * * sun", "2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z"),
+            // A list of all days is no `*`: with it either will do.
+            ("0 0 0 1-31 * 1", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
+            ("0 0 0 * * 1", "2026-01-01T00:00:00Z", "2026-01-05T00:00:00Z"),
             // Days of month and of week: either will do.
             ("0 0 0 13 * 5", "2026-01-03T00:00:00Z", "2026-01-09T00:00:00Z"),
             ("0 0 0 13 * 5", "2026-01-09T00:00:00Z", "2026-01-13T00:00:00Z"),
@@ -251,9 +256,15 @@ mod tests {
     fn what_is_no_schedule_is_told_with_what_is() {
         for (bad, says) in [
             ("* * * * *", "six cron fields"),
-            ("0 0 0 L * *", "mean nothing in cron"),
-            ("0 0 0 * * 1#2", "mean nothing in cron"),
+            ("0 0 0 L * *", "day of the month `L` is no number"),
+            ("0 0 0 * * 7", "Sunday is 0 or SUN"),
             ("61 * * * * *", "six cron fields"),
+            (" @daily", "six cron fields"),
+            ("@daily ", "six cron fields"),
+            ("@Daily", "six cron fields"),
+            ("@every 5s ", "a second or more"),
+            ("@every 2562048h", "a second or more"),
+            ("CRON_TZ=Europe/Berlin", "no fields follow"),
             ("@every soon", "a second or more"),
             ("@every 10ms", "a second or more"),
             ("@sometimes", "six cron fields"),

@@ -4,6 +4,7 @@
 
 mod component;
 mod kafka;
+mod lacking;
 mod resiliency;
 mod shape;
 mod subscription;
@@ -90,6 +91,7 @@ pub fn check(files: &[(PathBuf, String)], host: Host<'_>) -> Vec<Problem> {
     }
     problems.extend(subscription::twice(&resources));
     problems.extend(kafka::shared_groups(&resources));
+    problems.extend(lacking::check(&resources));
     problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     problems
 }

@@ -92,3 +92,19 @@ async fn files_of_one_folder_are_seen_together() {
     checked
         .failed_with(&["events are lost: it ends after 5", "loses an event when its retries end"]);
 }
+
+/// What a contract names, and one of the folders does not have.
+#[tokio::test]
+async fn a_folder_that_lacks_a_store_is_told() {
+    let place = shipped().own_contracts();
+    fs::remove_file(place.path("dapr/local/todo-secrets.yaml")).unwrap();
+    let checked = place.run(&["check", "--json", "dapr"]).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let found = checked.json();
+    let [problem] = &found["problems"].as_array().unwrap()[..] else { panic!("{found}") };
+    let text = "there is no secret store `todo-secrets`, which contract `cloudevents` names";
+    assert_eq!(
+        (problem["file"].as_str(), problem["message"].as_str(), problem["severity"].as_str()),
+        (Some("dapr/local"), Some(text), Some("warning"))
+    );
+}

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use wharf::clock::{Clock as _, rfc3339};
 use wharf_tests::built;
 use wharf_tests::host::{Host, Setup, thing};
 use wharf_tests::moods::Mood;
 
-const MANIFEST: &str = r#"
+pub const MANIFEST: &str = r#"
 name = "caps"
 version = "0.1.0"
 [[on]]
@@ -31,7 +30,7 @@ bindings = ["notify-file", "notify-http"]
 memory = "32MiB"
 "#;
 
-async fn host() -> Host {
+pub async fn host() -> Host {
     with(MANIFEST).await
 }
 
@@ -45,13 +44,13 @@ async fn ticked() -> Host {
 }
 
 /// Has the guest do it, and gives what it said last.
-async fn said(host: &Host, number: u32, steps: Value) -> Value {
+pub async fn said(host: &Host, number: u32, steps: Value) -> Value {
     host.publish("things", &thing(number, "s", steps)).await;
     host.settle().await;
     last(host).await
 }
 
-async fn last(host: &Host) -> Value {
+pub async fn last(host: &Host) -> Value {
     host.messages("echoes").await.pop().map_or(Value::Null, |message| message["data"].clone())
 }
 
@@ -156,48 +155,6 @@ async fn a_store_that_is_away_uses_up_no_attempt() {
 }
 
 #[tokio::test]
-async fn a_job_fires_once_and_brings_its_data_back() {
-    let host = host().await;
-    let due = rfc3339(host.clock.now() + Duration::from_secs(10));
-    let data = json!({ "a": [1, "ä"] });
-    let job = json!({ "do": "schedule", "name": "caps-1", "due": due, "data": data });
-    assert_eq!(said(&host, 1, job).await, json!([{ "ok": null }]));
-    assert_eq!(host.jobs().await, ["caps-1"]);
-    host.advance(Duration::from_secs(9)).await;
-    assert_eq!(host.messages("echoes").await.len(), 1);
-    host.advance(Duration::from_secs(1)).await;
-    let fired = json!({ "type": "com.wharf.job.fired.v1",
-        "data": { "name": "caps-1", "data": data } });
-    assert_eq!(last(&host).await, fired);
-    assert!(host.jobs().await.is_empty());
-
-    // Dapr may call twice: the second call is the same firing.
-    let before = host.messages("echoes").await.len();
-    let shown = host.rows("SELECT count(*) FROM wharf_deliveries").await;
-    host.advance(Duration::from_secs(3600)).await;
-    assert_eq!(host.messages("echoes").await.len(), before);
-    assert_eq!(host.rows("SELECT count(*) FROM wharf_deliveries").await, shown);
-    host.stop().await;
-}
-
-#[tokio::test]
-async fn a_firing_of_ours_that_dapr_sends_again_is_the_same() {
-    let host = host().await;
-    let body = json!({ "wharf": { "effect": "e-1", "component": "caps", "contract": "things" },
-        "json": "{\"n\":1}" });
-    for _ in 0..3 {
-        let (status, _) = host.callback("/job/caps-1", &[], body.to_string()).await;
-        assert_eq!(status, StatusCode::OK);
-        host.advance(Duration::from_secs(60)).await;
-    }
-    assert_eq!(host.messages("echoes").await.len(), 1);
-    let odd = body.to_string().replace("{\\\"n\\\":1}", "1e999").replace("e-1", "e-2");
-    assert_eq!(host.callback("/job/caps-1", &[], odd).await.0, StatusCode::OK);
-    host.settle().await;
-    host.stop().await;
-}
-
-#[tokio::test]
 async fn a_repeat_and_a_failed_commit_are_recorded_as_what_they_are() {
     let manifest = MANIFEST.replace("[limits]", "[recording]\nredact = [\"/data/key\"]\n[limits]");
     let host = with(&manifest).await;
@@ -246,50 +203,13 @@ async fn what_dapr_refused_is_listed_and_performed_again() {
 }
 
 #[tokio::test]
-async fn a_repeating_job_fires_at_each_of_its_instants() {
-    let host = host().await;
-    let job = json!({ "do": "schedule", "name": "caps-2", "schedule": "@every 1m", "repeats": 3, "data": 1 });
-    said(&host, 1, job).await;
-    for fired in 1..=5_usize {
-        host.advance(Duration::from_secs(60)).await;
-        assert_eq!(host.messages("echoes").await.len(), 1 + fired.min(3));
-    }
-    assert!(host.jobs().await.is_empty());
-    host.stop().await;
-}
-
-#[tokio::test]
-async fn a_cancelled_job_does_not_fire() {
-    let host = host().await;
-    let job = json!({ "do": "schedule", "name": "caps-3", "schedule": "0 0 * * * *", "data": 1 });
-    said(&host, 1, job).await;
-    said(&host, 2, json!({ "do": "cancel", "name": "caps-3" })).await;
-    assert!(host.jobs().await.is_empty());
-    host.advance(Duration::from_secs(7200)).await;
-    assert_eq!(host.messages("echoes").await.len(), 2);
-    host.stop().await;
-}
-
-#[tokio::test]
-async fn a_firing_that_comes_twice_is_one() {
-    let host = host().await;
-    for _ in 0..2 {
-        let (status, _) = host.callback("/job/caps-9", &[], "{\"by\":\"hand\"}").await;
-        assert_eq!(status, StatusCode::OK);
-        host.settle().await;
-    }
-    let fired = json!({ "type": "com.wharf.job.fired.v1",
-        "data": { "name": "caps-9", "data": { "by": "hand" } } });
-    assert_eq!((host.messages("echoes").await.len(), last(&host).await), (1, fired));
-    host.stop().await;
-}
-
-#[tokio::test]
 async fn a_job_or_binding_that_nobody_knows_is_kept_by_dapr() {
     let host = ticked().await;
     let invoked = [("dapr-caller-app-id", "another")];
     let (status, _) = host.callback("/job/caps-9", &invoked, "{}").await;
     assert_eq!(status, StatusCode::FORBIDDEN, "invoked by another app, not by the scheduler");
+    let (status, _) = host.callback("/clock", &invoked, "{}").await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "it would take the period's only tick");
     let (status, answer) = host.callback("/job/nobody", &[], "{}").await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     let said = answer.as_str().unwrap_or_default();

@@ -53,6 +53,8 @@ const SIDEWAYS: &[Exception] = &[
 /// Leaves that the others of their folder have in common, and why.
 const SHARED: &[(&str, &str)] = &[
     ("admin/reply", "every endpoint's errors have one form"),
+    ("ingress/attributes", "a record's headers are read the same singly and in bulk"),
+    ("ingress/raw", "records come raw singly and in bulk"),
     ("ingress/body", "every body is read within a time and a size"),
     ("ingress/reply", "every callback is answered in daprd's words"),
     ("backend/dapr/call", "every call is one request with a deadline"),

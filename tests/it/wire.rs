@@ -160,15 +160,21 @@ async fn a_trace_is_kept_only_when_it_is_one() {
     host.stop().await;
 }
 
+/// An event's attributes as a record's headers in Kafka's binary mode.
+fn in_headers(whole: &Value) -> Vec<(String, String)> {
+    let attribute = |name: &str| {
+        (format!("ce_{name}"), whole[name].as_str().unwrap_or_else(|| panic!("{name}")).to_owned())
+    };
+    ["specversion", "id", "source", "type", "subject", "time"].map(attribute).to_vec()
+}
+
 /// With Kafka's binary mode the attributes come in headers, and the body is the data; daprd labels
 /// it `application/cloudevents+json` all the same.
 #[tokio::test]
 async fn an_event_in_binary_mode_is_understood() {
     let host = Setup::audit().start().await;
     let whole = event(CREATED, 1);
-    let text = |name: &str| whole[name].as_str().unwrap().to_owned();
-    let attributes = ["specversion", "id", "source", "type", "subject", "time"]
-        .map(|name| (format!("ce_{name}"), text(name)));
+    let attributes = in_headers(&whole);
     let mut headers = vec![EVENT, PUBSUB];
     headers.extend(attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let data = whole["data"].to_string();
@@ -177,6 +183,40 @@ async fn an_event_in_binary_mode_is_understood() {
     assert_eq!(host.deliveries().await, [["audit done 1", ""]]);
     let row = host.rows("SELECT event_id, source, entity_id, payload FROM audit_log");
     assert_eq!(row.await, [[&id(1), "test", "t-1", &data]]);
+    host.stop().await;
+}
+
+/// In a bulk they are metadata of the entry, and the content type of the record is, too.
+#[tokio::test]
+async fn an_entry_in_binary_mode_is_understood() {
+    let host = Setup::audit().start().await;
+    let plain = event(CREATED, 1);
+    let binary = |number: u32, is_escaped: bool| {
+        let mut whole = event(CREATED, number);
+        whole["source"] = json!("urn:a b");
+        let mut headers = in_headers(&whole);
+        headers.push(("content-type".to_owned(), "application/json".to_owned()));
+        let escaped = |text: String| match is_escaped {
+            true => text.replace(':', "%3A").replace('/', "%2F").replace(' ', "+"),
+            false => text,
+        };
+        let metadata = headers.into_iter().map(|(name, value)| (name, escaped(value).into()));
+        (metadata.collect::<serde_json::Map<_, Value>>(), whole["data"].clone())
+    };
+    let (two, three, four) = (binary(2, false), binary(3, true), binary(4, false));
+    let four_raw = json!(STANDARD.encode(four.1.to_string()));
+    let mut envelope = bulk("task-events", &[plain, two.1.clone(), three.1, four_raw]);
+    for (entry, metadata) in [(1, two.0), (2, three.0), (3, four.0)] {
+        envelope["entries"][entry]["metadata"] = metadata.into();
+    }
+    let (_, answer) = host.callback("/events/task-events", &[JSON], envelope.to_string()).await;
+    let answers = answer["statuses"].as_array().unwrap().iter().map(|entry| &entry["status"]);
+    assert_eq!(answers.collect::<Vec<_>>(), ["SUCCESS"; 4]);
+    let rows = host.rows("SELECT event_id, source FROM audit_log ORDER BY event_id").await;
+    let urn = "urn:a b".to_owned();
+    let expected =
+        [[id(1), "test".into()], [id(2), urn.clone()], [id(3), urn.clone()], [id(4), urn]];
+    assert_eq!(rows, expected);
     host.stop().await;
 }
 
@@ -205,6 +245,18 @@ async fn a_cloud_event_in_a_raw_payload_is_read() {
         host.callback("/events/task-events", &[EVENT, PUBSUB], wrapped.to_string()).await;
     assert_eq!(answer, json!({ "status": "SUCCESS" }));
     assert_eq!(host.rows("SELECT event_id, source FROM audit_log").await, [[&id(1), "test"]]);
+
+    // One in binary mode, too: its data is wrapped, its attributes are headers all the same.
+    let whole = event(CREATED, 2);
+    let mut binary = wrapped;
+    binary["data_base64"] = STANDARD.encode(whole["data"].to_string()).into();
+    let attributes = in_headers(&whole);
+    let mut headers = vec![EVENT, PUBSUB];
+    headers.extend(attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let (_, answer) = host.callback("/events/task-events", &headers, binary.to_string()).await;
+    assert_eq!(answer, json!({ "status": "SUCCESS" }));
+    let ids = host.rows("SELECT event_id FROM audit_log ORDER BY event_id").await;
+    assert_eq!(ids, [[id(1)], [id(2)]]);
     host.stop().await;
 }
 

@@ -32,6 +32,8 @@ wharf_test_postgres::tests_with_postgres! {
     mod flows;
     #[path = "../it/hosts.rs"]
     mod hosts;
+    #[path = "../it/jobs.rs"]
+    mod jobs;
     #[path = "../it/order.rs"]
     mod order;
     #[path = "../it/overload.rs"]

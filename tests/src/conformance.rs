@@ -13,6 +13,7 @@ pub mod api;
 pub mod app;
 pub mod deliver;
 pub mod embedded;
+mod jobs;
 pub mod other;
 pub mod publish;
 pub mod state;

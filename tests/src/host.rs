@@ -63,6 +63,8 @@ pub struct Setup {
     folder: Arc<TempDir>,
     /// Another host's Dapr, which is this one's too.
     shared: Option<Arc<dyn Backend>>,
+    /// A component that is added, and not there.
+    away: Option<&'static str>,
 }
 
 /// Everything is performed and read through another host's Dapr.
@@ -88,7 +90,15 @@ impl Setup {
         let config = Config { data, cache: Some(cache), ..Config::default() };
         fs::create_dir(&config.data).expect("the data folder can be made");
         let contracts = vec![root().join("contracts/cloudevents")];
-        Self { config, contracts, components: Vec::new(), faults: None, folder, shared: None }
+        Self {
+            config,
+            contracts,
+            components: Vec::new(),
+            faults: None,
+            folder,
+            shared: None,
+            away: None,
+        }
     }
 
     /// The contract `cloudevents` and the audit component.
@@ -187,7 +197,10 @@ impl Setup {
             Ok(offer) => offer,
             Err(problems) => panic!("{}", lines(&problems)),
         };
-        self.components.iter().map(read).collect()
+        let is_there = |(folder, _): &&(PathBuf, PathBuf)| {
+            self.away.is_none_or(|away| !folder.ends_with(away))
+        };
+        self.components.iter().filter(is_there).map(read).collect()
     }
 }
 
@@ -281,6 +294,7 @@ impl Host {
                 Some(_) => Arc::new(self.embedded().clone()),
                 None => Arc::clone(&self.app.backend),
             }),
+            away: self.setup.away,
         };
         Self::start(setup, self.clock.clone()).await
     }
@@ -497,6 +511,12 @@ impl Host {
     /// Stops it as Ctrl-C does, and starts it again on the same data.
     pub async fn restart(self) -> Self {
         self.restart_with(|_| {}).await
+    }
+
+    /// The same, without a component; `None` brings it back.
+    pub async fn restart_without(mut self, component: Option<&'static str>) -> Self {
+        self.setup.away = component;
+        self.restart().await
     }
 
     /// The same, under another configuration.

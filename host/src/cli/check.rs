@@ -24,12 +24,16 @@ use crate::runtime::{Sandbox, SandboxConfig};
 /// component that was built before is checked too. SQL is checked for SQLite and for PostgreSQL,
 /// unless the manifest gives a statement for one of them alone. The settings must fit the contracts:
 /// a dedup window that is shorter than a topic keeps its events is a problem. In Dapr's files, what
-/// daprd ignores or refuses and what loses events are problems; warnings alone are no failure.
+/// daprd ignores or refuses and what loses events are problems; a folder that lacks a pubsub, store or
+/// binding of a contract gets a warning. Warnings alone are no failure. The contracts are those among
+/// the PATHs, else those of the configuration.
 #[derive(Args)]
 #[command(after_help = "Examples:
   wharf check                       everything in components/, contracts/ and dapr/
   wharf check contracts/cloudevents
   wharf check dapr                  Dapr's components, subscriptions, resiliency, configuration
+  wharf check dapr/local contracts/cloudevents
+                                    the same of one daprd, for a host with this contract
   wharf check --json components")]
 pub struct Check {
     /// What to check [default: components contracts, and dapr where it is]

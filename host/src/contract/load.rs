@@ -135,6 +135,7 @@ impl Reader<'_> {
                 name,
                 path,
                 delivery,
+                raw: file.raw,
                 retention,
                 partitions: file.partitions,
             });

@@ -648,6 +648,7 @@ fn a_fault_in_the_file_is_said_with_its_line() {
         (("\"created\"", "[1]"), "neither a constant nor `absent`"),
         (("as = \"integer\"", "as = \"float\""), "unknown variant `float`"),
         (("bulk = false", "bulk = 7"), "bulk must be true, false or"),
+        (("bulk = false", "raw = \"yes\""), "expected a boolean"),
         (("identity = [\"/id\"]", "identity = [\"/type\"]"), "no place of the canonical event"),
     ] {
         let (_root, folder) = shop_folder(change);

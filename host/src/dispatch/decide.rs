@@ -23,7 +23,7 @@ use crate::runtime::{Component, Failure, Invocation};
 use dead_letter::Death;
 pub use ending::{AUDIT_FAILED, Ending};
 use job::Cause;
-pub use job::firing;
+pub use job::{Firing, firing};
 use rows::Publisher;
 pub use rows::Rows;
 

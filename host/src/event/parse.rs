@@ -50,14 +50,17 @@ pub fn parse<'a>(bytes: &'a [u8], headers: &[(String, String)]) -> Result<Parsed
     let text = std::str::from_utf8(bytes).map_err(|error| {
         ParseError(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
     })?;
-    let is_binary = headers.iter().any(|(name, _)| name == "specversion");
     let parts = match serde_json::from_str::<Parts>(text) {
         Ok(parts) if parts.attributes.contains_key("specversion") => parts,
-        _ if is_binary => return binary(text, headers),
+        _ if is_binary(headers) => return binary(text, headers),
         Ok(_) => return Ok(bare(text)),
         Err(error) => return Err(json_error("the body", &error)),
     };
-    structured(parts)
+    structured(parts, headers)
+}
+
+fn is_binary(headers: &[(String, String)]) -> bool {
+    headers.iter().any(|(name, _)| name == "specversion")
 }
 
 /// Parses JSON in which no object has a key twice: readers disagree about which of the two counts.
@@ -89,7 +92,10 @@ pub fn attribute_name(path: &str) -> String {
     }
 }
 
-fn structured(parts: Parts<'_>) -> Result<Parsed<'_>, ParseError> {
+fn structured<'a>(
+    parts: Parts<'a>,
+    headers: &[(String, String)],
+) -> Result<Parsed<'a>, ParseError> {
     let Parts { mut attributes, data } = parts;
     attributes.retain(|_, value| !value.is_null());
     check(&attributes)?;
@@ -98,7 +104,7 @@ fn structured(parts: Parts<'_>) -> Result<Parsed<'_>, ParseError> {
         (Some(base64), Some("Dapr")) if data.is_none() => {
             // daprd drew this id for this one delivery.
             attributes.shift_remove("id");
-            return raw(from_base64(base64)?, attributes);
+            return raw(&from_base64(base64)?, attributes, headers);
         }
         _ => Form::CloudEvent,
     };
@@ -113,21 +119,28 @@ fn structured(parts: Parts<'_>) -> Result<Parsed<'_>, ParseError> {
     Ok(Parsed { form, attributes, payload })
 }
 
-/// What daprd wrapped for a subscription to raw payloads. It may have been a CloudEvent: then it is
-/// one, as in a bulk, where nothing is wrapped.
-fn raw<'a>(text: String, wrapped: Map<String, Value>) -> Result<Parsed<'a>, ParseError> {
-    match serde_json::from_str::<Parts>(&text) {
-        Ok(mut parts) if parts.attributes.contains_key("specversion") => {
-            for name in ["topic", "pubsubname"] {
-                if let (None, Some(value)) = (parts.attributes.get(name), wrapped.get(name)) {
-                    parts.attributes.insert(name.to_owned(), value.clone());
-                }
-            }
-            let Parsed { form, attributes, payload } = structured(parts)?;
-            Ok(Parsed { form, attributes, payload: Cow::Owned(payload.into_owned()) })
+/// What daprd wrapped for a subscription to raw payloads. It may have been a CloudEvent, structured or
+/// binary: then it is one, as in a bulk, where nothing is wrapped.
+fn raw<'a>(
+    text: &str,
+    wrapped: Map<String, Value>,
+    headers: &[(String, String)],
+) -> Result<Parsed<'a>, ParseError> {
+    let inner = match serde_json::from_str::<Parts>(text) {
+        Ok(parts) if parts.attributes.contains_key("specversion") => structured(parts, &[])?,
+        _ if is_binary(headers) => binary(text, headers)?,
+        _ => {
+            let payload = Cow::Owned(text.to_owned());
+            return Ok(Parsed { form: Form::Bare, attributes: wrapped, payload });
         }
-        _ => Ok(Parsed { form: Form::Bare, attributes: wrapped, payload: Cow::Owned(text) }),
+    };
+    let Parsed { form, mut attributes, payload } = inner;
+    for name in ["topic", "pubsubname"] {
+        if let (None, Some(value)) = (attributes.get(name), wrapped.get(name)) {
+            attributes.insert(name.to_owned(), value.clone());
+        }
     }
+    Ok(Parsed { form, attributes, payload: Cow::Owned(payload.into_owned()) })
 }
 
 fn binary<'a>(text: &'a str, headers: &[(String, String)]) -> Result<Parsed<'a>, ParseError> {

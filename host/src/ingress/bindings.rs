@@ -1,7 +1,7 @@
 //! Input bindings: daprd asks with OPTIONS whether the app wants one, and posts each tick to its
 //! name.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use crate::dispatch::Entered;
@@ -19,8 +19,20 @@ pub fn probe(ingress: &Ingress, path: &str) -> StatusCode {
 }
 
 /// `None` when the path is no binding that a component wants.
-pub async fn tick(ingress: &Ingress, path: &str) -> Option<Result<StatusCode, NotTaken>> {
-    match ingress.dispatch.tick(&name(path)?).await {
+pub async fn tick(
+    ingress: &Ingress,
+    path: &str,
+    headers: &HeaderMap,
+) -> Option<Result<StatusCode, NotTaken>> {
+    let name = name(path)?;
+    // daprd passes on what other apps invoke, under the same paths, and says only here whose it is.
+    if let Some(caller) = headers.get("dapr-caller-app-id")
+        && ingress.dispatch.wants_ticks(&name)
+    {
+        tracing::warn!(binding = %name, ?caller, "a tick that daprd did not send is refused");
+        return Some(Ok(StatusCode::FORBIDDEN));
+    }
+    match ingress.dispatch.tick(&name).await {
         Entered::Taken => Some(Ok(StatusCode::OK)),
         Entered::Unwanted => None,
         Entered::NotDurable(why) => Some(Err(NotTaken(why))),

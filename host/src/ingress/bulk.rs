@@ -8,17 +8,16 @@ use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures::future::{BoxFuture, join_all};
+use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 
 use crate::dispatch::answer::Answer;
 use crate::dispatch::room::Share;
-use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
+use crate::event::TopicOrigin;
 use crate::ingress::reply::BulkReply;
-use crate::ingress::{BEGINNING, Ingress};
-use crate::name::{Pubsub, Topic, hex};
+use crate::ingress::{Ingress, attributes, raw};
+use crate::name::{Pubsub, Topic};
 use crate::telemetry::metrics;
 
 /// daprd's bulk envelope.
@@ -53,11 +52,17 @@ fn is_labelled(headers: &HeaderMap) -> bool {
 
 /// How large a callback may be: each of its events as large as one may be.
 pub fn most_bytes(ingress: &Ingress, headers: &HeaderMap, path: &str) -> usize {
+    let catalog = ingress.registry.snapshot();
+    let contracts = &catalog.contracts;
     let events = match is_labelled(headers) {
-        true => ingress.registry.snapshot().contracts.most_events(path),
+        true => contracts.most_events(path),
         false => 1,
     };
-    ingress.max_body.saturating_mul(usize::try_from(events).unwrap_or(usize::MAX))
+    let each = match contracts.is_raw(path) {
+        true => raw::wrapped_size(ingress.max_body),
+        false => ingress.max_body,
+    };
+    each.saturating_mul(usize::try_from(events).unwrap_or(usize::MAX))
 }
 
 /// Hands each entry on, in the order of the batch, as far as there is room; the rest comes again.
@@ -77,7 +82,10 @@ pub async fn receive(
     let room = share.events(envelope.entries.len());
     // Every entry takes its place in order before the first one is awaited.
     let entries = envelope.entries.iter().take(room);
-    let answers = entries.map(|entry| take(ingress, wire(body, entry, &origin), share));
+    let answers = entries.map(|entry| {
+        let (origin, bytes) = wire(body, entry, &origin);
+        ingress.take(origin, None, bytes, share)
+    });
     let answers: Vec<_> = answers.collect();
     let ids: Vec<_> = envelope.entries.into_iter().map(|entry| entry.entry_id).collect();
     let mut answers = join_all(answers).await;
@@ -96,26 +104,13 @@ pub fn unrouted(ingress: &Ingress, envelope: &Envelope<'_>) -> BulkReply {
     BulkReply(ids.map(|id| (id, Answer::Success)).collect())
 }
 
-/// An event that is too large costs itself only, not the bulk that it came in.
-fn take(
-    ingress: &Ingress,
-    (origin, bytes): (TopicOrigin, Bytes),
-    share: &Arc<Share>,
-) -> BoxFuture<'static, Answer> {
-    let share = Arc::clone(share);
-    if bytes.len() > ingress.max_body {
-        let beginning = Bytes::copy_from_slice(bytes.get(..BEGINNING).unwrap_or(&bytes));
-        return ingress.too_large(origin, beginning, &hex(&Sha256::digest(&bytes)), share);
-    }
-    let arrival = Arrival { origin: Origin::Topic(origin), trace: None };
-    ingress.dispatch.receive(WireEvent { bytes, arrival }, share)
-}
-
 fn wire(body: &Bytes, entry: &Entry<'_>, origin: &TopicOrigin) -> (TopicOrigin, Bytes) {
-    let metadata = |name: &str| entry.metadata.as_ref()?.get(name).cloned();
+    let metadata = |name: &str| entry.metadata.as_ref()?.get(name);
     let position = metadata("__partition").zip(metadata("__offset"));
+    let headers = entry.metadata.iter().flatten();
     let origin = TopicOrigin {
         position: position.map(|(partition, offset)| format!("{partition}/{offset}")),
+        attributes: attributes::of(headers.map(|(name, value)| (name.as_str(), value.as_bytes()))),
         ..origin.clone()
     };
     (origin, payload(body, entry.event))

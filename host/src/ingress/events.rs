@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 
-use crate::event::{Arrival, Origin, TopicOrigin, Trace, WireEvent};
+use crate::event::{TopicOrigin, Trace};
 use crate::ingress::body::{self, Read};
 use crate::ingress::reply::NotTaken;
-use crate::ingress::{Ingress, bindings, bulk};
+use crate::ingress::{Ingress, attributes, bindings, bulk, raw};
 use crate::name::{Pubsub, Topic};
 
 /// Any path that is not one of the fixed ones: an event, a bulk, or a mistake.
@@ -23,7 +23,7 @@ pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> R
     let (parts, body) = request.into_parts();
     let known = ingress.registry.snapshot().contracts.accepts_path(&path);
     if !known && path != "/" {
-        return match bindings::tick(&ingress, &path).await {
+        return match bindings::tick(&ingress, &path, &parts.headers).await {
             Some(reply) => reply.into_response(),
             None => unknown(&path).into_response(),
         };
@@ -47,9 +47,10 @@ pub async fn receive(State(ingress): State<Arc<Ingress>>, request: Request) -> R
         }
         None if known && share.events(1) == 0 => ingress.turned_away(1, "events").into_response(),
         None if known => {
-            let arrival = arrival(origin(path, &parts.headers), &parts.headers);
-            let wire = WireEvent { bytes: body, arrival };
-            ingress.dispatch.receive(wire, share).await.into_response()
+            let is_raw = ingress.registry.snapshot().contracts.is_raw(&path);
+            let body = if is_raw { raw::record(body) } else { body };
+            let (origin, trace) = (origin(path, &parts.headers), trace(&parts.headers));
+            ingress.take(origin, trace, body, &share).await.into_response()
         }
         None => unknown(&path).into_response(),
     }
@@ -74,10 +75,9 @@ pub async fn unwanted() -> StatusCode {
     StatusCode::NOT_FOUND
 }
 
-fn arrival(origin: TopicOrigin, headers: &HeaderMap) -> Arrival {
+fn trace(headers: &HeaderMap) -> Option<Trace> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let trace = text("traceparent").and_then(|parent| Trace::new(parent, text("tracestate")));
-    Arrival { origin: Origin::Topic(origin), trace }
+    Trace::new(text("traceparent")?, text("tracestate"))
 }
 
 fn origin(path: String, headers: &HeaderMap) -> TopicOrigin {
@@ -88,27 +88,8 @@ fn origin(path: String, headers: &HeaderMap) -> TopicOrigin {
         pubsub: text("pubsubname").and_then(|name| Pubsub::new(name).ok()),
         topic: text("__topic").and_then(|name| Topic::new(name).ok()),
         position: position.map(|(partition, offset)| format!("{partition}/{offset}")),
-        attributes: attributes(headers),
+        attributes: attributes::of(
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
+        ),
     }
-}
-
-/// What daprd calls every single event, whatever it is.
-const LABEL: &str = "application/cloudevents+json";
-
-/// The attributes of a CloudEvent in binary mode, and the content type that goes with them, unless
-/// it is daprd's own label.
-fn attributes(headers: &HeaderMap) -> Vec<(String, String)> {
-    let text = |value: &axum::http::HeaderValue| value.to_str().map(str::to_owned).ok();
-    let mut attributes: Vec<_> = headers
-        .iter()
-        .filter_map(|(name, value)| {
-            Some((name.as_str().strip_prefix("ce_")?.to_owned(), text(value)?))
-        })
-        .collect();
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(text);
-    let content_type = content_type.filter(|content_type| content_type != LABEL);
-    if let (false, Some(content_type)) = (attributes.is_empty(), content_type) {
-        attributes.push(("datacontenttype".to_owned(), content_type));
-    }
-    attributes
 }

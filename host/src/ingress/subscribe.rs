@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::contract::{Delivery, Subscription};
 use crate::ingress::Ingress;
@@ -22,9 +22,16 @@ pub async fn subscriptions(State(ingress): State<Arc<Ingress>>) -> Json<Vec<Valu
 }
 
 fn entry(subscription: &Subscription) -> Value {
-    let Subscription { pubsub, topic, path, delivery } = subscription;
-    let mut entry = json!({ "pubsubname": pubsub, "topic": topic, "route": path });
-    if let (Delivery::Bulk { max, await_ }, Some(entry)) = (delivery, entry.as_object_mut()) {
+    let Subscription { pubsub, topic, path, delivery, raw } = subscription;
+    let mut entry = Map::from_iter([
+        ("pubsubname".to_owned(), json!(pubsub)),
+        ("topic".to_owned(), json!(topic)),
+        ("route".to_owned(), json!(path)),
+    ]);
+    if *raw {
+        entry.insert("metadata".to_owned(), json!({ "rawPayload": "true" }));
+    }
+    if let Delivery::Bulk { max, await_ } = delivery {
         let bulk = json!({
             "enabled": true,
             "maxMessagesCount": max,
@@ -32,5 +39,5 @@ fn entry(subscription: &Subscription) -> Value {
         });
         entry.insert("bulkSubscribe".to_owned(), bulk);
     }
-    entry
+    entry.into()
 }

@@ -144,7 +144,7 @@ fn waiting(document: &Document<'_>, spec: &Node, own: &Subscription) -> Option<P
 
 /// What differs from what the host itself says of the topic.
 fn shadow(document: &Document<'_>, spec: &Node, own: &Subscription) -> Vec<Problem> {
-    let Subscription { path, delivery, topic, .. } = own;
+    let Subscription { path, delivery, topic, raw, .. } = own;
     let mut problems = Vec::new();
     let mut tell = |node: &Node, what: String, help: String| {
         let text = format!(
@@ -162,6 +162,21 @@ fn shadow(document: &Document<'_>, spec: &Node, own: &Subscription) -> Vec<Probl
     {
         let what = "events go where the contract does not expect them".to_owned();
         tell(node, what, format!("the contract's path is {path}"));
+    }
+    let given = spec.find(&["metadata", "rawPayload"]);
+    let is_raw = given.is_some_and(|node| node.text() == Some("true"));
+    match (*raw, is_raw) {
+        (true, false) => tell(
+            given.unwrap_or(spec),
+            "what daprd cannot read never reaches the host".to_owned(),
+            "the contract says raw = true: say metadata: { rawPayload: \"true\" }".to_owned(),
+        ),
+        (false, true) => tell(
+            given.unwrap_or(spec),
+            "records come as they are, and expired ones, too".to_owned(),
+            "the contract does not say raw = true: remove rawPayload".to_owned(),
+        ),
+        (true, true) | (false, false) => {}
     }
     let bulk = spec.get("bulkSubscribe");
     let enabled = bulk.and_then(|bulk| bulk.get("enabled")).map(|node| &node.value);

@@ -19,14 +19,19 @@ fn contracts() -> Contracts {
 
 /// With a binding that ticks, and nothing else.
 fn ticking() -> Contracts {
+    small("")
+}
+
+/// The same with a topic that is more than plain.
+fn small(more: &str) -> Contracts {
     let folder = tempfile::TempDir::new().unwrap();
     let text = "name = \"t\"\ndescription = \"d\"\npubsub = \"p\"\nretry = []\ndead_letter = \"{topic}-d\"\n\
-        [[topic]]\nname = \"a\"\npath = \"/events/a\"\nbulk = false\nretention = \"1d\"\npartitions = 1\n\
+        [[topic]]\nname = \"a\"\npath = \"/events/a\"\nbulk = false\nretention = \"1d\"\npartitions = 1\nMORE\n\
         [[binding]]\nname = \"tick\"\nperiod = \"5m\"\n\
         [[event]]\ntype = \"com.things.said.v1\"\ntopic = \"a\"\nconsumers = []\n";
     let folder = folder.path().join("t");
     fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("contract.toml"), text).unwrap();
+    fs::write(folder.join("contract.toml"), text.replace("MORE", more)).unwrap();
     Contracts::load(&[folder]).unwrap()
 }
 
@@ -35,12 +40,10 @@ fn found(files: &[&str]) -> Vec<String> {
     found_by(files, &contracts())
 }
 
-/// The same for a host with these contracts.
+/// The same for a host with these contracts. What the folder lacks has no line, and is not among them.
 fn found_by(files: &[&str], contracts: &Contracts) -> Vec<String> {
-    let name = |number: usize| PathBuf::from(format!("{number}.yaml"));
-    let files: Vec<_> =
-        files.iter().enumerate().map(|(n, text)| (name(n), (*text).to_owned())).collect();
-    let problems = check(&files, Host { app_id: "wharf", contracts });
+    let mut problems = problems(files, contracts);
+    problems.retain(|problem| problem.line.is_some());
     let told = |problem: &Problem| {
         let line = problem.line.unwrap_or_default();
         let severity = if problem.is_error() { "error" } else { "warning" };
@@ -48,6 +51,13 @@ fn found_by(files: &[&str], contracts: &Contracts) -> Vec<String> {
         format!("{line} {severity}: {} ({help})", problem.message)
     };
     problems.iter().map(told).collect()
+}
+
+fn problems(files: &[&str], contracts: &Contracts) -> Vec<Problem> {
+    let name = |number: usize| PathBuf::from(format!("daprs/{number}.yaml"));
+    let files: Vec<_> =
+        files.iter().enumerate().map(|(n, text)| (name(n), (*text).to_owned())).collect();
+    check(&files, Host { app_id: "wharf", contracts })
 }
 
 /// That there is this one problem, and no other.
@@ -271,6 +281,16 @@ fn a_subscription_that_the_hosts_own_hides() {
     let rules =
         "  routes: { rules: [{ match: \"true\", path: /a }], default: /events/reminder-events }\n";
     only(&[&own(rules)], "8 error", "remove the rules");
+    let raw =
+        "  routes: { default: /events/reminder-events }\n  metadata: { rawPayload: \"true\" }\n";
+    only(&[&own(raw)], "9 error", "the contract does not say raw = true: remove rawPayload");
+    let raw = |more: &str| {
+        let plain = "  pubsubname: p\n  topic: a\n  routes: { default: /events/a }\n";
+        found_by(&[&subscription("v2alpha1", &format!("{plain}{more}"))], &small("raw = true"))
+    };
+    assert_eq!(raw("  metadata: { rawPayload: \"true\" }\n"), [""; 0]);
+    let [one] = &raw("")[..] else { panic!("one problem") };
+    assert!(one.contains("the contract says raw = true: say metadata: { rawPayload"), "{one}");
     let bulk =
         "  routes: { default: /events/reminder-events }\n  bulkSubscribe: { enabled: true }\n";
     only(&[&own(bulk)], "9 error", "bulk = false");

@@ -48,15 +48,18 @@ fn declared(pubsub: &str, topic: &str, more: &str) -> String {
 /// Large ones go through Redis, which has no limit of its own.
 pub async fn ways(yard: Arc<Yard>) -> anyhow::Result<()> {
     const RAW: &str = "  metadata:\n    rawPayload: \"true\"\n";
-    const RAW_BULK: &str = "  metadata:\n    rawPayload: \"true\"\n  bulkSubscribe:\n    \
-        enabled: true\n    maxMessagesCount: 10\n    maxAwaitDurationMs: 100\n";
+    const BULK: &str = "  bulkSubscribe:\n    enabled: true\n    maxMessagesCount: 10\n    \
+        maxAwaitDurationMs: 100\n";
     let mut stage = Stage::set(Arc::clone(&yard), &[]).await?;
     let redis = Redis::start(&yard).await?;
     stage.resources.extend([
         redis.pubsub("redis"),
         declared("todo-pubsub", "declared-events", ""),
         declared("todo-pubsub", "raw-events", RAW),
-        declared("todo-pubsub", "raw-bulk-events", RAW_BULK),
+        declared("todo-pubsub", "raw-bulk-events", &format!("{RAW}{BULK}")),
+        stage.kafka.pubsub_with("escaping", &[("escapeHeaders", "true"), ("consumerGroup", "e")]),
+        declared("escaping", "escaped-events", ""),
+        declared("escaping", "escaped-bulk-events", BULK),
         declared("redis", "large-events", ""),
     ]);
     let token = "s3cret".to_owned();
@@ -91,7 +94,21 @@ pub async fn ways(yard: Arc<Yard>) -> anyhow::Result<()> {
     for (topic, number) in [("raw-events", 3), ("raw-bulk-events", 4)] {
         publisher.event(&format!("todo-pubsub/{topic}{raw}"), &event(CREATED, number)).await?;
     }
-    publisher.post(&binary(&event(CREATED, 5)), "application/octet-stream", data(5)).await?;
+    let kind = "application/octet-stream";
+    publisher
+        .post(&binary("todo-pubsub/declared-events", &event(CREATED, 5), kind), kind, data(5))
+        .await?;
+    // In bulk, and with its data wrapped by daprd, singly and in bulk.
+    for (topic, number) in [
+        ("todo-pubsub/task-events", 11),
+        ("todo-pubsub/raw-events", 12),
+        ("todo-pubsub/raw-bulk-events", 13),
+        ("escaping/escaped-events", 14),
+        ("escaping/escaped-bulk-events", 15),
+    ] {
+        let path = binary(topic, &event(CREATED, number), "application/json");
+        publisher.post(&path, "application/json", data(number)).await?;
+    }
     // One that is no string ends daprd itself: 1.18.1 panics before it calls anybody, and again at each
     // start, since the event comes again.
     let zero = "00-00000000000000000000000000000000-0000000000000000-00";
@@ -108,8 +125,14 @@ pub async fn ways(yard: Arc<Yard>) -> anyhow::Result<()> {
     let mut too_large = event(CREATED, 10);
     too_large["data"]["task"]["description"] = json!("x".repeat(2 * LARGE));
     publisher.event("redis/large-events", &too_large).await?;
-    let ids: Vec<_> = (1..10).map(id).collect();
+    let ids: Vec<_> = (1..10).chain(11..16).map(id).collect();
     stage.audited(CREATED, &ids).await?;
+    // Some were escaped on the way.
+    let sources = format!(
+        "SELECT source, count(*)::text FROM audit_log WHERE type = '{CREATED}' GROUP BY source \
+         ORDER BY source"
+    );
+    stage.become_rows(&sources, &[&["test", "8"], &["urn:a b", "6"]]).await?;
     let dead = "SELECT component, status FROM wharf_deliveries WHERE status <> 'done'";
     stage.become_rows(dead, &[&["-", "dead"]]).await?;
     Ok(())
@@ -120,14 +143,17 @@ fn data(number: u32) -> String {
 }
 
 /// Kafka's binary mode: attributes in the record's headers.
-fn binary(event: &Value) -> String {
+fn binary(topic: &str, event: &Value, kind: &str) -> String {
+    let mut event = event.clone();
+    event["source"] = json!("urn:a b");
     let names = ["specversion", "id", "source", "type", "subject", "time"];
     let attributes = names.map(|name| {
-        let value = event[name].as_str().unwrap_or_default().replace(':', "%3A");
-        format!("&metadata.ce_{name}={value}")
+        let value = event[name].as_str().unwrap_or_default();
+        format!("&metadata.ce_{name}={}", value.replace(':', "%3A").replace(' ', "%20"))
     });
-    let kind = "&metadata.content-type=application/octet-stream";
-    format!("todo-pubsub/declared-events?metadata.rawPayload=true{kind}{}", attributes.concat())
+    let kind = kind.replace('/', "%2F");
+    let kind = format!("&metadata.content-type={kind}");
+    format!("{topic}?metadata.rawPayload=true{kind}{}", attributes.concat())
 }
 
 /// The host is stopped and started under load, and its sidecar comes after it: each event is audited

@@ -147,8 +147,8 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         name: "ways-in",
-        tells: "declared subscriptions, raw payloads, binary mode, odd traces, 5 MiB, tokens both \
-                ways: each event is audited once",
+        tells: "declared subscriptions, raw payloads, binary mode singly, in bulk, raw and escaped, \
+                odd traces, 5 MiB, tokens both ways: each event is audited once",
         needs: ALL,
         patience: MINUTES_3,
         play: |yard| Box::pin(ingress::ways(yard)),

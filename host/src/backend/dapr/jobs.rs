@@ -30,9 +30,8 @@ impl Sidecar {
     pub(super) async fn schedule_job(&self, job: OutgoingJob) -> Result<(), BackendError> {
         let OutgoingJob { name, due, schedule, repeats, data } = &job;
         let what = format!("job {name}");
-        if !name.comes_back() {
-            let text = format!("{what}: its name has a `%`, with which daprd cannot call back");
-            return Err(BackendError::Refused(text));
+        if let Some(why) = name.refusal() {
+            return Err(BackendError::Refused(why));
         }
         let data = serde_json::from_str(data).map_err(|error| {
             BackendError::Refused(format!("{what}: its data is no JSON: {error}"))

@@ -121,11 +121,8 @@ impl Embedded {
     pub(super) async fn schedule_outgoing(&self, job: OutgoingJob) -> Result<(), BackendError> {
         let OutgoingJob { name, due, schedule, repeats, data } = job;
         let refuse = |why: &str| Err(BackendError::Refused(format!("job {name}: {why}")));
-        if name.as_str().contains('|') {
-            return refuse("its name has a `|`");
-        }
-        if !name.comes_back() {
-            return refuse("its name has a `%`, with which daprd cannot call back");
+        if let Some(why) = name.refusal() {
+            return Err(BackendError::Refused(why));
         }
         if data.len() > MAX_BODY {
             return refuse(&format!("{} bytes of data are too many", data.len()));
@@ -161,6 +158,9 @@ impl Embedded {
         }
         if name.contains(['/', '\\', '#', '?']) {
             return refuse("must not contain '/', '\\', '#' or '?'");
+        }
+        if matches!(name, "." | "..") {
+            return refuse("must not be a path traversal sequence");
         }
         match JobName::new(name) {
             Ok(name) => Ok(name),

@@ -66,6 +66,8 @@ pub struct Topic {
     pub path: Text,
     #[serde(default = "usual_bulk")]
     pub bulk: Spanned<Bulk>,
+    #[serde(default)]
+    pub raw: bool,
     pub retention: Text,
     #[serde(default = "one")]
     pub partitions: u32,

@@ -11,12 +11,14 @@ use crate::dispatch::decide::dead_letter::{Death, letter};
 use crate::dispatch::decide::internal;
 use crate::dispatch::decide::rows::{Publisher, Rows};
 use crate::effect::{Outgoing, OutgoingEvent, Publish};
-use crate::event::{Decoded, Origin, Trace, WireEvent};
+use crate::event::{Decoded, Event, Origin, Trace, WireEvent};
 use crate::ledger::{ClaimedDelivery, ClaimedEffect, Outcome, Submission};
-use crate::name::{ComponentId, EventType, derived_id};
+use crate::name::{ComponentId, EventType, JobName, derived_id};
 
 /// The host's own report of a delivery that died, canonical.
 pub const AUDIT_FAILED: &str = "com.todo.audit.failed.v1";
+
+const UNWANTED: &str = "no component wants it; give one [[on]] with the job, and retry it";
 
 /// Where the effects that report a death stand, behind every effect that a handler can make.
 const DEAD_LETTER: u32 = u32::MAX - 1;
@@ -52,11 +54,27 @@ impl Ending<'_> {
         self.bury(head, Arc::new(wire), Some(claim), attempts + 1, reason)
     }
 
-    /// Tried by hand, and readable now: everyone who wants it gets it.
+    /// A job of ours that no component wants is kept as dead under `-`, too.
+    pub fn unwanted(
+        &self,
+        job: &JobName,
+        event: &Event,
+        trace: Option<&Trace>,
+    ) -> Option<Submission> {
+        let (decoded, wire) = internal::understood(self.catalog, event, trace)?;
+        let head = internal::event_head(&decoded, self.now);
+        Some(self.bury(head, wire, None, 1, format!("job `{job}`: {UNWANTED}")))
+    }
+
+    /// Tried by hand, and readable now: everyone who wants it gets it. A host's own event that still
+    /// nobody wants stays dead.
     pub fn readable(&self, claimed: ClaimedDelivery, decoded: &Decoded) -> Submission {
-        let ClaimedDelivery { head, wire, claim, attempts } = claimed;
-        let wire = Arc::new(wire);
+        let wire = Arc::new(claimed.wire.clone());
         let internal = internal::of_decoded(self.catalog, decoded, &wire, self.now);
+        if internal.is_empty() && wire.arrival.origin == Origin::Internal {
+            return self.unreadable_again(claimed, UNWANTED.to_owned());
+        }
+        let ClaimedDelivery { head, claim, attempts, .. } = claimed;
         let outcome = Outcome::Done { statements: Vec::new(), outbox: Vec::new(), internal };
         Submission {
             head,

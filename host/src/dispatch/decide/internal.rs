@@ -50,7 +50,7 @@ pub fn delivery_to(
 }
 
 /// The event as it is understood, and as it is kept.
-fn understood(
+pub fn understood(
     catalog: &Catalog,
     event: &Event,
     trace: Option<&Trace>,
@@ -107,7 +107,7 @@ pub fn head(component: &Component, decoded: &Decoded, arrived: Timestamp) -> Del
 }
 
 /// As far as the event alone decides.
-fn event_head(decoded: &Decoded, arrived: Timestamp) -> DeliveryHead {
+pub fn event_head(decoded: &Decoded, arrived: Timestamp) -> DeliveryHead {
     DeliveryHead {
         id: DeliveryId { component: ComponentId::none(), key: decoded.key },
         subject: decoded.event.subject.clone(),

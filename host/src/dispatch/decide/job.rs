@@ -61,21 +61,37 @@ impl Cause {
     }
 }
 
-/// The event that a firing is, and its trace. `None` when no contract is active.
+/// A job that fired, as an event.
+#[derive(Debug)]
+pub struct Firing {
+    pub event: Event,
+    pub trace: Option<Trace>,
+    /// `None` for a job that is not this host's.
+    pub scheduled_by: Option<ComponentId>,
+}
+
+/// What a firing is. `None` when no contract is active.
 pub fn firing(
     contracts: &Contracts,
     name: &JobName,
     body: &[u8],
     now: Timestamp,
-) -> Option<Result<(Event, Option<Trace>), String>> {
+) -> Option<Result<Firing, String>> {
     Some(match serde_json::from_slice::<Carried>(body) {
-        Ok(carried) => ours(name, &carried, now).map(|event| (event, carried.wharf.cause.trace)),
-        Err(_) => foreign(contracts.of_job(name)?, name, body, now).map(|event| (event, None)),
+        Ok(carried) => ours(name, &carried, now).map(|event| {
+            let Cause { component, trace, .. } = carried.wharf.cause;
+            Firing { event, trace, scheduled_by: Some(component) }
+        }),
+        Err(_) => foreign(contracts.of_job(name)?, name, body, now).map(|event| Firing {
+            event,
+            trace: None,
+            scheduled_by: None,
+        }),
     })
 }
 
-/// The effect's id tells one-shot jobs apart, the scheduled instant nearest to now the firings of a
-/// repeating one.
+/// The effect's id tells one-shot jobs apart, the instant that it is for the firings of a repeating
+/// one.
 fn ours(name: &JobName, carried: &Carried, now: Timestamp) -> Result<Event, String> {
     let Carried { wharf: Origin { effect, cause, schedule, first }, json } = carried;
     let data: &RawValue = serde_json::from_str(json).map_err(|error| error.to_string())?;
@@ -143,7 +159,7 @@ mod tests {
 
     fn fire(job: &OutgoingJob, now: &str) -> Event {
         let fired = firing(&Contracts::default(), &job.name, job.data.as_bytes(), at(now));
-        fired.unwrap().unwrap().0
+        fired.unwrap().unwrap().event
     }
 
     #[test]

@@ -68,8 +68,8 @@ impl View<'_> {
         // The error shows the name; what is too long to be one stays so when it is cut.
         let name = JobName::new(text::cut(name, 2000))
             .map_err(|error| JobError::Invalid(error.to_string()))?;
-        if !name.comes_back() {
-            return Err(JobError::Invalid(format!("the name `{name}` holds `%`; use another")));
+        if let Some(why) = name.refusal() {
+            return Err(JobError::Invalid(why));
         }
         match grant::job(self.manifest, &name) {
             Ok(()) => Ok(name),
@@ -183,11 +183,18 @@ mod tests {
             (job(""), "not a job name"),
             (job(&"daily".repeat(1 << 20)), "not a job name"),
             (job("daily-1%"), "holds `%`"),
+            (job("daily-1|2"), "holds `|`"),
+            (job("daily-1 "), "ends with a space"),
+            (job(".."), "gets lost"),
+            (job(&format!("daily-{}", "é".repeat(200))), "377 bytes"),
+            (job("daily-1/2"), "not a job name"),
             (Job { due_time: None, ..job("daily-1") }, "would never fire"),
             (Job { due_time: Some("2026-01-01T00:00:00".into()), ..job("daily-1") }, "`due-time`"),
             (Job { repeats: Some(2), ..job("daily-1") }, "`repeats` is for"),
             (rhythm("@every 1s", Some(0)), "`repeats` is 0"),
             (rhythm("* * * * *", None), "six cron fields"),
+            (rhythm("0 0 0 * * 7", None), "Sunday is 0 or SUN"),
+            (rhythm("0 0 0 30 2 *", None), "never comes"),
             (Job { data: "{".into(), ..job("daily-1") }, "`data` is not JSON"),
             (Job { data: "[".repeat(101) + &"]".repeat(101), ..job("daily-1") }, "`data`"),
         ] {

@@ -138,3 +138,42 @@ fn a_cron_that_ticks_more_often_than_the_host_counts() {
         assert_eq!(found_by(&[&cron(fine.0, fine.1)], &contracts), [""; 0], "{fine:?}");
     }
 }
+
+#[test]
+fn what_a_contract_names_and_no_file_brings() {
+    let lacking = |files: &[&str], contracts: &Contracts| {
+        let problems = problems(files, contracts);
+        let without = problems.into_iter().filter(|problem| problem.line.is_none());
+        let told = |problem: Problem| {
+            assert!(!problem.is_error() && problem.file == Path::new("daprs"), "{problem}");
+            problem.message
+        };
+        without.map(told).collect::<Vec<_>>()
+    };
+    let named = |what: &str| format!("there is no {what}, which contract `cloudevents` names");
+    let state = component("todo-statestore", "state.in-memory", "");
+    let secrets = component("todo-secrets", "secretstores.local.env", "");
+    let file = component("notify-file", "bindings.localstorage", "");
+    let all = [kafka(&[], ""), state, secrets, file];
+    let lacks = [
+        "pubsub `todo-pubsub`",
+        "state store `todo-statestore`",
+        "secret store `todo-secrets`",
+        "binding `notify-file` or `notify-http`",
+    ];
+    // One that is called so and is something else does not count.
+    let other = component("todo-statestore", "configuration.redis", "");
+    assert_eq!(lacking(&[&other], &contracts()), lacks.map(named));
+    for (without, what) in lacks.iter().enumerate() {
+        let files = all.iter().enumerate().filter(|(number, _)| *number != without);
+        let files: Vec<_> = files.map(|(_, text)| text.as_str()).collect();
+        assert_eq!(lacking(&files, &contracts()), [named(what)]);
+    }
+    assert_eq!(lacking(&all.each_ref().map(String::as_str), &contracts()), [""; 0]);
+    let ticks = ["pubsub `p`", "binding `tick`"];
+    let ticks = ticks.map(|what| format!("there is no {what}, which contract `t` names"));
+    assert_eq!(lacking(&[&all[1]], &ticking()), ticks);
+    // A folder without components is for another one's daprd; without contracts nothing is known.
+    assert_eq!(lacking(&[&resiliency(ENDLESS)], &contracts()), [""; 0]);
+    assert_eq!(lacking(&[&other], &Contracts::default()), [""; 0]);
+}

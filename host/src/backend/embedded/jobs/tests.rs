@@ -56,7 +56,7 @@ fn what_cannot_be_scheduled_is_refused_in_the_schedulers_words() {
         (job("", "R2/PT1S", "", None), "repeats not supported for due time"),
         (job("@every 1s", "", "soon", None), "ttl format not recognized"),
         (job("@every 1s", "10s", "-1s", None), "ttl must be greater than due time"),
-        (job("0 0 0 30 2 *", "", "", None), "never comes due"),
+        (job("0 0 0 30 2 *", "", "", None), "that day never comes"),
     ] {
         let error = plan(&asked, now()).unwrap_err();
         assert!(error.contains(says), "{asked:?}: {error}");
