@@ -1,16 +1,18 @@
 //! What was measured, as tables in Markdown.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::budget;
-use crate::contestant::{Contestant, Database, Kind};
+use crate::contestant::{Database, Kind, pairs};
+use crate::driven::Driven;
 use crate::load::Shape;
+use crate::machine::{load, machine};
 use crate::parts::Parts;
 use crate::postgres::Server;
 use crate::rounds::{Measured, Round};
-use crate::say;
+use crate::text::{median, millis, table, thousands};
+use wharf_test_real::say;
 
 pub struct Report {
     machine: String,
@@ -55,9 +57,9 @@ impl Report {
         &self.left_out
     }
 
-    pub fn verified(&mut self, contestant: &Contestant, refused: u64) {
-        let Contestant { kind, database, .. } = *contestant;
-        let acknowledged = contestant.acknowledged();
+    pub fn verified(&mut self, driven: &Driven, refused: u64) {
+        let (kind, database) = (driven.contestant.kind, driven.contestant.database);
+        let acknowledged = driven.acknowledged();
         self.verified.push(Verified { kind, database, acknowledged, refused });
     }
 
@@ -131,10 +133,7 @@ impl Report {
             let cells = shapes.iter().map(|shape| cell(*shape).unwrap_or_else(|| "–".to_owned()));
             std::iter::once(first).chain(cells).collect::<Vec<_>>()
         };
-        let pairs = kinds.iter().filter(|kind| !kind.is_wharf()).map(|other| (Kind::Wharf, *other));
-        let pairs = pairs.chain([(Kind::WharfPublish, Kind::NativeOutbox)]);
-        let pairs = pairs.filter(|(one, other)| kinds.contains(one) && kinds.contains(other));
-        let pairs: Vec<_> = pairs.collect();
+        let pairs = pairs(&kinds);
         if !pairs.is_empty() {
             text.push(format!("\n## Ratios on {name}\n"));
             text.push(
@@ -345,87 +344,4 @@ impl Column<'_> {
 
 fn rows(rows: Vec<Vec<String>>) -> impl Iterator<Item = Vec<String>> {
     rows.into_iter()
-}
-
-fn table(text: &mut Vec<String>, columns: &[String], rows: impl Iterator<Item = Vec<String>>) {
-    text.push(format!("| {} |", columns.join(" | ")));
-    text.push(format!("|{}", " --- |".repeat(columns.len())));
-    text.extend(rows.map(|row| format!("| {} |", row.join(" | "))));
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
-    Some((values.get(low)? + values.get(high)?) / 2.0)
-}
-
-fn millis(duration: Duration) -> String {
-    let millis = duration.as_secs_f64() * 1e3;
-    match millis {
-        ..10.0 => format!("{millis:.2}"),
-        ..100.0 => format!("{millis:.1}"),
-        _ => format!("{millis:.0}"),
-    }
-}
-
-fn thousands(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn machine(place: &Path) -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let cores = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
-    let files = file_system(place).unwrap_or_else(|| "an unknown file system".to_owned());
-    format!("{cores}, databases on {files}; load {} before", load())
-}
-
-/// How many programs wanted a core in the last minute.
-fn load() -> String {
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("–").to_owned()
-}
-
-/// What a folder is on. In memory nothing is synced: such figures say nothing.
-fn file_system(place: &Path) -> Option<String> {
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let mounts = mounts.lines().filter_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        Some((fields.next()?, fields.next()?))
-    });
-    let around = mounts.filter(|(folder, _)| place.starts_with(folder));
-    let (_, name) = around.max_by_key(|(folder, _)| folder.len())?;
-    match name {
-        "tmpfs" | "ramfs" => {
-            Some(format!("{name}, WHICH IS MEMORY: set TMPDIR to a folder on a disk"))
-        }
-        name => Some(name.to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_for_people() {
-        let written = [7.0, 999.6, 12_345.0, 1_234_567.0].map(thousands);
-        assert_eq!(written, ["7", "1,000", "12,345", "1,234,567"]);
-        let micros = [1234, 12_340, 123_400].map(|micros| millis(Duration::from_micros(micros)));
-        assert_eq!(micros, ["1.23", "12.3", "123"]);
-    }
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0]), Some(2.5));
-    }
 }
