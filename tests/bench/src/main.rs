@@ -12,6 +12,7 @@ mod postgres;
 mod prepare;
 mod report;
 mod rounds;
+mod spread;
 mod text;
 
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ use crate::machine::{load, machine};
 use crate::parts::Parts;
 use crate::postgres::Server;
 use crate::rounds::{Measured, Round};
+use crate::spread::Spread;
 use crate::text::{median, millis, table, thousands};
 use wharf_test_real::say;
 
@@ -94,12 +95,7 @@ impl Report {
             load(),
             took.as_secs_f64()
         ));
-        if self.measured.iter().filter_map(Measured::spread).any(|spread| spread > BUSY) {
-            text.push(format!(
-                "**Not to be relied on**: a rate differed by more than {BUSY:.0} % between rounds, as on \
-                 a machine that others use."
-            ));
-        }
+        text.extend(Spread::of(self.measured.iter().map(Measured::rates)).warning());
         let acknowledged: u64 = self.verified.iter().map(|one| one.acknowledged).sum();
         text.push(format!(
             "{} events were acknowledged, and each has its row.",
@@ -155,7 +151,8 @@ impl Report {
         text.push(format!("\n## Events per second on {name}\n"));
         let rates = each(&|one| Some(thousands(one.median(|round| Some(round.rate))?)));
         table(text, &columns(""), rows(rates));
-        text.push(format!("\n{}", self.spread(database)));
+        let of = self.measured.iter().filter(|one| one.database == database);
+        text.push(format!("\n{}", Spread::of(of.map(Measured::rates)).line()));
         text.push(format!("\n## Milliseconds to the answer on {name}: p50 / p99\n"));
         let latencies = each(&|one| {
             let (p50, p99) = (one.latency(50)?, one.latency(99)?);
@@ -172,18 +169,6 @@ impl Report {
             Some(host + &server.unwrap_or_default())
         });
         table(text, &columns(""), rows(times));
-    }
-
-    /// How far rounds were apart.
-    fn spread(&self, database: Database) -> String {
-        let of = self.measured.iter().filter(|one| one.database == database);
-        let spreads: Vec<_> = of.filter_map(Measured::spread).collect();
-        let most = spreads.iter().copied().fold(0.0, f64::max);
-        format!(
-            "From the slowest round to the fastest a rate differs by {:.0} % (median of the cells), by \
-             {most:.0} % at most.",
-            median(spreads).unwrap_or_default()
-        )
     }
 
     fn parts(&self, text: &mut Vec<String>) {
@@ -264,16 +249,9 @@ impl Report {
     }
 }
 
-/// Rounds that are this far apart, in percent, say little.
-const BUSY: f64 = 100.0;
-
 impl Measured {
-    /// From the slowest round to the fastest, in percent of the median.
-    fn spread(&self) -> Option<f64> {
-        let rates: Vec<_> = self.rounds.iter().map(|round| round.rate).collect();
-        let least = rates.iter().copied().fold(f64::MAX, f64::min);
-        let most = rates.iter().copied().fold(0.0, f64::max);
-        Some((most - least) / median(rates)? * 100.0)
+    fn rates(&self) -> Vec<f64> {
+        self.rounds.iter().map(|round| round.rate).collect()
     }
 
     pub fn median(&self, value: impl Fn(&Round) -> Option<f64>) -> Option<f64> {

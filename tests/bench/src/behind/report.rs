@@ -10,6 +10,7 @@ use super::{AWAIT, Cell, PACE, budget};
 use crate::contestant::{Kind, pairs};
 use crate::machine::{load, machine};
 use crate::postgres::Server;
+use crate::spread::Spread;
 use crate::text::{median, millis, table, thousands};
 
 /// What one contestant did in one cell, round by round.
@@ -97,6 +98,7 @@ impl Report {
             AWAIT.as_millis(),
             self.took.as_secs_f64()
         ));
+        text.extend(self.spread().warning());
         text.push(format!(
             "{} events were published, and each has one row of everyone's.",
             thousands(self.events as f64)
@@ -121,13 +123,7 @@ impl Report {
         }
         text.push("\n## Events per second behind daprd\n".to_owned());
         self.each(text, |one| Some(thousands(one.median(|round| Some(round.rate))?)));
-        let spreads: Vec<_> = self.measured.iter().filter_map(Measured::spread).collect();
-        let most = spreads.iter().copied().fold(0.0, f64::max);
-        text.push(format!(
-            "\nFrom the slowest round to the fastest a rate differs by {:.0} % (median of the cells), by \
-             {most:.0} % at most.",
-            median(spreads).unwrap_or_default()
-        ));
+        text.push(format!("\n{}", self.spread().line()));
     }
 
     fn costs(&self, text: &mut Vec<String>) {
@@ -200,6 +196,11 @@ impl Report {
         kinds.filter(|kind| self.measured.iter().any(|one| one.kind == *kind)).collect()
     }
 
+    fn spread(&self) -> Spread {
+        let rates = |one: &Measured| one.rounds.iter().map(|round| round.rate).collect();
+        Spread::of(self.measured.iter().map(rates))
+    }
+
     fn of(&self, kind: Kind, cell: Cell) -> Option<&Measured> {
         self.measured.iter().find(|one| (one.kind, one.cell) == (kind, cell))
     }
@@ -215,14 +216,6 @@ impl Report {
 impl Measured {
     fn median(&self, value: impl Fn(&Round) -> Option<f64>) -> Option<f64> {
         median(self.rounds.iter().filter_map(value).collect())
-    }
-
-    /// From the slowest round to the fastest, in percent of the median.
-    fn spread(&self) -> Option<f64> {
-        let rates: Vec<_> = self.rounds.iter().map(|round| round.rate).collect();
-        let least = rates.iter().copied().fold(f64::MAX, f64::min);
-        let most = rates.iter().copied().fold(0.0, f64::max);
-        Some((most - least) / median(rates)? * 100.0)
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Window {
 
 /// What is left out at the beginning, where connections are made, and at the end, where bulks are no
 /// longer full.
-const BEGINNING: f64 = 0.05;
+const BEGINNING: f64 = 0.15;
 const END: f64 = 0.1;
 
 impl Window {
@@ -105,7 +105,7 @@ mod tests {
             })
             .collect();
         let window = Window::of_rows(&times).unwrap();
-        assert_eq!(window, Window { from: 10.05, to: 10.9, events: 85.0 });
+        assert_eq!(window, Window { from: 10.15, to: 10.9, events: 75.0 });
         assert!((window.rate() - 100.0).abs() < 1e-6, "{}", window.rate());
         assert_eq!(Window::of_rows(&[]), None);
         assert_eq!(Window::of_rows(&[1.0; 50]), None);
@@ -117,7 +117,7 @@ mod tests {
         let window = Window { from: 5.0, to: 15.0, events: 10.0 };
         assert_eq!(window.used(&samples), [Some(2e5), None, Some(0.0), Some(4e5)]);
         let published = Window::of_published(&samples, 100.0).unwrap();
-        assert_eq!(published, Window { from: 1.0, to: 18.0, events: 85.0 });
+        assert_eq!(published, Window { from: 3.0, to: 18.0, events: 75.0 });
         assert_eq!(Window::of_published(&samples, 101.0), None);
     }
 }
