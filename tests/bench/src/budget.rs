@@ -24,7 +24,7 @@ impl Verdict {
         vec![self.what, self.figure, verdict.to_owned()]
     }
 
-    fn ratio(what: &str, budget: f64, ratio: f64) -> Self {
+    pub fn ratio(what: &str, budget: f64, ratio: f64) -> Self {
         Self {
             what: format!("{what}: ≥ {budget}×"),
             figure: format!("{ratio:.2}×"),

@@ -17,7 +17,16 @@ pub fn own() -> Duration {
 
 /// What a process and its descendants have used, those included that have ended; in steps of 10 ms.
 pub fn tree(root: u32) -> Option<Duration> {
-    let processes: HashMap<u32, Stat> = processes();
+    trees(&[root]).pop().flatten()
+}
+
+/// The same of several processes, at one moment.
+pub fn trees(roots: &[u32]) -> Vec<Option<Duration>> {
+    let processes = processes();
+    roots.iter().map(|root| used(*root, &processes)).collect()
+}
+
+fn used(root: u32, processes: &HashMap<u32, Stat>) -> Option<Duration> {
     processes.get(&root)?;
     let belongs = |mut id: u32| {
         // A chain of parents is short; one that changes under our eyes ends here too.

@@ -12,6 +12,11 @@ pub const BULK: &str = "application/json";
 /// Events in a bulk.
 pub const IN_BULK: usize = 100;
 
+/// The `id` of an event.
+pub fn id(number: u64) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
+}
+
 /// One event. Its number makes its id and its subject.
 pub fn single(number: u64) -> String {
     let mut text = String::with_capacity(440);
@@ -62,7 +67,7 @@ mod tests {
         let event = single(123_456);
         assert!((404..=440).contains(&event.len()), "{}", event.len());
         let event: Value = serde_json::from_str(&event).unwrap();
-        assert_eq!(event["id"], "00000000-0000-4000-8000-000000123456");
+        assert_eq!(event["id"], id(123_456));
         let bulk: Value = serde_json::from_str(&bulk(7)).unwrap();
         assert_eq!(bulk["entries"].as_array().unwrap().len(), IN_BULK);
         assert_eq!(bulk["entries"][99]["event"]["subject"], "106");

@@ -1,26 +1,31 @@
 //! Measures Wharf as a whole beside consumers written by hand, in one run on one machine, and prints
 //! tables of ratios. tests/bench/README.md says what is measured and how.
 
+mod behind;
 mod budget;
 mod contestant;
+mod driven;
 mod load;
+mod machine;
 mod parts;
 mod postgres;
 mod prepare;
-mod process;
 mod report;
 mod rounds;
-mod say;
+mod spread;
+mod text;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
+use wharf_test_real::say;
 
-use contestant::{Contestant, Database, Kind, Surroundings};
+use contestant::{Database, Kind, Surroundings};
+use driven::Driven;
 use load::Shape;
 use postgres::Server;
 use prepare::Built;
@@ -33,12 +38,17 @@ use rounds::Plan;
 /// all. Who cannot take part is named, with the reason. It fails when anyone has lost an event.
 #[derive(Parser)]
 #[command(name = "cargo bench-whole", bin_name = "cargo bench-whole")]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:
-  cargo bench-whole                                  everything: about 6 minutes after building
+  cargo bench-whole                                  everything called directly: about 6 minutes
+                                                     after building
+  cargo bench-whole behind-dapr                      everything behind daprd and Kafka
   cargo bench-whole --quick                          does it all work? The figures say little
   cargo bench-whole --only wharf,native-outbox       these two
   cargo bench-whole --databases postgres --shapes 32,bulk --rounds 9")]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// One round of short turns
     #[arg(long)]
     quick: bool,
@@ -66,6 +76,11 @@ struct Arguments {
     no_build: bool,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    BehindDapr(behind::Arguments),
+}
+
 fn turn(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
     match (0.1..=10.0).contains(&seconds) {
@@ -83,7 +98,10 @@ async fn main() -> ExitCode {
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
             // What was started is dropped with it, and so ended.
-            done = Box::pin(run(&arguments)) => done,
+            done = async { match &arguments.command {
+                None => Box::pin(run(&arguments)).await,
+                Some(Command::BehindDapr(behind)) => Box::pin(behind::run(behind)).await,
+            } } => done,
             _ = interrupt.recv() => bail!("interrupted; everything that was started is ended"),
             _ = terminate.recv() => bail!("terminated; everything that was started is ended"),
         }
@@ -112,11 +130,11 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let began = Instant::now();
     report.measured = rounds::run(&mut contestants, server.as_ref(), &arguments.plan()).await?;
-    for contestant in &contestants {
-        report.verified(contestant, contestant.verify().await?);
+    for driven in &contestants {
+        report.verified(driven, driven.verify().await?);
     }
-    for contestant in contestants {
-        contestant.stop().await?;
+    for driven in contestants {
+        driven.contestant.stop().await?;
     }
     if !arguments.no_parts {
         measure_parts(arguments, &around, &mut report).await?;
@@ -142,7 +160,7 @@ async fn start(
     arguments: &Arguments,
     around: &Surroundings<'_>,
     report: &mut Report,
-) -> Vec<Contestant> {
+) -> Vec<Driven> {
     let mut contestants = Vec::new();
     for (kind, database) in arguments.wanted() {
         if database == Database::Postgres && around.server.is_none() {
@@ -150,7 +168,7 @@ async fn start(
         }
         let name = format!("{} on {}", kind.name(), database.name());
         say::note(format!("starting {name}"));
-        match Contestant::start(kind, database, around).await {
+        match Driven::start(kind, database, around).await {
             Ok(contestant) => contestants.push(contestant),
             Err(error) => report.leave_out(&name, &error),
         }

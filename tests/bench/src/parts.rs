@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
-use crate::contestant::{self, Database, Kind, Surroundings};
+use crate::contestant::{Database, Kind, Program, Surroundings};
 
 /// Microseconds for each event.
 #[derive(Debug, Clone, Deserialize)]
@@ -36,7 +36,7 @@ pub async fn measure(
     events: u64,
     around: &Surroundings<'_>,
 ) -> anyhow::Result<Parts> {
-    let mut command = contestant::parts(database, kind, around).await?;
+    let mut command = Program::parts(database, kind, around).await?.command();
     command.arg("--events").arg(events.to_string());
     let output = command.output().await.context("wharf-bench-parts cannot be run")?;
     if !output.status.success() {

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
-use crate::say;
+use wharf_test_real::say;
 
 const WASM: &str = "wasm32-wasip2";
 

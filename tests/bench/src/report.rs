@@ -1,16 +1,19 @@
 //! What was measured, as tables in Markdown.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::budget;
-use crate::contestant::{Contestant, Database, Kind};
+use crate::contestant::{Database, Kind, pairs};
+use crate::driven::Driven;
 use crate::load::Shape;
+use crate::machine::{load, machine};
 use crate::parts::Parts;
 use crate::postgres::Server;
 use crate::rounds::{Measured, Round};
-use crate::say;
+use crate::spread::Spread;
+use crate::text::{median, millis, table, thousands};
+use wharf_test_real::say;
 
 pub struct Report {
     machine: String,
@@ -55,9 +58,9 @@ impl Report {
         &self.left_out
     }
 
-    pub fn verified(&mut self, contestant: &Contestant, refused: u64) {
-        let Contestant { kind, database, .. } = *contestant;
-        let acknowledged = contestant.acknowledged();
+    pub fn verified(&mut self, driven: &Driven, refused: u64) {
+        let (kind, database) = (driven.contestant.kind, driven.contestant.database);
+        let acknowledged = driven.acknowledged();
         self.verified.push(Verified { kind, database, acknowledged, refused });
     }
 
@@ -92,12 +95,7 @@ impl Report {
             load(),
             took.as_secs_f64()
         ));
-        if self.measured.iter().filter_map(Measured::spread).any(|spread| spread > BUSY) {
-            text.push(format!(
-                "**Not to be relied on**: a rate differed by more than {BUSY:.0} % between rounds, as on \
-                 a machine that others use."
-            ));
-        }
+        text.extend(Spread::of(self.measured.iter().map(Measured::rates)).warning());
         let acknowledged: u64 = self.verified.iter().map(|one| one.acknowledged).sum();
         text.push(format!(
             "{} events were acknowledged, and each has its row.",
@@ -131,10 +129,7 @@ impl Report {
             let cells = shapes.iter().map(|shape| cell(*shape).unwrap_or_else(|| "–".to_owned()));
             std::iter::once(first).chain(cells).collect::<Vec<_>>()
         };
-        let pairs = kinds.iter().filter(|kind| !kind.is_wharf()).map(|other| (Kind::Wharf, *other));
-        let pairs = pairs.chain([(Kind::WharfPublish, Kind::NativeOutbox)]);
-        let pairs = pairs.filter(|(one, other)| kinds.contains(one) && kinds.contains(other));
-        let pairs: Vec<_> = pairs.collect();
+        let pairs = pairs(&kinds);
         if !pairs.is_empty() {
             text.push(format!("\n## Ratios on {name}\n"));
             text.push(
@@ -156,7 +151,8 @@ impl Report {
         text.push(format!("\n## Events per second on {name}\n"));
         let rates = each(&|one| Some(thousands(one.median(|round| Some(round.rate))?)));
         table(text, &columns(""), rows(rates));
-        text.push(format!("\n{}", self.spread(database)));
+        let of = self.measured.iter().filter(|one| one.database == database);
+        text.push(format!("\n{}", Spread::of(of.map(Measured::rates)).line()));
         text.push(format!("\n## Milliseconds to the answer on {name}: p50 / p99\n"));
         let latencies = each(&|one| {
             let (p50, p99) = (one.latency(50)?, one.latency(99)?);
@@ -173,18 +169,6 @@ impl Report {
             Some(host + &server.unwrap_or_default())
         });
         table(text, &columns(""), rows(times));
-    }
-
-    /// How far rounds were apart.
-    fn spread(&self, database: Database) -> String {
-        let of = self.measured.iter().filter(|one| one.database == database);
-        let spreads: Vec<_> = of.filter_map(Measured::spread).collect();
-        let most = spreads.iter().copied().fold(0.0, f64::max);
-        format!(
-            "From the slowest round to the fastest a rate differs by {:.0} % (median of the cells), by \
-             {most:.0} % at most.",
-            median(spreads).unwrap_or_default()
-        )
     }
 
     fn parts(&self, text: &mut Vec<String>) {
@@ -265,16 +249,9 @@ impl Report {
     }
 }
 
-/// Rounds that are this far apart, in percent, say little.
-const BUSY: f64 = 100.0;
-
 impl Measured {
-    /// From the slowest round to the fastest, in percent of the median.
-    fn spread(&self) -> Option<f64> {
-        let rates: Vec<_> = self.rounds.iter().map(|round| round.rate).collect();
-        let least = rates.iter().copied().fold(f64::MAX, f64::min);
-        let most = rates.iter().copied().fold(0.0, f64::max);
-        Some((most - least) / median(rates)? * 100.0)
+    fn rates(&self) -> Vec<f64> {
+        self.rounds.iter().map(|round| round.rate).collect()
     }
 
     pub fn median(&self, value: impl Fn(&Round) -> Option<f64>) -> Option<f64> {
@@ -345,87 +322,4 @@ impl Column<'_> {
 
 fn rows(rows: Vec<Vec<String>>) -> impl Iterator<Item = Vec<String>> {
     rows.into_iter()
-}
-
-fn table(text: &mut Vec<String>, columns: &[String], rows: impl Iterator<Item = Vec<String>>) {
-    text.push(format!("| {} |", columns.join(" | ")));
-    text.push(format!("|{}", " --- |".repeat(columns.len())));
-    text.extend(rows.map(|row| format!("| {} |", row.join(" | "))));
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
-    Some((values.get(low)? + values.get(high)?) / 2.0)
-}
-
-fn millis(duration: Duration) -> String {
-    let millis = duration.as_secs_f64() * 1e3;
-    match millis {
-        ..10.0 => format!("{millis:.2}"),
-        ..100.0 => format!("{millis:.1}"),
-        _ => format!("{millis:.0}"),
-    }
-}
-
-fn thousands(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn machine(place: &Path) -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let cores = if cores == 1 { "1 core".to_owned() } else { format!("{cores} cores") };
-    let files = file_system(place).unwrap_or_else(|| "an unknown file system".to_owned());
-    format!("{cores}, databases on {files}; load {} before", load())
-}
-
-/// How many programs wanted a core in the last minute.
-fn load() -> String {
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("–").to_owned()
-}
-
-/// What a folder is on. In memory nothing is synced: such figures say nothing.
-fn file_system(place: &Path) -> Option<String> {
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let mounts = mounts.lines().filter_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        Some((fields.next()?, fields.next()?))
-    });
-    let around = mounts.filter(|(folder, _)| place.starts_with(folder));
-    let (_, name) = around.max_by_key(|(folder, _)| folder.len())?;
-    match name {
-        "tmpfs" | "ramfs" => {
-            Some(format!("{name}, WHICH IS MEMORY: set TMPDIR to a folder on a disk"))
-        }
-        name => Some(name.to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_for_people() {
-        let written = [7.0, 999.6, 12_345.0, 1_234_567.0].map(thousands);
-        assert_eq!(written, ["7", "1,000", "12,345", "1,234,567"]);
-        let micros = [1234, 12_340, 123_400].map(|micros| millis(Duration::from_micros(micros)));
-        assert_eq!(micros, ["1.23", "12.3", "123"]);
-    }
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(vec![]), None);
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![4.0, 1.0]), Some(2.5));
-    }
 }

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use crate::contestant::{Contestant, Database, Kind};
+use crate::contestant::{Database, Kind};
+use crate::driven::Driven;
 use crate::load::Shape;
 use crate::postgres::Server;
-use crate::say;
 use wharf_bench::cpu;
+use wharf_test_real::say;
 
 /// What one contestant did with one shape, round by round.
 pub struct Measured {
@@ -37,7 +38,7 @@ pub struct Plan {
 }
 
 pub async fn run(
-    contestants: &mut [Contestant],
+    contestants: &mut [Driven],
     server: Option<&Server>,
     plan: &Plan,
 ) -> anyhow::Result<Vec<Measured>> {
@@ -46,14 +47,11 @@ pub async fn run(
         .iter()
         .flat_map(|shape| contestants.iter().map(move |one| empty(one, *shape)))
         .collect();
-    for contestant in contestants.iter_mut() {
-        say::note(format!(
-            "warming up {} on {}",
-            contestant.kind.name(),
-            contestant.database.name()
-        ));
+    for driven in contestants.iter_mut() {
+        let (kind, database) = (driven.contestant.kind, driven.contestant.database);
+        say::note(format!("warming up {} on {}", kind.name(), database.name()));
         for shape in &plan.shapes {
-            contestant.turn(*shape, plan.warm_up).await?;
+            driven.turn(*shape, plan.warm_up).await?;
         }
     }
     let count = contestants.len();
@@ -63,11 +61,11 @@ pub async fn run(
             for turn in 0..count {
                 // Nobody is always the one after the same other.
                 let who = (turn + round + index) % count;
-                let Some(contestant) = contestants.get_mut(who) else { continue };
-                if let (Some(server), Database::Postgres) = (server, contestant.database) {
+                let Some(driven) = contestants.get_mut(who) else { continue };
+                if let (Some(server), Database::Postgres) = (server, driven.contestant.database) {
                     server.checkpoint().await?;
                 }
-                let result = take(contestant, server, *shape, plan.turn).await?;
+                let result = take(driven, server, *shape, plan.turn).await?;
                 if let Some(measured) = measured.get_mut(index * count + who) {
                     measured.rounds.push(result);
                 }
@@ -77,22 +75,24 @@ pub async fn run(
     Ok(measured)
 }
 
-fn empty(contestant: &Contestant, shape: Shape) -> Measured {
-    let Contestant { kind, database, .. } = *contestant;
+fn empty(driven: &Driven, shape: Shape) -> Measured {
+    let (kind, database) = (driven.contestant.kind, driven.contestant.database);
     Measured { kind, database, shape, rounds: Vec::new() }
 }
 
 async fn take(
-    contestant: &mut Contestant,
+    driven: &mut Driven,
     server: Option<&Server>,
     shape: Shape,
     length: Duration,
 ) -> anyhow::Result<Round> {
-    let server = server.filter(|_| contestant.database == Database::Postgres).map(Server::id);
-    let used = |contestant: &Contestant| (cpu::tree(contestant.id()), server.and_then(cpu::tree));
-    let before = used(contestant);
-    let mut turn = contestant.turn(shape, length).await?;
-    let after = used(contestant);
+    let on_server = driven.contestant.database == Database::Postgres;
+    let server = server.filter(|_| on_server).map(Server::id);
+    let host = driven.contestant.id();
+    let used = || (host.and_then(cpu::tree), server.and_then(cpu::tree));
+    let before = used();
+    let mut turn = driven.turn(shape, length).await?;
+    let after = used();
     let each = |after: Option<Duration>, before: Option<Duration>| {
         let used = after?.saturating_sub(before?);
         Some(used.as_secs_f64() * 1e6 / turn.events.max(1) as f64)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, ensure};
 use serde_json::json;
-use wharf_e2e::{Durability, Postgres, Yard};
+use wharf_test_real::{Durability, Postgres, Yard};
 use wharf_tests::host::{event, id};
 
 use crate::project::Project;

@@ -39,7 +39,8 @@ struct Wire {
 
 impl Between {
     pub async fn before(target: u16, dice: Dice) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wharf_e2e::port::free()?)).await?;
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, wharf_test_real::port::free()?)).await?;
         let port = listener.local_addr()?.port();
         let http = Client::builder().no_proxy().build()?;
         let (dice, came) = (Mutex::new(dice), Mutex::default());

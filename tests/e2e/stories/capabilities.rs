@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use wharf_e2e::{Redis, Yard, component};
+use wharf_test_real::{Redis, Yard, component};
 use wharf_tests::built;
 use wharf_tests::host::{THINGS, thing};
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use wharf::backend::dapr;
 use wharf::config::DaprEndpoint;
-use wharf_e2e::{Daprd, Kafka, Redis, Scheduler, Sidecar, Yard, component, say};
+use wharf_test_real::{Daprd, Kafka, Redis, Scheduler, Sidecar, Yard, component, say};
 use wharf_tests::conformance::app::App;
 use wharf_tests::conformance::embedded::Playing;
 use wharf_tests::conformance::{Part, World, all, ask, table};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use wharf_e2e::{Redis, Yard};
+use wharf_test_real::{Redis, Yard};
 use wharf_tests::host::{event, id};
 
 use crate::project::Project;

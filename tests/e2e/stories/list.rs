@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
-use wharf_e2e::Yard;
-use wharf_e2e::parts::Part;
+use wharf_test_real::Yard;
+use wharf_test_real::parts::Part;
 
 use crate::{
     away, bulk, capabilities, conformance, flows, ingress, parts, poison, replicas, restarts, sdks,

@@ -27,7 +27,7 @@ mod weather;
 use std::process::ExitCode;
 
 use clap::Parser;
-use wharf_e2e::{parts as needed, say};
+use wharf_test_real::{parts as needed, say};
 
 /// Run stories with the real parts: daprd, scheduler, Kafka, PostgreSQL, Redis
 ///

@@ -17,7 +17,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
-use wharf_e2e::{Daprd, Sidecar, Yard};
+use wharf_test_real::{Daprd, Sidecar, Yard};
 
 use crate::stage::eventually;
 
@@ -52,7 +52,8 @@ struct Seen {
 impl App {
     /// Subscribes to topics, each of a pubsub.
     pub async fn start(topics: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wharf_e2e::port::free()?)).await?;
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, wharf_test_real::port::free()?)).await?;
         let port = listener.local_addr().map(|address: SocketAddr| address.port())?;
         let topics =
             topics.iter().map(|(pubsub, topic)| ((*pubsub).to_owned(), (*topic).to_owned()));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use wharf_e2e::{Kafka, Redis, Scheduler, Sidecar, Yard, component};
+use wharf_test_real::{Kafka, Redis, Scheduler, Sidecar, Yard, component};
 
 use crate::outside::Outside;
 use crate::stage::eventually;

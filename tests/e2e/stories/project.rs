@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
-use wharf_e2e::Yard;
+use wharf_test_real::Yard;
 use wharf_tests::built;
 use wharf_tests::folder::copy;
 use wharf_tests::host::root;

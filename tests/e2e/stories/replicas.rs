@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::json;
-use wharf_e2e::{Yard, component};
+use wharf_test_real::{Yard, component};
 use wharf_tests::built;
 use wharf_tests::host::{THINGS, event, id};
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use wharf_e2e::say;
+use wharf_test_real::say;
 
 use crate::run::Told;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use wharf_e2e::Yard;
+use wharf_test_real::Yard;
 use wharf_tests::host::event;
 
 use crate::project::Project;

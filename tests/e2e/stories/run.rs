@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use futures::stream;
 use tokio::runtime::Builder;
-use wharf_e2e::{Yard, say};
+use wharf_test_real::{Yard, say};
 
 use crate::Arguments;
 use crate::list::Story;

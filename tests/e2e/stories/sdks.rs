@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use serde_json::Value;
-use wharf_e2e::{Process, Yard, parts};
+use wharf_test_real::{Process, Yard, parts};
 use wharf_tests::host::{event, id};
 
 use crate::project::Project;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use wharf::clock::{Clock as _, SystemClock, rfc3339};
-use wharf_e2e::{Daprd, Kafka, Process, Scheduler, Sidecar, Yard, component, http, port};
+use wharf_test_real::{Daprd, Kafka, Process, Scheduler, Sidecar, Yard, component, http, port};
 use wharf_tests::dice::Dice;
 use wharf_tests::faults::Fault;
 

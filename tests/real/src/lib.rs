@@ -6,8 +6,8 @@
 //!
 //! ```no_run
 //! # async fn story() -> anyhow::Result<()> {
-//! use wharf_e2e::parts::{self, Part};
-//! use wharf_e2e::{Daprd, Kafka, Scheduler, Sidecar, Yard};
+//! use wharf_test_real::parts::{self, Part};
+//! use wharf_test_real::{Daprd, Kafka, Scheduler, Sidecar, Yard};
 //!
 //! parts::ready(&[Part::Dapr, Part::Kafka])?;
 //! let yard = Yard::new("greeting")?;
@@ -38,7 +38,7 @@ mod yard;
 
 pub use daprd::{Daprd, Sidecar, component};
 pub use kafka::Kafka;
-pub use process::Process;
+pub use process::{Process, foreign};
 pub use redis::Redis;
 pub use scheduler::Scheduler;
 pub use wharf_test_postgres::{Durability, Server as Postgres};

@@ -13,6 +13,9 @@ use anyhow::bail;
 use crate::cache;
 use tool::Tool;
 
+/// Dapr and Kafka, each with its version.
+pub const VERSIONS: [&str; 2] = [dapr::NAME, kafka::NAME];
+
 /// What tests may need. Several programs may be of one part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {

@@ -23,6 +23,12 @@ const ASK: Duration = Duration::from_millis(20);
 const FOREIGN: [&str; 8] =
     ["CARGO", "RUST", "WHARF_", "DAPR_", "APP_", "DATABASE_URL", "OTEL_", "KAFKA_"];
 
+/// Variables of this process that could change what another program does.
+pub fn foreign() -> impl Iterator<Item = OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names.filter(|name| FOREIGN.iter().any(|foreign| name.to_string_lossy().starts_with(foreign)))
+}
+
 /// `exec` makes the shell the program: its process id and its end are the program's.
 const WATCHED: &str = "exec 3<&0 </dev/null; \
     (read -r _ <&3 || kill -9 -$$) >/dev/null 2>&1 & exec 3<&-; exec \"$@\"";
@@ -67,10 +73,8 @@ impl Process {
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new("sh");
         command.args(["-c", WATCHED, "sh"]).args(&self.arguments).current_dir(&self.folder);
-        for (name, _) in std::env::vars_os() {
-            if FOREIGN.iter().any(|foreign| name.to_string_lossy().starts_with(foreign)) {
-                command.env_remove(&name);
-            }
+        for name in foreign() {
+            command.env_remove(name);
         }
         command.envs(self.variables.iter().cloned());
         // A group of its own: Ctrl-C reaches only this process, whose end is theirs.

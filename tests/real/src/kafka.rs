@@ -68,6 +68,11 @@ impl Kafka {
         crate::daprd::component(name, "pubsub.kafka", &[&own, metadata].concat())
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// Kills it.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill()
