@@ -33,10 +33,13 @@ mod tests;
 mod tests_of_a_file;
 #[cfg(test)]
 wharf_test_postgres::tests_with_postgres! {
+    #[cfg(test)]
     #[path = "ledger/tests/server.rs"]
     mod tests_of_a_server;
+    #[cfg(test)]
     #[path = "ledger/tests/values.rs"]
     mod tests_of_its_values;
+    #[cfg(test)]
     #[path = "ledger/tests.rs"]
     mod tests_on_postgres;
 }

@@ -4,7 +4,6 @@
 #[path = "src/binaries.rs"]
 mod binaries;
 
-#[expect(clippy::print_stdout, reason = "cargo reads it")]
 #[expect(clippy::disallowed_methods, reason = "tests are told of their database here")]
 fn main() {
     println!("cargo::rerun-if-env-changed=DATABASE_URL");

@@ -48,5 +48,6 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     let ids: Vec<_> = all.filter(|number| !is_broken(*number)).map(id).collect();
     stage.audited(CREATED, &ids).await?;
     ensure!(host.count("wharf_ingress_turned_away_total").await? > 0.0, "none was turned away");
+    ensure!(host.count("wharf_repeats_total").await? == 0.0, "what was taken came again");
     Ok(())
 }

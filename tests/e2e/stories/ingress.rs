@@ -10,8 +10,11 @@ use wharf_test_real::{Redis, Yard};
 use wharf_tests::host::{event, id};
 
 use crate::project::Project;
-use crate::restarts::{CREATED, created};
-use crate::stage::Stage;
+use crate::restarts::{CREATED, created, in_progress};
+use crate::stage::{Host, Stage};
+
+/// How long a stop may take.
+const STOP: Duration = Duration::from_secs(60);
 
 /// Above what daprd takes for an API call unless told otherwise.
 const LARGE: usize = 5 << 20;
@@ -156,21 +159,37 @@ fn binary(topic: &str, event: &Value, kind: &str) -> String {
     format!("{topic}?metadata.rawPayload=true{kind}{}", attributes.concat())
 }
 
-/// The host is stopped and started under load, and its sidecar comes after it: each event is audited
-/// once, and every stop is clean.
+/// The host is stopped with deliveries in progress, its sidecar too, and both at once as in a pod:
+/// each event is audited once, and every stop is clean.
 pub async fn stops(yard: Arc<Yard>) -> anyhow::Result<()> {
     let stage = Stage::set(Arc::clone(&yard), &[]).await?;
-    let mut host = stage.host("host", &Project::audit(&yard)?).await?;
+    let flags = vec!["--dapr-block-shutdown-duration=5s".to_owned()];
+    let project = Project::audit(&yard)?;
+    let mut host = stage.host_beside("host", &project, &[], (Vec::new(), flags)).await?;
+    let busy = async |host: &Host| {
+        stage.progress().await?;
+        let ledger = stage.lock_ledger().await?;
+        in_progress(host).await?;
+        anyhow::Ok(ledger)
+    };
     let stops = async {
         for _ in 0..3 {
-            stage.progress().await?;
-            host.stop().await?;
+            let ledger = busy(&host).await?;
+            // It is told to stop first, and can finish then.
+            futures::try_join!(host.stop(), ledger.unlock())?;
             host.start_again().await?;
         }
-        stage.progress().await?;
-        host.daprd.stop().await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let ledger = busy(&host).await?;
+        futures::try_join!(host.daprd.stop(), ledger.unlock())?;
         host.daprd.start_again().await?;
+        let ledger = busy(&host).await?;
+        let mut sidecar = host.daprd;
+        let ((), status, ()) =
+            futures::try_join!(sidecar.stop(), host.wharf.stop(STOP), ledger.unlock())?;
+        ensure!(status.success(), "the host ended with {status}");
+        sidecar.start_again().await?;
+        host.daprd = sidecar;
+        host.start_again().await?;
         stage.progress().await
     };
     let ids = stage.outside.under_load("task-events", created, stops).await?;

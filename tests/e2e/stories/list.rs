@@ -9,7 +9,7 @@ use wharf_test_real::parts::Part;
 
 use crate::{
     away, bulk, capabilities, conformance, flows, ingress, parts, poison, replicas, restarts, sdks,
-    weather,
+    shipped, weather,
 };
 
 /// A test with a folder of its own.
@@ -154,9 +154,17 @@ pub const STORIES: &[Story] = &[
         play: |yard| Box::pin(ingress::ways(yard)),
     },
     Story {
+        name: "shipped-files",
+        tells: "the files in dapr/ as they are: a reminder goes through them, other apps are denied, \
+                subscriptions come from files",
+        needs: &[Part::Dapr, Part::Kafka, Part::Postgres, Part::Redis],
+        patience: MINUTES_3,
+        play: |yard| Box::pin(shipped::play(yard)),
+    },
+    Story {
         name: "host-stops",
-        tells: "the host is stopped three times under load, its sidecar once: each event is audited \
-                once",
+        tells: "the host is stopped with deliveries in progress, its sidecar too, and both at once: \
+                each event is audited once",
         needs: STAGE,
         patience: MINUTES_3,
         play: |yard| Box::pin(ingress::stops(yard)),

@@ -21,6 +21,7 @@ mod report;
 mod restarts;
 mod run;
 mod sdks;
+mod shipped;
 mod stage;
 mod weather;
 

@@ -64,8 +64,10 @@ bindings = ["notify-file"]
 
 pub async fn tick(yard: Arc<Yard>) -> anyhow::Result<()> {
     let mut stage = Stage::set(Arc::clone(&yard), &["echoes"]).await?;
-    let clock = [("schedule", "*/5 * * * * *"), ("direction", "input")];
-    stage.resources.push(component("clock", "bindings.cron", &clock));
+    // Without a direction daprd asks the host whether it wants each: one is wanted, one is not.
+    for name in ["clock", "unwanted"] {
+        stage.resources.push(component(name, "bindings.cron", &[("schedule", "*/5 * * * * *")]));
+    }
     let contract = THINGS.replace("period = \"5m\"", "period = \"5s\"");
     let project = Project::new(&yard)?
         .with("ticked", built::CAPABILITIES, TICKED)?
@@ -84,6 +86,10 @@ pub async fn tick(yard: Arc<Yard>) -> anyhow::Result<()> {
     })
     .await?;
     stage.settled().await?;
+    for host in &hosts {
+        let said = host.daprd.process.log();
+        ensure!(said.contains("app has not subscribed to binding unwanted"), "{said}");
+    }
     let came = stage.outside.came("echoes", 4).await?;
     let times: BTreeSet<_> =
         came.iter().map(|one| one["data"]["data"]["time"].to_string()).collect();

@@ -87,7 +87,7 @@ pub async fn broker(yard: Arc<Yard>) -> anyhow::Result<()> {
 }
 
 /// Waits until the host has taken events and not answered.
-async fn in_progress(host: &Host) -> anyhow::Result<()> {
+pub async fn in_progress(host: &Host) -> anyhow::Result<()> {
     eventually("events are in progress", async || match host.count("wharf_ingress_events").await {
         Ok(count) if count > 0.0 => Ok(()),
         Ok(_) => Err("none".to_owned()),

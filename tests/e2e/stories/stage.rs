@@ -1,6 +1,7 @@
 //! What most stories play on: a broker, a scheduler, a ledger in PostgreSQL, hosts with a sidecar
 //! each, and the rest of the system.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub struct Stage {
     pub database: String,
     /// Components and the like for every daprd that starts, as YAML.
     pub resources: Vec<String>,
+    /// The Configuration of sidecars that start.
+    pub config: Option<PathBuf>,
     /// Whether sidecars that start ask for the health of their host. One that does delivers nothing
     /// while the host says that it is ill.
     pub checks_health: bool,
@@ -108,8 +111,16 @@ impl Stage {
             sink("notify-file"),
             sink("notify-http"),
         ];
-        let checks_health = true;
-        Ok(Self { outside, kafka, scheduler, database, resources, checks_health, yard })
+        Ok(Self {
+            outside,
+            kafka,
+            scheduler,
+            database,
+            resources,
+            config: None,
+            checks_health: true,
+            yard,
+        })
     }
 
     /// A host that is subscribed when this returns; several share the ledger and the events.
@@ -168,6 +179,7 @@ impl Stage {
         Ok(Sidecar {
             name: format!("of-{name}"),
             app_port: Some(app_port),
+            config: self.config.clone(),
             health: self.checks_health.then(|| "/health".to_owned()),
             scheduler: Some(self.scheduler.address()),
             ..Sidecar::of(APP, self.yard.resources(name, &texts)?)

@@ -1,0 +1,132 @@
+//! The files in dapr/ as they are, but for the places of what they name, with all that they hold: a
+//! reminder goes through them, other apps stay outside, and subscriptions come from files.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
+use wharf_test_real::{Daprd, Redis, Sidecar, Yard};
+use wharf_tests::host::{event, id, root};
+
+use crate::project::Project;
+use crate::restarts::CREATED;
+use crate::stage::{Stage, eventually, from_now};
+
+/// Where sidecars find each other, as the callers of this machine would by mDNS.
+fn names(file: &Path) -> String {
+    let file = file.display();
+    format!(
+        "  nameResolution:\n    component: sqlite\n    version: v1\n    configuration:\n      \
+         connectionString: \"{file}\"\n"
+    )
+}
+
+pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
+    let mut stage = Stage::set(Arc::clone(&yard), &[]).await?;
+    let redis = Redis::start(&yard).await?;
+    let notes = yard.folder("notes")?;
+    let secrets = yard.write("secrets.json", "{}")?;
+    let database = PgConnectOptions::from_url(&stage.database.parse()?)?;
+    let postgres = format!(
+        "host={} port={} user={} dbname={} sslmode=disable",
+        database.get_host(),
+        database.get_port(),
+        database.get_username(),
+        database.get_database().unwrap_or_default()
+    );
+    let sink = format!("http://127.0.0.1:{}/sink/notify-http", stage.outside.app.port);
+    let places = [
+        ("localhost:9092", stage.kafka.address()),
+        ("localhost:6379", redis.address()),
+        (
+            "host=localhost port=5432 user=wharf password=wharf dbname=wharf sslmode=disable",
+            postgres,
+        ),
+        ("dapr/secrets.json", secrets.display().to_string()),
+        ("/tmp/wharf-notifications", notes.display().to_string()),
+        ("http://localhost:9000/notify", sink),
+    ];
+    let folder = root().join("dapr");
+    stage.resources = files(&folder.join("local"))?;
+    for (place, real) in &places {
+        let named = stage.resources.iter().any(|text| text.contains(place));
+        ensure!(named, "no file in dapr/local names {place}");
+        for text in &mut stage.resources {
+            *text = text.replace(place, real);
+        }
+    }
+    let resolution = names(&yard.path("names.db"));
+    let config = fs::read_to_string(folder.join("local/config.yaml"))?;
+    let guarded = yard.write("guarded.yaml", &format!("{}\n{resolution}", config.trim_end()))?;
+    stage.config = Some(guarded);
+    let project = Project::todo(&yard)?.counting()?;
+    let mut host = stage.host("host", &project).await?;
+
+    stage.outside.publish("todo-pubsub", "task-events", &event(CREATED, 0)).await?;
+    let mut reminder = event("com.todo.reminder.scheduled.v1", 1);
+    reminder["data"] = json!({
+        "reminder_id": id(1), "task_id": "t-1", "user_id": "ann", "title": "Water the plants",
+        "remind_at": from_now(Duration::from_secs(3)), "due_date": "2026-02-04T18:00:00Z",
+    });
+    stage.outside.publish("todo-pubsub", "reminder-events", &reminder).await?;
+    stage.audited(CREATED, &[id(0)]).await?;
+    eventually("the note is in its folder", async || {
+        let notes = fs::read_dir(&notes).map_err(|error| error.to_string())?;
+        if notes.count() == 1 { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await?;
+    stage.settled().await?;
+
+    // What another app may call without the Configuration it may not call with it.
+    let open = yard.write(
+        "open.yaml",
+        &format!(
+            "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata:\n  name: open\nspec:\n\
+             {resolution}"
+        ),
+    )?;
+    let caller =
+        Sidecar { config: Some(open.clone()), ..Sidecar::of("caller", yard.folder("none")?) };
+    let caller = Daprd::start(&yard, caller).await?;
+    ensure!(invoke(&stage, &caller, "health").await? == 403, "another app calls the host");
+    host.stop().await?;
+    host.daprd.stop().await?;
+
+    // The same contract's subscriptions from files, the host not asked for any.
+    stage.config = Some(open);
+    stage.resources.extend(files(&folder.join("subscriptions/cloudevents"))?);
+    let flags = vec!["--disable-init-endpoints=subscribe".to_owned()];
+    let declared = stage.host_beside("declared", &project, &[], (Vec::new(), flags)).await?;
+    ensure!(invoke(&stage, &caller, "health").await? == 200, "nobody can call anybody");
+    // Not even so may another app fire a job or tick a binding.
+    ensure!(invoke(&stage, &caller, "job/anything").await? == 403, "another app fires a job");
+    stage.outside.publish("todo-pubsub", "task-events", &event(CREATED, 2)).await?;
+    stage.audited_once(CREATED, &[id(0), id(2)]).await?;
+    ensure!(declared.count("events_consumed_total").await? > 0.0, "nothing came by the files");
+    Ok(())
+}
+
+/// A folder's YAML, but for the Configuration, which is no resource.
+fn files(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut files: Vec<_> =
+        entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
+    files.retain(|file| !file.ends_with("config.yaml"));
+    files.sort();
+    files.iter().map(|file| Ok(fs::read_to_string(file)?)).collect()
+}
+
+/// The status that another app is answered.
+async fn invoke(stage: &Stage, caller: &Daprd, method: &str) -> anyhow::Result<u16> {
+    let url = format!("{}/v1.0/invoke/wharf/method/{method}", caller.url());
+    let request = match method {
+        "health" => stage.outside.http.get(url),
+        _ => stage.outside.http.post(url).json(&Value::Null),
+    };
+    Ok(request.send().await?.status().as_u16())
+}
