@@ -29,7 +29,7 @@ use site::Site;
 /// daprd and Kafka need is built or fetched the first time, as for `cargo e2e`.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  cargo bench-whole behind-dapr                      everything: about 18 minutes after building
+  cargo bench-whole behind-dapr                      everything: 15 to 20 minutes after building
   cargo bench-whole behind-dapr --quick              does it all work? The figures say little
   cargo bench-whole behind-dapr --quick --only wharf --partitions 3 --ways bulk
   cargo bench-whole behind-dapr --partitions 8 --only wharf,native-inbox,native-outbox --rounds 9")]

@@ -183,9 +183,14 @@ impl Contestant {
         self.process.said()
     }
 
-    /// What Wharf has parked, dead and to publish; others leave nothing.
-    pub async fn left(&self) -> anyhow::Result<f64> {
-        Ok(self.sum("wharf_deliveries").await? + self.sum("wharf_outbox").await?)
+    /// Whether Wharf says that nothing is parked, dead or to publish; others leave nothing.
+    pub async fn is_idle(&self) -> bool {
+        for metric in ["wharf_deliveries", "wharf_outbox"] {
+            if !self.sum(metric).await.is_ok_and(|left| left == 0.0) {
+                return false;
+            }
+        }
+        true
     }
 
     /// What Wharf has published; others publish nothing.
@@ -205,10 +210,10 @@ impl Contestant {
         http::count(&metrics, metric).await.context("wharf gives no metrics")
     }
 
-    /// Waits until nothing is left.
+    /// Waits until it is idle.
     pub async fn drain(&self) -> anyhow::Result<()> {
         let began = Instant::now();
-        while self.left().await? > 0.0 {
+        while !self.is_idle().await {
             if began.elapsed() > SETTLE {
                 bail!("{} did not finish; it said:\n{}", self.kind.name(), self.said());
             }

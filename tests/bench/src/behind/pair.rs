@@ -94,9 +94,10 @@ impl Pair {
         let count = (events.end - events.start) as f64;
         let mut samples = vec![self.sample(&roots).await?];
         let began = Instant::now();
-        while !self.has_all(&mut rows, &events).await? || self.contestant.left().await? > 0.0 {
+        while !(self.has_all(&mut rows, &events).await? && self.contestant.is_idle().await) {
             self.go_on(began, &mut rows, &events).await?;
-            samples.push(self.sample(&roots).await?);
+            // One that is too busy to answer is asked again.
+            samples.extend(self.sample(&roots).await.ok());
         }
         samples.push(self.sample(&roots).await?);
         let window = match self.contestant.kind {
