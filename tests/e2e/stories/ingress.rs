@@ -183,12 +183,10 @@ pub async fn stops(yard: Arc<Yard>) -> anyhow::Result<()> {
         futures::try_join!(host.daprd.stop(), ledger.unlock())?;
         host.daprd.start_again().await?;
         let ledger = busy(&host).await?;
-        let mut sidecar = host.daprd;
-        let ((), status, ()) =
-            futures::try_join!(sidecar.stop(), host.wharf.stop(STOP), ledger.unlock())?;
+        let Host { wharf, daprd, .. } = &mut host;
+        let ((), status, ()) = futures::try_join!(daprd.stop(), wharf.stop(STOP), ledger.unlock())?;
         ensure!(status.success(), "the host ended with {status}");
-        sidecar.start_again().await?;
-        host.daprd = sidecar;
+        daprd.start_again().await?;
         host.start_again().await?;
         stage.progress().await
     };

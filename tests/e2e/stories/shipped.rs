@@ -17,15 +17,6 @@ use crate::project::Project;
 use crate::restarts::CREATED;
 use crate::stage::{Stage, eventually, from_now};
 
-/// Where sidecars find each other, as the callers of this machine would by mDNS.
-fn names(file: &Path) -> String {
-    let file = file.display();
-    format!(
-        "  nameResolution:\n    component: sqlite\n    version: v1\n    configuration:\n      \
-         connectionString: \"{file}\"\n"
-    )
-}
-
 pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     let mut stage = Stage::set(Arc::clone(&yard), &[]).await?;
     let redis = Redis::start(&yard).await?;
@@ -60,10 +51,7 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
             *text = text.replace(place, real);
         }
     }
-    let resolution = names(&yard.path("names.db"));
-    let config = fs::read_to_string(folder.join("local/config.yaml"))?;
-    let guarded = yard.write("guarded.yaml", &format!("{}\n{resolution}", config.trim_end()))?;
-    stage.config = Some(guarded);
+    stage.config = Some(folder.join("local/config.yaml"));
     let project = Project::todo(&yard)?.counting()?;
     let mut host = stage.host("host", &project).await?;
 
@@ -83,28 +71,24 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     stage.settled().await?;
 
     // What another app may call without the Configuration it may not call with it.
-    let open = yard.write(
-        "open.yaml",
-        &format!(
-            "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata:\n  name: open\nspec:\n\
-             {resolution}"
-        ),
-    )?;
-    let caller =
-        Sidecar { config: Some(open.clone()), ..Sidecar::of("caller", yard.folder("none")?) };
-    let caller = Daprd::start(&yard, caller).await?;
-    ensure!(invoke(&stage, &caller, "health").await? == 403, "another app calls the host");
+    let caller = Daprd::start(&yard, Sidecar::of("caller", yard.folder("none")?)).await?;
+    let (status, said) = invoke(&stage, &caller, "health").await?;
+    ensure!(status == 403, "another app calls the host: {status} {said}");
     host.stop().await?;
     host.daprd.stop().await?;
 
     // The same contract's subscriptions from files, the host not asked for any.
-    stage.config = Some(open);
+    stage.config = None;
     stage.resources.extend(files(&folder.join("subscriptions/cloudevents"))?);
     let flags = vec!["--disable-init-endpoints=subscribe".to_owned()];
     let declared = stage.host_beside("declared", &project, &[], (Vec::new(), flags)).await?;
-    ensure!(invoke(&stage, &caller, "health").await? == 200, "nobody can call anybody");
+    // Another one, which does not remember where the first host was.
+    let caller = Daprd::start(&yard, Sidecar::of("other-caller", yard.folder("none")?)).await?;
+    let (status, said) = invoke(&stage, &caller, "health").await?;
+    ensure!(status == 200, "nor may it without the Configuration: {status} {said}");
     // Not even so may another app fire a job or tick a binding.
-    ensure!(invoke(&stage, &caller, "job/anything").await? == 403, "another app fires a job");
+    let (status, said) = invoke(&stage, &caller, "job/anything").await?;
+    ensure!(status == 403, "another app fires a job: {status} {said}");
     stage.outside.publish("todo-pubsub", "task-events", &event(CREATED, 2)).await?;
     stage.audited_once(CREATED, &[id(0), id(2)]).await?;
     ensure!(declared.count("events_consumed_total").await? > 0.0, "nothing came by the files");
@@ -121,12 +105,13 @@ fn files(folder: &Path) -> anyhow::Result<Vec<String>> {
     files.iter().map(|file| Ok(fs::read_to_string(file)?)).collect()
 }
 
-/// The status that another app is answered.
-async fn invoke(stage: &Stage, caller: &Daprd, method: &str) -> anyhow::Result<u16> {
+/// What another app is answered.
+async fn invoke(stage: &Stage, caller: &Daprd, method: &str) -> anyhow::Result<(u16, String)> {
     let url = format!("{}/v1.0/invoke/wharf/method/{method}", caller.url());
     let request = match method {
         "health" => stage.outside.http.get(url),
         _ => stage.outside.http.post(url).json(&Value::Null),
     };
-    Ok(request.send().await?.status().as_u16())
+    let answer = request.send().await?;
+    Ok((answer.status().as_u16(), answer.text().await?))
 }
