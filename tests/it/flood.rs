@@ -82,6 +82,7 @@ wharf_test_postgres::tests_with_postgres! {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "tests/README.md tells what it found")]
 async fn flood(place: &Place, ledger: &Database) {
     let running = place.start().await;
     let calm = latency(&running, EVENTS).await;

@@ -32,8 +32,8 @@ use crate::telemetry;
   DATABASE_URL=postgres://wharf:secret@db/wharf WHARF_SERVICE=todo wharf serve
   wharf serve --print-config       what it would run with, secrets hidden
   dapr run --app-id wharf --app-port 8080 --enable-app-health-check \\
-    --app-health-check-path /health --resources-path dapr/local \\
-    --config dapr/local/config.yaml -- wharf serve")]
+    --app-health-check-path /health --app-health-probe-timeout 3000 \\
+    --resources-path dapr/local --config dapr/local/config.yaml -- wharf serve")]
 pub struct Serve {
     /// A configuration file; none is needed
     #[arg(long, value_name = "FILE")]

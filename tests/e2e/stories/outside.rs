@@ -118,7 +118,8 @@ impl Outside {
     pub async fn publish(&self, pubsub: &str, topic: &str, event: &Value) -> anyhow::Result<()> {
         let mut url = format!("{}/v1.0/publish/{pubsub}/{topic}", self.daprd.url());
         if let Some(subject) = event["subject"].as_str() {
-            url = format!("{url}?metadata.partitionKey={subject}");
+            let joint = if url.contains('?') { '&' } else { '?' };
+            url = format!("{url}{joint}metadata.partitionKey={subject}");
         }
         let request = self.http.post(url).header("content-type", "application/cloudevents+json");
         let answer = request.body(event.to_string()).send().await?;

@@ -61,7 +61,9 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
         "reminder_id": id(1), "task_id": "t-1", "user_id": "ann", "title": "Water the plants",
         "remind_at": from_now(Duration::from_secs(3)), "due_date": "2026-02-04T18:00:00Z",
     });
-    stage.outside.publish("todo-pubsub", "reminder-events", &reminder).await?;
+    // Its topic is delivered singly, with headers as headers: this name is none.
+    let topic = "reminder-events?metadata.my%20header=1";
+    stage.outside.publish("todo-pubsub", topic, &reminder).await?;
     stage.audited(CREATED, &[id(0)]).await?;
     eventually("the note is in its folder", async || {
         let notes = fs::read_dir(&notes).map_err(|error| error.to_string())?;
