@@ -172,6 +172,7 @@ impl App {
             service: config.service.clone(),
             token: config.ingress.token.clone(),
             max_body: config.ingress.max_body,
+            subscriptions: config.ingress.subscriptions,
             registry: Arc::clone(&registry),
             dispatch: dispatch.clone(),
             ledger: ledger.clone(),

@@ -82,6 +82,18 @@ pub struct Ingress {
     pub patience: Duration,
     /// Checked against the `dapr-api-token` header when set. Also `APP_API_TOKEN`.
     pub token: Option<String>,
+    /// Who says what daprd subscribes to.
+    pub subscriptions: Subscriptions,
+}
+
+/// Who says what daprd subscribes to. Not both: daprd would ignore one of them without a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subscriptions {
+    /// The host, when daprd asks: every topic of the active contracts.
+    Programmatic,
+    /// Files of daprd's; the host names none.
+    Declarative,
 }
 
 /// The listener that people and tools call.
@@ -176,6 +188,7 @@ impl Default for Ingress {
             max_bytes: 64 << 20,
             patience: Duration::from_secs(10),
             token: None,
+            subscriptions: Subscriptions::Programmatic,
         }
     }
 }

@@ -24,6 +24,7 @@ use futures::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 
 use crate::catalog::Registry;
+use crate::config::Subscriptions;
 use crate::dispatch::Dispatch;
 use crate::dispatch::answer::Answer;
 use crate::dispatch::room::Share;
@@ -38,6 +39,7 @@ pub struct Ingress {
     pub token: Option<String>,
     /// Bytes; a larger event is kept as dead.
     pub max_body: usize,
+    pub subscriptions: Subscriptions,
     pub registry: Arc<Registry>,
     pub dispatch: Dispatch,
     pub ledger: Ledger,

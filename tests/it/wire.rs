@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use wharf::config::Subscriptions;
 use wharf_tests::host::{Host, Setup, bulk, event, id};
 
 const CREATED: &str = "com.todo.task.created.v1";
@@ -31,6 +32,14 @@ async fn dapr_is_told_what_to_subscribe() {
           "route": "/events/recurring-events", "bulkSubscribe": bulk },
     ]);
     assert_eq!(subscriptions, expected);
+    host.stop().await;
+
+    let mut declared = Setup::audit();
+    declared.config.ingress.subscriptions = Subscriptions::Declarative;
+    let host = declared.start().await;
+    assert_eq!(host.ingress(Method::GET, "/dapr/subscribe").await, (StatusCode::OK, json!([])));
+    assert_eq!(host.deliver("task-events", event(CREATED, 1).to_string()).await.0, StatusCode::OK);
+    assert_eq!(host.rows("SELECT count(*) FROM audit_log").await, [["1"]]);
     host.stop().await;
 }
 

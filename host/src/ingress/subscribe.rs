@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
 
+use crate::config::Subscriptions;
 use crate::contract::{Delivery, Subscription};
 use crate::ingress::Ingress;
 
@@ -15,10 +16,15 @@ pub async fn config() -> Json<Value> {
     Json(json!({}))
 }
 
-/// `GET /dapr/subscribe`: one entry per (pubsub, topic).
+/// `GET /dapr/subscribe`: one entry per (pubsub, topic); none where files say what is subscribed.
 pub async fn subscriptions(State(ingress): State<Arc<Ingress>>) -> Json<Vec<Value>> {
-    let subscriptions = ingress.registry.snapshot().contracts.subscriptions();
-    Json(subscriptions.iter().map(entry).collect())
+    Json(match ingress.subscriptions {
+        Subscriptions::Programmatic => {
+            let subscriptions = ingress.registry.snapshot().contracts.subscriptions();
+            subscriptions.iter().map(entry).collect()
+        }
+        Subscriptions::Declarative => Vec::new(),
+    })
 }
 
 fn entry(subscription: &Subscription) -> Value {

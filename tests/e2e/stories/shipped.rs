@@ -79,11 +79,11 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     host.stop().await?;
     host.daprd.stop().await?;
 
-    // The same contract's subscriptions from files, the host not asked for any.
+    // The same contract's subscriptions from files, the host naming none.
     stage.config = None;
     stage.resources.extend(files(&folder.join("subscriptions/cloudevents"))?);
-    let flags = vec!["--disable-init-endpoints=subscribe".to_owned()];
-    let declared = stage.host_beside("declared", &project, &[], (Vec::new(), flags)).await?;
+    let files = [("WHARF_INGRESS__SUBSCRIPTIONS", "declarative".to_owned())];
+    let declared = stage.host_with("declared", &project, &files).await?;
     // Another one, which does not remember where the first host was.
     let caller = Daprd::start(&yard, Sidecar::of("other-caller", yard.folder("none")?)).await?;
     let (status, said) = invoke(&stage, &caller, "health").await?;
