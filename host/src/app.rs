@@ -4,11 +4,11 @@ mod dapr;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use axum::Router;
 use axum::serve::ListenerExt as _;
 use futures::FutureExt as _;
@@ -33,7 +33,7 @@ use crate::dispatch::report::Reporter;
 use crate::dispatch::room::{Amount, Room};
 use crate::dispatch::{Dispatch, Parts};
 use crate::ingress::Ingress;
-use crate::ledger::{Ledger, LedgerOptions, Place};
+use crate::ledger::{Ledger, LedgerError, LedgerOptions, Place};
 use crate::places::Places;
 use crate::problem::Problem;
 use crate::prune::Prune;
@@ -233,6 +233,7 @@ impl App {
             lease: self.config.relay.lease,
             batch: self.config.relay.batch,
             work: self.work.clone(),
+            told: Mutex::default(),
             places: Places::new(relay::PLACES),
             batches: Arc::new(Semaphore::new(relay::BATCHES)),
         };
@@ -331,16 +332,21 @@ impl App {
     }
 }
 
+/// Where a host with these settings keeps its ledger.
+pub fn ledger_place(config: &Config) -> Place {
+    match &config.ledger.url {
+        Some(url) => Place::Url(url.clone()),
+        None => Place::File(config.ledger_file()),
+    }
+}
+
 async fn open_ledger(
     config: &Config,
     tasks: &TaskTracker,
     close: &CancellationToken,
 ) -> anyhow::Result<Ledger> {
-    let (place, name) = match &config.ledger.url {
-        // The address may hold a password: what is said of it is what sqlx says.
-        Some(url) => (Place::Url(url.clone()), "in PostgreSQL".to_owned()),
-        None => (Place::File(config.ledger_file()), config.ledger_file().display().to_string()),
-    };
+    let place = ledger_place(config);
+    let (name, is_postgres) = (place.to_string(), matches!(place, Place::Url(_)));
     let options = LedgerOptions {
         max_page_count: config.ledger.max_page_count,
         busy_timeout: config.ledger.busy_timeout,
@@ -349,7 +355,15 @@ async fn open_ledger(
         ..LedgerOptions::of(place)
     };
     let opened = Ledger::open(options, tasks, close.clone()).await;
-    opened.with_context(|| format!("the ledger {name} cannot be opened"))
+    let opened = opened.map_err(|error| match error {
+        // Later it would be waited for.
+        LedgerError::Unavailable(why) if is_postgres => anyhow!(
+            "{why}; a start needs the database: see that its server runs, and that DATABASE_URL \
+             (or [ledger] url) is right"
+        ),
+        other => other.into(),
+    });
+    opened.with_context(|| format!("the ledger cannot be opened: {name}"))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ mod outcome;
 mod perform;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -52,6 +52,8 @@ pub struct Relay {
     pub batch: u32,
     /// Work in progress: a stop waits for it.
     pub work: Work,
+    /// When it was told last that effects wait.
+    pub told: Mutex<Option<Instant>>,
     /// `PLACES` of them.
     pub places: Places,
     /// `BATCHES` of them.

@@ -3,12 +3,14 @@
 
 mod answers;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::to_bytes;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -25,6 +27,8 @@ use wharf::name::{BindingName, ContractName, JobName, Pubsub, StoreName, Topic};
 struct Fake {
     answers: Arc<Mutex<VecDeque<(u16, String)>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// The other end of each call's connection.
+    callers: Arc<Mutex<BTreeSet<SocketAddr>>>,
 }
 
 /// What it was asked.
@@ -44,7 +48,8 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(fake.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
         let endpoint = DaprEndpoint { url, token: Some("token".into()) };
         (fake, Sidecar::new(&endpoint).unwrap())
     }
@@ -62,7 +67,12 @@ impl Fake {
     }
 }
 
-async fn answer(State(fake): State<Fake>, request: Request) -> (StatusCode, String) {
+async fn answer(
+    State(fake): State<Fake>,
+    ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> (StatusCode, String) {
+    fake.callers.lock().unwrap().insert(caller);
     let (parts, body) = request.into_parts();
     let header = |name: &str| {
         parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
@@ -167,6 +177,31 @@ async fn each_call_is_what_daprs_api_asks_for() {
     }
     assert_eq!(asked[0].content_type, "application/cloudevents+json");
     assert_eq!(asked[7].traceparent, call(b"").trace.unwrap().parent);
+}
+
+#[tokio::test]
+async fn calls_one_after_the_other_share_a_connection() {
+    let (fake, sidecar) = Fake::start().await;
+    for _ in 0..20 {
+        publish_one(&sidecar).await.unwrap();
+        sidecar.cancel(job().name).await.unwrap();
+    }
+    assert_eq!((fake.lines().len(), fake.callers.lock().unwrap().len()), (40, 1));
+}
+
+#[tokio::test]
+async fn a_sidecar_that_does_not_answer_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let sidecar = Sidecar::new(&DaprEndpoint { url, token: None }).unwrap();
+    let began = Instant::now();
+    let store = StoreName::new("store").unwrap();
+    let (published, read) =
+        tokio::join!(publish_one(&sidecar), sidecar.state(store, "a/k".to_owned()));
+    assert!(matches!(published, Err(BackendError::Unavailable(_))), "{published:?}");
+    assert!(matches!(read, Err(BackendError::Unavailable(_))), "{read:?}");
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(10) && took < Duration::from_secs(30), "{took:?}");
 }
 
 #[tokio::test]

@@ -67,7 +67,9 @@ impl Dev {
     /// Runs until Ctrl-C or SIGTERM.
     pub async fn run(self) -> Result<(), StartError> {
         // On a developer's machine a line may say what was wrong with an event, and what guests say.
-        telemetry::init("info,notify=error,wharf::dispatch::report=debug,wharf::guest=debug");
+        telemetry::init(
+            "info,sqlx::postgres::notice=warn,notify=error,wharf::dispatch::report=debug,wharf::guest=debug",
+        );
         let mut config =
             Config::load(self.config.as_deref()).map_err(|error| anyhow!("{error}"))?;
         if let Some(data) = self.data {

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use clap::Args;
 
-use crate::app::{App, StartError};
+use crate::app::{self, App, StartError};
 use crate::catalog::bundle;
 use crate::catalog::load::{self, Offer};
 use crate::cli::host::{Port, Signals, lock};
 use crate::cli::{build, print};
 use crate::clock::SystemClock;
-use crate::config::{BackendKind, Config};
+use crate::config::{self, BackendKind, Config};
 use crate::manifest::Manifest;
 use crate::problem::Problem;
 use crate::telemetry;
@@ -53,7 +53,7 @@ impl Serve {
             print::line(config.shown().trim_end());
             return Ok(());
         }
-        telemetry::init("info");
+        telemetry::init("info,sqlx::postgres::notice=warn");
         let _lock = match keeps_files(&config) {
             true => Some(lock(&config.data, "WHARF_DATA=FOLDER")?),
             false => None,
@@ -166,11 +166,21 @@ async fn serve(app: &App, ports: Ports, mut signals: Signals) -> anyhow::Result<
 fn greet(app: &App, (ingress, admin): (SocketAddr, SocketAddr), dapr: &str) {
     let catalog = app.registry.snapshot();
     let names: Vec<_> = catalog.components().map(|one| one.id().as_str()).collect();
+    if names.is_empty() {
+        tracing::warn!(
+            folder = %app.config.components.display(),
+            "no component runs: every event is acknowledged, and handled by nobody"
+        );
+    }
+    let Config { backend, ingress: config::Ingress { subscriptions, .. }, .. } = &app.config;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         components = names.join(","),
+        ledger = %app::ledger_place(&app.config),
         %ingress,
+        ?subscriptions,
         %admin,
+        ?backend,
         dapr,
         "serving"
     );

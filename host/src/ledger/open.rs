@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::postgres::PgConnectOptions;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,6 +55,23 @@ impl fmt::Debug for Place {
         match self {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Url(_) => f.write_str("Url"),
+        }
+    }
+}
+
+/// Without user and password.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Url(url) => match url.parse::<PgConnectOptions>() {
+                Ok(options) => {
+                    let (host, port) = (options.get_host(), options.get_port());
+                    let database = options.get_database().unwrap_or_default();
+                    write!(f, "PostgreSQL at {host}:{port}/{database}")
+                }
+                Err(_) => f.write_str("PostgreSQL"),
+            },
         }
     }
 }

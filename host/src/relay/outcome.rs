@@ -1,7 +1,8 @@
 //! What becomes of an effect that Dapr took or did not: it goes, it is tried again later, or it is
 //! dead, and what tells of that goes with it.
 
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use super::perform::Performed;
 use super::{NO_PLACE, PLACES, Relay};
@@ -12,6 +13,9 @@ use crate::ledger::{ClaimedEffect, EffectResult, FinishedEffect, NewDelivery};
 
 /// The first wait between two tries of one effect, about, and the longest.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+/// How often it is told that effects wait.
+const TELL: Duration = Duration::from_secs(30);
 
 /// A call waits for a Dapr that is away as long as for its third try, whenever that is.
 const AWAY: u32 = 2;
@@ -31,6 +35,7 @@ impl Relay {
             (Ok(_), _) => EffectResult::Performed { internal: Vec::new() },
             (Err(error), Outgoing::Invoke(call)) => self.call_failed(&effect, call, error),
             (Err(BackendError::Away(error) | BackendError::Unavailable(error)), _) => {
+                self.tell_of_wait(&error);
                 self.again(&effect, backoff(effect.attempts, self.clock.draw()), error)
             }
             (Err(BackendError::Refused(error)), outgoing) => {
@@ -54,6 +59,15 @@ impl Relay {
         FinishedEffect { sequence: effect.sequence, claim: effect.claim, result }
     }
 
+    /// One line stands for all that wait at the same time.
+    fn tell_of_wait(&self, error: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= TELL) {
+            *told = Some(Instant::now());
+            tracing::warn!(error, "effects wait; each is tried again");
+        }
+    }
+
     fn again(&self, effect: &ClaimedEffect, wait: Duration, error: String) -> EffectResult {
         EffectResult::Again { at: self.clock.now() + wait, attempts: effect.attempts + 1, error }
     }
@@ -70,11 +84,11 @@ impl Relay {
         let retry = catalog.contracts.get(&call.contract).map(|contract| &contract.retry);
         let delay = retry.and_then(|retry| retry.delay_after(effect.attempts + 1));
         match (error, delay) {
-            (BackendError::Away(error), _) => EffectResult::Again {
-                at: self.clock.now() + backoff(AWAY, self.clock.draw()),
-                attempts: effect.attempts,
-                error,
-            },
+            (BackendError::Away(error), _) => {
+                self.tell_of_wait(&error);
+                let at = self.clock.now() + backoff(AWAY, self.clock.draw());
+                EffectResult::Again { at, attempts: effect.attempts, error }
+            }
             (BackendError::Unavailable(error), Some(delay)) => self.again(effect, delay, error),
             (BackendError::Unavailable(error) | BackendError::Refused(error), _) => {
                 let (delivery, binding) = (&effect.delivery, &call.binding);

@@ -106,8 +106,7 @@ impl Options {
     ) -> Result<Self, sqlx::Error> {
         let all = [("statement_timeout", millis(options.query_timeout)), off("jit")];
         let settings = [all.as_slice(), settings].concat();
-        let connect = url
-            .parse::<PgConnectOptions>()?
+        let connect = parse(url)?
             .application_name("wharf")
             .statement_cache_capacity(256)
             .options(settings.iter().map(|(name, value)| (*name, value.as_str())));
@@ -115,6 +114,48 @@ impl Options {
         Ok(Self { connect, settings, patience, connecting })
     }
 }
+
+/// What sqlx would only warn of could be `sslmode`, misspelt.
+fn parse(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    let unfit = |why: String| sqlx::Error::Configuration(why.into());
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    for (key, _) in form_urlencoded::parse(query.as_bytes()) {
+        if !PARAMETERS.contains(&&*key) && !key.starts_with("options[") {
+            return Err(unfit(format!(
+                "its address has the parameter `{key}`, which is none of {}",
+                PARAMETERS.join(", ")
+            )));
+        }
+    }
+    url.parse().map_err(|error| {
+        unfit(format!(
+            "its address cannot be read ({error}); in user and password, percent-encode what is \
+             neither letter nor digit (`#` is %23)"
+        ))
+    })
+}
+
+/// Those of an address.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
 
 fn millis(duration: Duration) -> String {
     duration.as_millis().to_string()
