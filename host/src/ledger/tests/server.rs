@@ -51,6 +51,21 @@ async fn a_pool_that_drops_what_a_session_asks_for_is_refused() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_not_what_it_seems_is_refused_with_the_remedy() {
+    let place = TestPlace::new().await;
+    for (url, says) in [
+        (format!("{}&sslmod=require", url(&place.place)), "the parameter `sslmod`"),
+        ("postgres://wharf:pa#ss@localhost/wharf".to_owned(), "(`#` is %23)"),
+    ] {
+        let refused = open(url).await.err().unwrap();
+        let text = refused.to_string();
+        assert!(matches!(refused, LedgerError::Unfit(_)) && text.contains(says), "{text}");
+    }
+    let place = Place::Url("postgres://wharf:secret@db.example:6432/todo?sslmode=require".into());
+    assert_eq!(place.to_string(), "PostgreSQL at db.example:6432/todo");
+}
+
+#[tokio::test]
 async fn a_server_that_acknowledges_what_is_not_on_its_disk_is_refused() {
     let place = TestPlace::new().await;
     for (setting, fits) in [("off", false), ("local", true)] {
