@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry", "backend", "ledger"],
     &["runtime"],
     &["catalog"],
-    &["work", "recorder"],
+    &["work", "places", "recorder"],
     &["dispatch", "due"],
     &["relay", "sweep", "prune"],
     &["ingress", "admin"],

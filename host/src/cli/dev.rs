@@ -68,7 +68,7 @@ impl Dev {
     pub async fn run(self) -> Result<(), StartError> {
         // On a developer's machine a line may say what was wrong with an event, and what guests say.
         telemetry::init(
-            "info,sqlx::postgres::notice=warn,notify=error,wharf::dispatch::report=debug,wharf::guest=debug",
+            "info,sqlx=warn,notify=error,wharf::dispatch::report=debug,wharf::guest=debug",
         );
         let mut config =
             Config::load(self.config.as_deref()).map_err(|error| anyhow!("{error}"))?;

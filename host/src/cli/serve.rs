@@ -53,7 +53,7 @@ impl Serve {
             print::line(config.shown().trim_end());
             return Ok(());
         }
-        telemetry::init("info,sqlx::postgres::notice=warn");
+        telemetry::init("info,sqlx=warn");
         let _lock = match keeps_files(&config) {
             true => Some(lock(&config.data, "WHARF_DATA=FOLDER")?),
             false => None,
