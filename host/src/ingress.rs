@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -111,6 +112,16 @@ impl Ingress {
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
     }
+}
+
+/// Whether another app invokes this. daprd passes that on under the same paths as what it sends
+/// itself, and says only here whose it is.
+fn is_of_another_app(headers: &HeaderMap, name: &str) -> bool {
+    let caller = headers.get("dapr-caller-app-id");
+    if let Some(caller) = caller {
+        tracing::warn!(name, ?caller, "what another app sends as if it were daprd is refused");
+    }
+    caller.is_some()
 }
 
 /// How much of an event is kept that is too large: enough to see what it was.

@@ -53,11 +53,10 @@ impl Place {
         self.held = held.ok();
     }
 
-    /// Whether it may hold so many bytes now.
-    #[must_use]
-    pub fn try_hold(&mut self, bytes: usize) -> bool {
-        self.held = Arc::clone(&self.kib).try_acquire_many_owned(kib(bytes)).ok();
-        self.held.is_some()
+    /// If it may hold so many bytes now; else it is given back.
+    pub fn try_hold(mut self, bytes: usize) -> Option<Self> {
+        self.held = Some(Arc::clone(&self.kib).try_acquire_many_owned(kib(bytes)).ok()?);
+        Some(self)
     }
 }
 
@@ -76,18 +75,18 @@ mod tests {
     #[tokio::test]
     async fn places_are_as_many_as_they_are_and_hold_so_many_bytes() {
         let places = Places::new(3);
-        let mut three = places.all_free().await;
-        assert_eq!(three.len(), 3);
+        let [first, second, mut third] =
+            <[Place; 3]>::try_from(places.all_free().await).ok().unwrap();
         assert!(places.try_one().is_none());
-        assert!(three[0].try_hold(40 * MIB));
-        assert!(!three[1].try_hold(40 * MIB));
-        assert!(three[1].try_hold(24 * MIB));
-        assert!(three[2].hold(1).now_or_never().is_none());
-        drop(three.remove(0));
-        three[1].hold(40 * MIB).await;
-        three.clear();
-        let mut alone = places.try_one().unwrap();
-        assert!(alone.try_hold(100 * MIB), "it fits when it is alone");
-        assert!(!places.try_one().unwrap().try_hold(1));
+        let first = first.try_hold(40 * MIB).unwrap();
+        assert!(second.try_hold(40 * MIB).is_none());
+        let second = places.try_one().unwrap().try_hold(24 * MIB).unwrap();
+        assert!(third.hold(1).now_or_never().is_none());
+        drop(first);
+        third.hold(40 * MIB).await;
+        drop((second, third));
+        let alone = places.try_one().unwrap().try_hold(100 * MIB);
+        assert!(alone.is_some(), "it fits when it is alone");
+        assert!(places.try_one().unwrap().try_hold(1).is_none());
     }
 }

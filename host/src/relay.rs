@@ -21,7 +21,7 @@ use crate::due::{Step, Wake};
 use crate::failpoint::{Point, visit};
 use crate::ledger::{ClaimedEffect, FinishedEffect, Ledger, LedgerError};
 use crate::name::{Pubsub, Topic};
-use crate::places::{Place, Places};
+use crate::places::Places;
 use crate::telemetry::metrics::Metrics;
 use crate::work::Work;
 
@@ -118,8 +118,7 @@ impl Relay {
         let mut waiting = Vec::new();
         for effect in effects {
             let place = self.places.try_one();
-            let holds = |place: &mut Place| place.try_hold(effect.outgoing.size());
-            let Some(place) = place.and_then(|mut place| holds(&mut place).then_some(place)) else {
+            let Some(place) = place.and_then(|place| place.try_hold(effect.outgoing.size())) else {
                 waiting.push(effect);
                 continue;
             };

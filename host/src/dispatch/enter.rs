@@ -80,7 +80,7 @@ impl Dispatch {
     /// A caller that goes away withdraws nothing.
     async fn enter(&self, deliveries: Vec<NewDelivery>) -> Entered {
         if self.parts.stop.is_cancelled() {
-            return stopping();
+            return Entered::NotDurable("the host is stopping".to_owned());
         }
         if deliveries.is_empty() {
             return Entered::Unwanted;
@@ -119,8 +119,4 @@ impl Dispatch {
             () = late.notified() => self.late(),
         }
     }
-}
-
-fn stopping() -> Entered {
-    Entered::NotDurable("the host is stopping".to_owned())
 }

@@ -5,8 +5,8 @@ use axum::http::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use crate::dispatch::Entered;
-use crate::ingress::Ingress;
 use crate::ingress::reply::NotTaken;
+use crate::ingress::{Ingress, is_of_another_app};
 use crate::name::BindingName;
 
 /// 200 for a binding that a component wants. Otherwise 404: daprd would start the binding if it
@@ -25,11 +25,7 @@ pub async fn tick(
     headers: &HeaderMap,
 ) -> Option<Result<StatusCode, NotTaken>> {
     let name = name(path)?;
-    // daprd passes on what other apps invoke, under the same paths, and says only here whose it is.
-    if let Some(caller) = headers.get("dapr-caller-app-id")
-        && ingress.dispatch.wants_ticks(&name)
-    {
-        tracing::warn!(binding = %name, ?caller, "a tick that daprd did not send is refused");
+    if ingress.dispatch.wants_ticks(&name) && is_of_another_app(headers, name.as_str()) {
         return Some(Ok(StatusCode::FORBIDDEN));
     }
     match ingress.dispatch.tick(&name).await {

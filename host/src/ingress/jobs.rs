@@ -7,9 +7,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 
 use crate::dispatch::Entered;
-use crate::ingress::Ingress;
 use crate::ingress::body::{self, Read};
 use crate::ingress::reply::NotTaken;
+use crate::ingress::{Ingress, is_of_another_app};
 use crate::name::JobName;
 
 /// `POST /job/<name>`: 500 for a job that nobody wants, so that its failure policy keeps it.
@@ -19,9 +19,7 @@ pub async fn fire(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, NotTaken> {
-    // daprd passes on what other apps invoke, under the same paths, and says only here whose it is.
-    if let Some(caller) = headers.get("dapr-caller-app-id") {
-        tracing::warn!(job = name, ?caller, "a firing that the scheduler did not send is refused");
+    if is_of_another_app(&headers, &name) {
         return Ok(StatusCode::FORBIDDEN);
     }
     let job = JobName::new(&name).map_err(|error| NotTaken(error.to_string()))?;

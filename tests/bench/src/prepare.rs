@@ -77,19 +77,11 @@ impl Built {
 }
 
 async fn cargo(target: &Path, arguments: &[&str]) -> anyhow::Result<()> {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::from(wharf_test_real::cargo());
     command.args(["build", "--release", "--locked", "--target-dir"]).arg(target).args(arguments);
     // They would hide the flags that components are built with.
     for variable in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "CARGO_BUILD_TARGET"] {
         command.env_remove(variable);
-    }
-    // What `cargo run` says of this program is nothing to another build: it would build anew all that
-    // looks at it.
-    for (name, _) in env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            command.env_remove(&name);
-        }
     }
     run(command.current_dir(root()), "build").await
 }

@@ -1,7 +1,7 @@
 //! Wharf's own program, and the code that it compiles.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, bail};
 
@@ -21,17 +21,9 @@ pub fn build() -> anyhow::Result<()> {
     let program = program()?;
     let target = program.ancestors().nth(2).context("cargo builds into a target folder")?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("a workspace")?;
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = wharf_test_real::cargo();
     command.args(["build", "--locked", "--quiet", "--package", "wharf-e2e"]);
     command.args(["--bin", "wharf-e2e-host", "--target-dir"]).arg(target);
-    // What `cargo run` says of this program is nothing to another build: it would build anew all that
-    // looks at it.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            command.env_remove(&name);
-        }
-    }
     let status = command.current_dir(root).stdin(Stdio::null()).status();
     match status.context("cargo cannot be run")?.success() {
         true => Ok(()),

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use wharf::clock::{Clock as _, SystemClock, rfc3339};
-use wharf_test_real::{Daprd, Kafka, Process, Scheduler, Sidecar, Yard, component, http, port};
+use wharf_test_real::{
+    Daprd, Kafka, Process, Scheduler, Sidecar, Yard, component, http, port, retried_for_ever,
+};
 use wharf_tests::dice::Dice;
 use wharf_tests::faults::Fault;
 
@@ -68,20 +70,6 @@ pub struct Host {
 /// A sidecar that was killed is soon known to be gone; until then its partitions wait.
 const SESSION: [(&str, &str); 2] = [("sessionTimeout", "6s"), ("heartbeatInterval", "1s")];
 
-/// Failures are retried for ever: nothing else keeps what Wharf promises.
-const RESILIENCY: &str = "apiVersion: dapr.io/v1alpha1
-kind: Resiliency
-metadata:
-  name: wharf
-spec:
-  policies:
-    retries:
-      forever: { policy: constant, duration: 1s, maxRetries: -1 }
-  targets:
-    components:
-      todo-pubsub: { inbound: { retry: forever } }
-";
-
 impl Stage {
     /// With a schema of its own in the server that all stories share, and eyes on these topics.
     pub async fn set(yard: Arc<Yard>, topics: &[&str]) -> anyhow::Result<Self> {
@@ -106,7 +94,8 @@ impl Stage {
         };
         let resources = vec![
             pubsub,
-            RESILIENCY.to_owned(),
+            // Nothing else keeps what Wharf promises.
+            retried_for_ever("todo-pubsub"),
             component("todo-statestore", "state.in-memory", &[]),
             sink("notify-file"),
             sink("notify-http"),

@@ -172,3 +172,13 @@ pub fn component(name: &str, ty: &str, metadata: &[(&str, &str)]) -> String {
     text.push('\n');
     text
 }
+
+/// The resiliency policy that Wharf asks for, as YAML: whatever a pubsub delivers and the app does not
+/// take comes again every second, for ever.
+pub fn retried_for_ever(pubsub: &str) -> String {
+    format!(
+        "apiVersion: dapr.io/v1alpha1\nkind: Resiliency\nmetadata:\n  name: for-ever\nspec:\n  \
+         policies:\n    retries:\n      forever: {{ policy: constant, duration: 1s, maxRetries: -1 }}\n  \
+         targets:\n    components:\n      {pubsub}: {{ inbound: {{ retry: forever }} }}\n"
+    )
+}

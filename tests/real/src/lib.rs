@@ -25,6 +25,7 @@
 //! ```
 
 mod cache;
+mod cargo;
 mod daprd;
 pub mod http;
 mod kafka;
@@ -36,7 +37,8 @@ pub mod say;
 mod scheduler;
 mod yard;
 
-pub use daprd::{Daprd, Sidecar, component};
+pub use cargo::cargo;
+pub use daprd::{Daprd, Sidecar, component, retried_for_ever};
 pub use kafka::Kafka;
 pub use process::{Process, foreign};
 pub use redis::Redis;

@@ -11,7 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, query_scalar};
 use tokio::time::sleep;
 use wharf_bench::{cpu, event};
-use wharf_test_real::{Daprd, Sidecar, Yard, port};
+use wharf_test_real::{Daprd, Sidecar, Yard, port, retried_for_ever};
 
 use super::Way;
 use super::round::{Round, Sample, Window};
@@ -26,20 +26,6 @@ const TICK: Duration = Duration::from_millis(150);
 /// When all of the last so many rows are there, they are all counted.
 const LAST: u64 = 500;
 
-/// Retried for ever: nothing is lost because it failed once.
-const RESILIENCY: &str = "apiVersion: dapr.io/v1alpha1
-kind: Resiliency
-metadata:
-  name: bench
-spec:
-  policies:
-    retries:
-      forever: { policy: constant, duration: 1s, maxRetries: -1 }
-  targets:
-    components:
-      todo-pubsub: { inbound: { retry: forever } }
-";
-
 pub struct Pair {
     pub contestant: Contestant,
     daprd: Daprd,
@@ -50,7 +36,7 @@ impl Pair {
     /// The sidecar is stopped: it has a place to be started again.
     pub async fn start(kind: Kind, around: &Surroundings<'_>, yard: &Yard) -> anyhow::Result<Self> {
         let ingress = port::free()?;
-        let resources = yard.resources(kind.name(), &[RESILIENCY])?;
+        let resources = yard.resources(kind.name(), &[&retried_for_ever("todo-pubsub")])?;
         let sidecar = Sidecar {
             app_port: Some(ingress),
             // All have the same subscription, from a file: one of them could not ask for bulks.
