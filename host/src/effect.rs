@@ -148,13 +148,14 @@ pub enum Many {
     },
     /// PostgreSQL: one text for any number of rows, each parameter being the array of its values.
     ///
-    /// Between the two stands `$1::T1[], $2::T2[], …`, for each parameter of the one row's statement
-    /// and in their order; `T` is the type that PostgreSQL infers for it there. An array of arrays
-    /// would come apart, so that a parameter that is an array itself cannot go this way.
+    /// Between the two stands `UNNEST($1::T1[], $2::T2[], …) AS r (p1, p2, …)`, with each parameter
+    /// of the one row's statement, in their order; `T` is the type that PostgreSQL infers for it
+    /// there. An array of arrays would come apart, so that a parameter that is an array itself
+    /// cannot go this way.
     Unnest {
-        /// `INSERT INTO t (a, b) SELECT r.p2, lower(r.p1) FROM UNNEST(`
+        /// `INSERT INTO t (a, b) SELECT r.p2, lower(r.p1) FROM `
         head: std::sync::Arc<str>,
-        /// `) AS r (p1, p2) ON CONFLICT DO NOTHING`
+        /// ` ON CONFLICT DO NOTHING`
         tail: std::sync::Arc<str>,
     },
 }

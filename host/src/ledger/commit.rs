@@ -1,6 +1,7 @@
 //! Group commit: one transaction for all deliveries that are ready. No linger: a free committer
 //! takes what waits. An error that is one delivery's own costs that delivery only.
 
+mod at_once;
 mod transaction;
 
 use std::collections::{HashSet, VecDeque};
@@ -88,8 +89,24 @@ impl Committer {
                 return refuse(group.into_iter(), &error);
             }
         };
+        let entered = match at_once::attempt(&mut writer, &group).await {
+            Ok(entered) if entered.is_empty() => entered,
+            Ok(entered) => match visit(Point::Committed) {
+                Ok(()) => entered,
+                Err(hit) => return refuse(group.into_iter(), &hit.into()),
+            },
+            Err(error) => {
+                tracing::warn!(%error, deliveries = group.len(), "a group was not committed");
+                return refuse(group.into_iter(), &error);
+            }
+        };
+        let is_entered = |queued: &Queued| entered.contains(&queued.submission.head.id);
+        let (done, rest): (Vec<_>, Vec<_>) = group.into_iter().partition(is_entered);
+        let answers = vec![Committed::Done; done.len()];
+        self.answer(done, answers);
         let mut conflicts = 0;
-        let mut parts = vec![(group, Care::Together)];
+        let mut parts = Vec::new();
+        parts.extend(Some((rest, Care::Together)).filter(|(rest, _)| !rest.is_empty()));
         while let Some((part, care)) = parts.pop() {
             match attempt(&mut writer, &part, care).await {
                 Ok(answers) => self.answer(part, answers),

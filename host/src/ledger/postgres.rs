@@ -1,6 +1,7 @@
 //! PostgreSQL: how it is opened, how its errors are read, and how values come in and out. Several
 //! connections write at the same time, of this host and of others.
 
+mod at_once;
 mod numeric;
 mod session;
 mod value;
@@ -25,6 +26,7 @@ use super::limit::Left;
 use super::rows::without_zero;
 use crate::effect::{Execute, Many, SqlRow, SqlValue};
 
+pub use at_once::AtOnce;
 pub use session::Options;
 
 /// Beyond the server's own limit: what is silent for longer is taken to be gone.
@@ -158,12 +160,13 @@ impl Open {
         let text = match self.many.get(&first.sql) {
             Some(text) => Arc::clone(text),
             None => {
-                let text: Arc<str> = unnesting(head, types, tail).into();
+                let text: Arc<str> = format!("{head}{}{tail}", unnest(types, 1, &[])).into();
                 self.many.insert(Arc::clone(&first.sql), Arc::clone(&text));
                 text
             }
         };
-        let columns = value::columns(types, rows).map_err(Fault::own)?;
+        let mut columns = PgArguments::default();
+        value::columns(&mut columns, types, rows).map_err(Fault::own)?;
         // The text says its types; the arguments only know their elements'.
         self.prepare(&text).await?;
         self.limited(text, columns, left).await.map(drop)
@@ -274,12 +277,20 @@ fn types(statement: &PgStatement) -> &[PgTypeInfo] {
     }
 }
 
-fn unnesting(head: &str, types: &[PgTypeInfo], tail: &str) -> String {
+/// The rows of an insert for many, from one array for each parameter of its one row, and for each of
+/// `more` columns, by name and type. `first` is the number of its first parameter.
+fn unnest(types: &[PgTypeInfo], first: usize, more: &[(&str, &str)]) -> String {
     // A CHAR of a cast is one character long; a `bpchar` is as long as it is.
     let name = |ty: &PgTypeInfo| match ty.name() {
         "CHAR" => "bpchar".to_owned(),
         name => name.to_owned(),
     };
-    let arrays = (1..).zip(types).map(|(number, ty)| format!("${number}::{}[]", name(ty)));
-    format!("{head}{}{tail}", arrays.collect::<Vec<_>>().join(", "))
+    let own = (1..).zip(types).map(|(number, ty)| (format!("p{number}"), name(ty)));
+    let more = more.iter().map(|(column, ty)| ((*column).to_owned(), (*ty).to_owned()));
+    let (mut arrays, mut columns) = (Vec::new(), Vec::new());
+    for (number, (column, ty)) in (first..).zip(own.chain(more)) {
+        arrays.push(format!("${number}::{ty}[]"));
+        columns.push(column);
+    }
+    format!("UNNEST({}) AS r ({})", arrays.join(", "), columns.join(", "))
 }

@@ -12,5 +12,5 @@ pub mod query;
 pub mod readers;
 pub mod recordings;
 pub mod releases;
-mod row;
+pub mod row;
 pub mod writer;

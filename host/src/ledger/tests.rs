@@ -11,6 +11,8 @@ mod claims;
 mod commit;
 #[path = "tests/effects.rs"]
 mod effects;
+#[path = "tests/many.rs"]
+mod many;
 #[path = "tests/plans.rs"]
 mod plans;
 #[path = "tests/prune.rs"]

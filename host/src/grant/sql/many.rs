@@ -78,8 +78,7 @@ pub fn unnest(statement: &Statement, params: usize) -> Option<Many> {
     if params == 0 || columns.found.len() != params {
         return None;
     }
-    let names: Vec<_> = (1..=params).map(column).collect();
-    let select = format!("SELECT FROM UNNEST({ARRAYS}) AS r({})", names.join(", "));
+    let select = format!("SELECT FROM {ARRAYS}");
     let mut parsed = Parser::parse_sql(&PostgreSqlDialect {}, &select).ok()?;
     let Some(Statement::Query(mut query)) = parsed.pop() else { return None };
     let SetExpr::Select(select) = &mut *query.body else { return None };
@@ -95,10 +94,6 @@ pub fn unnest(statement: &Statement, params: usize) -> Option<Many> {
 fn is_default(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(Ident { value, quote_style: None, .. })
         if value.eq_ignore_ascii_case("default"))
-}
-
-fn column(number: usize) -> String {
-    format!("p{number}")
 }
 
 /// Puts columns of `r` in the place of parameters.
@@ -121,7 +116,7 @@ impl VisitorMut for Columns {
         };
         let Some(number) = number(text) else { return ControlFlow::Break(()) };
         self.found.insert(number);
-        *expr = Expr::CompoundIdentifier(vec![Ident::new("r"), Ident::new(column(number))]);
+        *expr = Expr::CompoundIdentifier(vec![Ident::new("r"), Ident::new(format!("p{number}"))]);
         ControlFlow::Continue(())
     }
 }

@@ -51,8 +51,11 @@ pub fn arguments(types: &[PgTypeInfo], params: &[SqlValue]) -> Result<PgArgument
 }
 
 /// The parameters of several rows, an array for each.
-pub fn columns(types: &[PgTypeInfo], rows: &[&Execute]) -> Result<PgArguments, String> {
-    let mut arguments = PgArguments::default();
+pub fn columns(
+    arguments: &mut PgArguments,
+    types: &[PgTypeInfo],
+    rows: &[&Execute],
+) -> Result<(), String> {
     for (at, ty) in types.iter().enumerate() {
         let number = at + 1;
         let oid = ty.oid().ok_or_else(|| format!("${number}: its type has no number"))?;
@@ -64,7 +67,7 @@ pub fn columns(types: &[PgTypeInfo], rows: &[&Execute]) -> Result<PgArguments, S
         let raw = Raw { ty: ty.clone(), bytes: Some(array(oid.0, &values)) };
         arguments.add(raw).map_err(|error| error.to_string())?;
     }
-    Ok(arguments)
+    Ok(())
 }
 
 /// One dimension, counted from 1.

@@ -65,6 +65,28 @@ pub async fn enter(
     entered.iter().map(|row| Ok((row::id(row)?, row::delivery(row)?))).collect()
 }
 
+/// Enters the newcomers that are new and in their turn as done, with those columns of theirs that
+/// [`done`] gives; of the others nothing is written. PostgreSQL's, part of a statement with more.
+pub const ENTER_DONE: &str = "INSERT INTO wharf_deliveries (component, key, status, claim, \
+         attempts, subject, ordered, contract, pubsub, topic, digest, event_id, event_type, \
+         received_at) \
+     SELECT component, key, 'done', 0, attempts, subject, ordered, contract, pubsub, topic, \
+         decode(digest, 'hex'), event_id, event_type, received_at \
+     FROM {rows} AS new \
+     WHERE NOT (ordered = 1 AND EXISTS ( \
+         SELECT 1 FROM wharf_deliveries earlier \
+         WHERE earlier.status = 'parked' AND earlier.ordered = 1 \
+         AND earlier.component = new.component AND earlier.subject = new.subject)) \
+     ON CONFLICT (component, key) DO NOTHING RETURNING component, key";
+
+/// Newcomers that are done in their turn; sorted, as [`enter`] sorts them.
+pub fn done<'a>(newcomers: &mut [(&'a DeliveryHead, u32)]) -> Rows<'a> {
+    newcomers.sort_by_key(|(head, _)| (head.id.key, &head.id.component));
+    let heads: Vec<_> = newcomers.iter().map(|(head, _)| *head).collect();
+    self::heads(&heads)
+        .integer("attempts", newcomers.iter().map(|(_, attempts)| (*attempts).into()))
+}
+
 /// The columns of heads that decide nothing, and those of their id.
 fn heads<'a>(heads: &[&'a DeliveryHead]) -> Rows<'a> {
     let all = || heads.iter();
@@ -191,6 +213,7 @@ pub async fn release(connection: &mut Connection) -> Result<(), LedgerError> {
 }
 
 /// An effect that leaves with a delivery.
+#[derive(Clone, Copy)]
 pub struct Leaving<'a> {
     pub id: &'a DeliveryId,
     /// When the event that caused it came in.
@@ -198,15 +221,27 @@ pub struct Leaving<'a> {
     pub effect: &'a NewEffect,
 }
 
+/// Adds the rows that [`leaving`] gives, in their order.
+pub const ADD_EFFECTS: &str = "INSERT INTO wharf_outbox (lane, component, key, effect_index, \
+         kind, target, payload, status, next_attempt_at, since) \
+     SELECT lane, component, key, effect_index, kind, target, payload, status, due, since \
+     FROM {rows} AS new";
+
 /// Adds effects to the outbox, in this order.
 pub async fn add_effects(
     connection: &mut Connection,
     effects: &[Leaving<'_>],
 ) -> Result<(), LedgerError> {
+    connection.execute(ADD_EFFECTS, args![leaving(effects)?]).await?;
+    Ok(())
+}
+
+/// The rows of effects that leave.
+pub fn leaving<'a>(effects: &[Leaving<'a>]) -> Result<Rows<'a>, LedgerError> {
     let columns = effects.iter().map(|leaving| row::effect_columns(&leaving.effect.outgoing));
     let mut columns = columns.collect::<Result<Vec<_>, _>>()?;
     let waiting = || effects.iter().map(|leaving| Waiting::enter(leaving.since));
-    let rows = Rows::new()
+    Ok(Rows::new()
         .text("lane", effects.iter().map(|leaving| leaving.effect.lane.as_str()))
         .text("component", effects.iter().map(|leaving| leaving.id.component.as_str()))
         .bytes("key", effects.iter().map(|leaving| leaving.id.key.0.as_slice()))
@@ -216,14 +251,7 @@ pub async fn add_effects(
         .text("target", columns.iter_mut().map(|(_, target, _)| std::mem::take(target)))
         .text("status", waiting().map(|waiting| waiting.status.as_str()))
         .integer("due", waiting().map(|waiting| micros(waiting.due)))
-        .integer("since", effects.iter().map(|leaving| micros(leaving.since)));
-    let sql = "INSERT INTO wharf_outbox (lane, component, key, effect_index, kind, target, \
-                   payload, status, next_attempt_at, since) \
-               SELECT lane, component, key, effect_index, kind, target, payload, status, due, \
-                   since \
-               FROM {rows} AS new";
-    connection.execute(sql, args![rows]).await?;
-    Ok(())
+        .integer("since", effects.iter().map(|leaving| micros(leaving.since))))
 }
 
 /// Enters internal events; those that the ledger has already are left as they are.

@@ -8,11 +8,12 @@ use tokio::sync::oneshot;
 
 use super::super::commit::{Queued, take_group};
 use super::super::{Committed, Outcome};
+use super::many::is_unique;
 use super::{
     Host, dead, done, insert, internal, of, on_postgres, parked, publish, start, submission, under,
 };
 use crate::delivery::DeliveryStatus;
-use crate::effect::{Execute, Many, Outgoing, SqlValue};
+use crate::effect::{Execute, Outgoing, SqlValue};
 use crate::event::{Arrival, WireEvent};
 
 #[tokio::test]
@@ -47,11 +48,6 @@ async fn of_many_at_the_same_moment_one_is_done() {
     assert_eq!(one.audited().await, ["e1"]);
 }
 
-/// Each database has its own words.
-fn is_unique(error: &str) -> bool {
-    error.contains("UNIQUE") || error.contains("unique constraint")
-}
-
 fn is_late(error: &str) -> bool {
     let alone = error == "interrupted" || error.contains("statement timeout");
     alone || error.contains("took longer than")
@@ -82,48 +78,6 @@ async fn a_failing_statement_costs_only_its_own_delivery() {
     let failed = submission("e13", parked(start()));
     assert_eq!(host.ledger.status(&failed.head.id).await, Ok(None), "nothing of it is written");
     assert_eq!(host.ledger.commit(failed).await, Ok(Committed::Parked { behind: false }));
-}
-
-#[tokio::test]
-async fn rows_of_many_deliveries_share_statements_and_an_error_costs_only_its_own() {
-    let host = Host::start().await.with_audit_log().await;
-    let text = |rows: usize| {
-        let rows = vec!["(?, ?)"; rows].join(", ");
-        format!("INSERT INTO audit_log (note, event_id) VALUES {rows}").into()
-    };
-    let texts = vec![(4, text(4)), (2, text(2))];
-    let many = if on_postgres() {
-        let head = "INSERT INTO audit_log (note, event_id) SELECT p2, p1 FROM UNNEST(".into();
-        Many::Unnest { head, tail: ") AS r (p1, p2)".into() }
-    } else {
-        Many::Values { texts, order: vec![1, 0] }
-    };
-    let many = std::sync::Arc::new(many);
-    let all = (0..23).map(|n| {
-        // One of them is there already.
-        let row = format!("e{:02}", if n == 13 { 12 } else { n });
-        let note = SqlValue::Text(format!("of {row}"));
-        let insert = Execute {
-            sql: "INSERT INTO audit_log (event_id, note) VALUES ($1, $2)".into(),
-            many: Some(many.clone()),
-            params: vec![SqlValue::Text(row), note],
-            ..insert("")
-        };
-        host.ledger.commit(submission(&format!("e{n:02}"), done(vec![insert])))
-    });
-    let mut failed = Vec::new();
-    for (n, answer) in join_all(all).await.into_iter().enumerate() {
-        match answer.unwrap() {
-            Committed::Done => {}
-            Committed::StatementFailed { error, .. } if is_unique(&error) => failed.push(n),
-            other => panic!("{n}: {other:?}"),
-        }
-    }
-    assert!(failed == [12] || failed == [13], "whoever comes second: {failed:?}");
-    let wrong = "SELECT count(*), count(*) FILTER (WHERE note = 'of ' || event_id) FROM audit_log";
-    let rows = host.ledger.query(wrong, &[], 1, || {}).await.unwrap();
-    let counts: Vec<_> = rows[0].iter().map(|(_, value)| value.clone()).collect();
-    assert_eq!(counts, [SqlValue::Integer(22), SqlValue::Integer(22)]);
 }
 
 #[tokio::test]

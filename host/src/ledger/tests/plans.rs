@@ -40,9 +40,13 @@ const ENTERING: &str = "INSERT INTO wharf_deliveries (component, key, status, cl
     next_attempt_at, subject, ordered, contract, pubsub, topic, digest, event_id, event_type, \
     received_at) SELECT component, key, CASE";
 
+/// The same on PostgreSQL, with the components' inserts and what leaves.
+const AT_ONCE: &str = "WITH wharf_entered AS (INSERT INTO wharf_deliveries";
+
 /// How statements must be planned, by how they begin: through these indexes, in any order.
-const EXPECTED: [(&str, &[&str]); 12] = [
+const EXPECTED: [(&str, &[&str]); 13] = [
     (ENTERING, &["turn"]),
+    (AT_ONCE, &["turn"]),
     (
         "WITH walked AS MATERIALIZED (SELECT d.sequence AS place",
         &["deliveries_due", "turn", "pkey"],
@@ -68,7 +72,7 @@ async fn every_statement_uses_its_index() {
     assert_eq!(not_heard(&statements), [""; 0], "no plan was asked for; see story.rs");
     for (begins, _) in EXPECTED {
         let met = statements.iter().any(|statement| is_begun_by(&statement.text, begins));
-        assert!(met, "no statement begins so: {begins}");
+        assert!(met || (begins == AT_ONCE && !on_postgres()), "no statement begins so: {begins}");
     }
     let mut faults = Vec::new();
     for tables in ["as the story leaves them", "full", "full and known", "with an empty outbox"] {

@@ -4,6 +4,7 @@
 #[path = "server/between.rs"]
 mod between;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -12,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::tests_on_postgres::{Host, TestPlace, done, insert, submission};
 use super::{Committed, Ledger, LedgerError, LedgerOptions, Place, SqlError};
-use crate::effect::{Execute, SqlRow, SqlValue};
+use crate::effect::{Execute, Many, SqlRow, SqlValue};
 use between::Between;
 
 fn url(place: &Place) -> &str {
@@ -83,11 +84,21 @@ fn telling() -> Execute {
     Execute { sql: sql.into(), params: Vec::new(), ..insert("") }
 }
 
+/// The same, with others in one statement.
+fn telling_with_others() -> Execute {
+    let head = "INSERT INTO audit_log (event_id, note) SELECT pg_backend_pid()::text, p1 FROM ";
+    let sql = "INSERT INTO audit_log (event_id, note) VALUES (pg_backend_pid()::text, $1)";
+    let many = Many::Unnest { head: head.into(), tail: "".into() };
+    let params = vec![SqlValue::Text("note".into())];
+    Execute { sql: sql.into(), many: Some(Arc::new(many)), params, ..insert("") }
+}
+
 #[tokio::test]
 async fn a_connection_that_died_idle_costs_nothing() {
     let host = Host::start().await.with_audit_log().await;
-    for event in ["a", "b"] {
-        let answer = host.ledger.commit(submission(event, done(vec![telling()]))).await;
+    let statements = [telling(), telling(), telling_with_others(), telling_with_others()];
+    for (event, statement) in ["a", "b", "c", "d"].into_iter().zip(statements) {
+        let answer = host.ledger.commit(submission(event, done(vec![statement]))).await;
         assert_eq!(answer, Ok(Committed::Done), "{event}");
         let dead = "SELECT count(*) FROM audit_log JOIN pg_stat_activity ON pid::text = event_id";
         let end = "SELECT pg_terminate_backend(event_id::int) FROM audit_log";
@@ -95,7 +106,7 @@ async fn a_connection_that_died_idle_costs_nothing() {
         until(&host, dead, 0).await;
         host.other_program("DELETE FROM audit_log").await;
     }
-    let answer = host.ledger.commit(submission("c", done(vec![insert("c")]))).await;
+    let answer = host.ledger.commit(submission("e", done(vec![insert("e")]))).await;
     assert_eq!(answer, Ok(Committed::Done));
 }
 

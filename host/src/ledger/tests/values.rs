@@ -66,8 +66,8 @@ async fn numbers_and_their_texts_go_into_a_numeric_with_all_their_digits() {
     let host = host_with("CREATE TABLE t (n NUMERIC)").await;
     let sql = "INSERT INTO t (n) VALUES ($1)";
     let many = Many::Unnest {
-        head: "INSERT INTO t (n) SELECT p1 FROM UNNEST(".into(),
-        tail: ") AS r (p1)".into(),
+        head: "INSERT INTO t (n) SELECT p1 FROM ".into(),
+        tail: "".into(),
     };
     let values = [
         (SqlValue::Integer(i64::MIN), "-9223372036854775808"),

@@ -132,8 +132,8 @@ fn many(database: Database) -> Many {
             Many::Values { texts: vec![(2, text)], order: vec![0] }
         }
         Database::Postgres => Many::Unnest {
-            head: "INSERT INTO written (run) SELECT r.p1 FROM UNNEST(".into(),
-            tail: ") AS r (p1)".into(),
+            head: "INSERT INTO written (run) SELECT r.p1 FROM ".into(),
+            tail: "".into(),
         },
     }
 }

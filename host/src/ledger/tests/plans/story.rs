@@ -6,6 +6,7 @@ use super::super::super::{
     Committed, Deed, DeliveryFilter, EffectResult, FinishedEffect, ListOrder, NewRelease, Outcome,
     Pruned, Recording, Submission, Why,
 };
+use super::super::many::row;
 use super::super::{
     Host, LEASE, after, audit, dead, done, insert, internal, of, parked, publish, start,
     submission, under,
@@ -45,6 +46,9 @@ async fn commits(host: &Host) {
     let done_one = submission("done", done(vec![insert("done")]));
     assert_eq!(commit(host, done_one.clone()).await, Committed::Done);
     assert!(matches!(commit(host, done_one).await, Committed::Repeat(_)));
+    let outbox = vec![publish("at once", "at once")];
+    let at_once = Outcome::Done { statements: vec![row("at once")], outbox, internal: vec![] };
+    commit(host, submission("at once", at_once)).await;
     commit(host, submission("effects", with_effects(&["performed", "again", "refused"]))).await;
     commit(host, of("s", submission("parked", parked(start())))).await;
     assert_eq!(
