@@ -1,6 +1,7 @@
 //! Puts the parts together. The only place that names the backend and the database.
 
 mod dapr;
+mod listen;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -10,7 +11,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use axum::Router;
-use axum::serve::ListenerExt as _;
 use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -286,20 +286,8 @@ impl App {
 
     /// Serves a router until the host stops.
     pub fn serve(&self, listener: TcpListener, router: Router) {
-        let stop = self.close.clone();
-        let listener = listener.tap_io(|stream| {
-            // Answers are small; waiting to fill a packet would only delay them.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "nodelay is not set");
-            }
-        });
-        self.services.spawn(async move {
-            let served = axum::serve(listener, router)
-                .with_graceful_shutdown(async move { stop.cancelled().await });
-            if let Err(error) = served.await {
-                tracing::error!(%error, "a listener failed");
-            }
-        });
+        let (services, close) = (self.services.clone(), self.close.clone());
+        self.services.spawn(listen::serve(listener, router, services, close));
     }
 
     /// Takes nothing new, finishes what is in progress, then closes the databases. What does not end

@@ -25,6 +25,8 @@ const PLACES: &[(&str, &[&str])] = &[
     ("wasmtime", &["runtime"]),
     ("wasmtime_wasi", &["runtime"]),
     ("axum", &["ingress", "admin", "backend/embedded", "app"]),
+    ("hyper", &["app"]),
+    ("hyper_util", &["app"]),
     ("reqwest", &["backend", "cli/client"]),
     ("sqlx", &["ledger", "backend/embedded"]),
 ];

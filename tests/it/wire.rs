@@ -296,6 +296,27 @@ async fn a_position_tells_a_repeat_of_an_event_without_an_id() {
     host.stop().await;
 }
 
+/// daprd makes a header of each of a record's, and sends for ever what is refused.
+#[tokio::test]
+async fn a_record_with_hundreds_of_headers_is_taken() {
+    let host = Setup::audit().start().await;
+    let with = |headers: usize| {
+        let names: Vec<_> = (0..headers).map(|number| format!("x-{number}")).collect();
+        let host = &host;
+        async move {
+            let own = names.iter().map(|name| (name.as_str(), "v"));
+            let headers: Vec<_> = [EVENT, PUBSUB].into_iter().chain(own).collect();
+            host.callback("/events/task-events", &headers, event(CREATED, 1).to_string()).await
+        }
+    };
+    assert_eq!(with(500).await, (StatusCode::OK, json!({ "status": "SUCCESS" })));
+    assert_eq!(host.deliveries().await, [["audit done 1", ""]]);
+    let (status, _) = with(5000).await;
+    assert_eq!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    assert_eq!(host.ingress(Method::GET, "/health").await.0, StatusCode::OK);
+    host.stop().await;
+}
+
 #[tokio::test]
 async fn health_tells_whether_the_ledger_can_be_written() {
     let mut setup = Setup::audit();
