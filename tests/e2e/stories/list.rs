@@ -72,9 +72,10 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         name: "broker-restarts",
-        tells: "the broker is stopped, and killed, under load: each event is audited once",
+        tells: "the broker is stopped, and killed, under load, with events and effects on their way: \
+                each event is audited once, each effect of a committed delivery goes out under one id",
         needs: STAGE,
-        patience: MINUTES_3,
+        patience: MINUTES_4,
         play: |yard| Box::pin(restarts::broker(yard)),
     },
     Story {
