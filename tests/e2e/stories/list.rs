@@ -42,7 +42,8 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         name: "recurring",
-        tells: "a completed task makes the next one, once, and says so on its topics",
+        tells: "a completed task makes the next one, once, and says so on its topics; the daily job \
+                of a rule makes what is missing, once, and stays",
         needs: STAGE,
         patience: MINUTES_3,
         play: |yard| Box::pin(flows::recurring(yard)),
