@@ -60,6 +60,8 @@ pub enum Part {
     State,
     /// Secrets, jobs, bindings and tokens.
     Other,
+    /// Retries that end: pubsubs `{pubsub}-constant`, `-exponential` and `-let-go`.
+    Finite,
     /// What keeps all the others waiting.
     Health,
 }
@@ -86,7 +88,7 @@ pub struct Line {
 /// the end.
 pub async fn ask(behaviours: &[(Part, Behaviour)], worlds: &[World]) -> Vec<Line> {
     let mut answers = BTreeMap::new();
-    for phase in [&[Part::PubSub, Part::State, Part::Other][..], &[Part::Health]] {
+    for phase in [&[Part::PubSub, Part::State, Part::Other, Part::Finite][..], &[Part::Health]] {
         let askings = worlds.iter().enumerate().flat_map(|(column, world)| {
             let parts = phase.iter().filter(|part| world.parts.contains(part));
             parts.map(move |part| async move {
@@ -151,8 +153,10 @@ pub fn all() -> Vec<(Part, Behaviour)> {
         (Part::PubSub, deliver::behaviours()),
         (Part::PubSub, api::pubsub()),
         (Part::State, state::behaviours()),
+        (Part::State, api::state()),
         (Part::Other, other::behaviours()),
         (Part::Other, api::others()),
+        (Part::Finite, deliver::finite()),
         (Part::Health, deliver::health()),
     ];
     let parts = parts.into_iter();

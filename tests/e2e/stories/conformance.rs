@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use wharf::backend::dapr;
 use wharf::config::DaprEndpoint;
 use wharf_test_real::{Daprd, Kafka, Redis, Scheduler, Sidecar, Yard, component, say};
-use wharf_tests::conformance::app::App;
+use wharf_tests::conformance::app::{App, TOPICS, Topics, Way};
 use wharf_tests::conformance::embedded::Playing;
 use wharf_tests::conformance::{Part, World, all, ask, table};
 
@@ -22,11 +22,36 @@ spec:
   policies:
     retries:
       forever: { policy: constant, duration: 500ms, maxRetries: -1 }
+      constant: { policy: constant, duration: 100ms, maxRetries: 2 }
+      exponential: { policy: exponential, maxRetries: 2 }
   targets:
     components:
       kafka: { inbound: { retry: forever } }
+      kafka-constant: { inbound: { retry: constant } }
+      kafka-exponential: { inbound: { retry: exponential } }
+      kafka-let-go: { inbound: { retry: constant } }
       redis: { inbound: { retry: forever } }
+      redis-constant: { inbound: { retry: constant } }
+      redis-exponential: { inbound: { retry: exponential } }
+      redis-let-go: { inbound: { retry: constant } }
 ";
+
+const CONSTANT: &[(&str, Way)] = &[("constant", Way::Single), ("constant-bulk", Way::Bulk)];
+const EXPONENTIAL: &[(&str, Way)] =
+    &[("exponential", Way::Single), ("exponential-bulk", Way::Bulk)];
+const LET_GO: &[(&str, Way)] = &[("let-go", Way::Single), ("let-go-bulk", Way::Bulk)];
+
+/// All pubsubs of a broker, each a consumer group of its own.
+const PUBSUBS: [Topics; 8] = [
+    ("kafka", TOPICS),
+    ("kafka-constant", CONSTANT),
+    ("kafka-exponential", EXPONENTIAL),
+    ("kafka-let-go", LET_GO),
+    ("redis", TOPICS),
+    ("redis-constant", CONSTANT),
+    ("redis-exponential", EXPONENTIAL),
+    ("redis-let-go", LET_GO),
+];
 
 const SECRETS: &str = r#"{"plain":"p","several":{"a":"1","b":"2"}}"#;
 
@@ -37,13 +62,11 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     let schema = wharf_test_postgres::schema("conformance").await;
     // As Go's driver reads it.
     let database = schema.url.replace("options[search_path]", "search_path");
-    let app = App::new(vec!["kafka", "redis"], vec!["clock"]);
+    let app = App::new(PUBSUBS.to_vec(), vec!["clock"]);
     let address = app.listen().await;
     let secrets = yard.write("secrets.json", SECRETS)?;
     let cron = [("schedule", "@every 2s")];
     let resources = [
-        kafka.pubsub("kafka"),
-        redis.pubsub("redis"),
         redis.state_store("redis-store"),
         component("memory", "state.in-memory", &[]),
         component(
@@ -61,7 +84,15 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
         component("notify-http", "bindings.http", &[("url", &format!("http://{address}/notify"))]),
         RESILIENCY.to_owned(),
     ];
-    let resources: Vec<_> = resources.iter().map(String::as_str).collect();
+    let pubsubs = PUBSUBS.map(|(name, _)| match name.starts_with("kafka") {
+        true => {
+            let retries = if name.ends_with("let-go") { "false" } else { "true" };
+            let own = [("consumerGroup", name), ("consumeRetryEnabled", retries)];
+            kafka.pubsub_with(name, &own)
+        }
+        false => redis.pubsub(name),
+    });
+    let resources: Vec<_> = resources.iter().chain(&pubsubs).map(String::as_str).collect();
     let sidecar = Sidecar {
         app_port: Some(address.port()),
         health: Some("/health".to_owned()),
@@ -80,14 +111,14 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
         pubsub: "kafka",
         store: "postgres",
         secrets: "secrets",
-        parts: &[Part::PubSub, Part::State, Part::Other, Part::Health],
+        parts: &[Part::PubSub, Part::State, Part::Other, Part::Finite, Part::Health],
         http: reqwest::Client::new(),
     };
     let on_redis = World {
         name: "daprd: Redis",
         pubsub: "redis",
         store: "redis-store",
-        parts: &[Part::PubSub, Part::State],
+        parts: &[Part::PubSub, Part::State, Part::Finite],
         ..on_kafka.clone()
     };
     let in_memory = World {

@@ -9,7 +9,7 @@ use wharf_test_real::Yard;
 use wharf_tests::host::id;
 
 use crate::project::Project;
-use crate::stage::{Stage, eventually, from_now};
+use crate::stage::{Host, Stage, eventually, from_now};
 
 const TASK: &str = "0d9f4a5e-6f0b-4c1d-9a53-2f4f3b0f7c10";
 const REMINDER: &str = "c2b7d1a0-58a4-4b7e-9f43-6d1f0e9a8b7c";
@@ -28,7 +28,7 @@ fn event(number: u32, ty: &str, data: impl Into<Value>) -> Value {
 pub async fn recurring(yard: Arc<Yard>) -> anyhow::Result<()> {
     let stage = Stage::set(Arc::clone(&yard), &TOPICS).await?;
     let project = Project::todo(&yard)?;
-    let _host = stage.host("host", &project).await?;
+    let host = stage.host("host", &project).await?;
     let task = json!({
         "id": TASK, "title": "Water the plants", "completed": true,
         "due_date": "2026-02-04T18:00:00Z", "recurrence": "weekly", "time_zone": "UTC",
@@ -74,6 +74,46 @@ pub async fn recurring(yard: Arc<Yard>) -> anyhow::Result<()> {
     let created = created.unwrap_or_default();
     ensure!(created["source"] == "wharf/recurring", "{created}");
     ensure!(created["data"]["task"]["due_date"] == "2026-02-11T18:00:00Z", "{created}");
+    ruled(&stage, &host).await
+}
+
+/// A rule by its name has a job that makes each day what is missing.
+async fn ruled(stage: &Stage, host: &Host) -> anyhow::Result<()> {
+    stage.rows("INSERT INTO recurrence_rules (id, rule) VALUES ('rule', 'daily')").await?;
+    let task = json!({
+        "id": "t-2", "title": "Run", "completed": true, "due_date": "2026-02-04T18:00:00Z",
+        "recurrence_id": "rule",
+    });
+    let data = json!({ "task_id": "t-2", "user_id": "ann", "task": task });
+    stage.outside.publish("todo-pubsub", "task-events", &event(3, COMPLETED, data)).await?;
+    let next = "SELECT to_char(due_date AT TIME ZONE 'UTC', 'YYYY-MM-DD') FROM tasks \
+        WHERE parent_task_id = 't-2'";
+    stage.become_rows(next, &[&["2026-02-05"]]).await?;
+    stage.settled().await?;
+
+    let http = &stage.outside.http;
+    let url = format!("{}/v1.0/jobs/recurring-rule", host.daprd.url());
+    let kept = async || anyhow::Ok(http.get(&url).send().await?.json::<Value>().await?);
+    let mut job = kept().await?;
+    ensure!(job["schedule"] == "@every 24h" && job["dueTime"].is_string(), "{job}");
+    // Someone loses the task; the job is due in two seconds, and not only tomorrow.
+    stage.rows("DELETE FROM tasks WHERE parent_task_id = 't-2'").await?;
+    let due = from_now(Duration::from_secs(2));
+    job["data"] = job["data"]["value"].take();
+    job["data"]["wharf"]["first"] = json!(due);
+    job["dueTime"] = json!(due);
+    job["overwrite"] = json!(true);
+    job.as_object_mut().and_then(|job| job.remove("name"));
+    let answer = http.post(&url).json(&job).send().await?;
+    ensure!(answer.status() == 204, "{} {}", answer.status(), answer.text().await?);
+    stage.become_rows(next, &[&["2026-02-05"]]).await?;
+    stage.settled().await?;
+    let fired = "SELECT component, status, count(*)::text FROM wharf_deliveries \
+        WHERE event_type = 'com.wharf.job.fired.v1' GROUP BY component, status";
+    stage.become_rows(fired, &[&["recurring", "done", "1"]]).await?;
+    // It fires again a day after that instant.
+    let job = kept().await?;
+    ensure!(job["schedule"] == "@every 24h" && job["dueTime"] == due, "{job}");
     Ok(())
 }
 

@@ -42,7 +42,8 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         name: "recurring",
-        tells: "a completed task makes the next one, once, and says so on its topics",
+        tells: "a completed task makes the next one, once, and says so on its topics; the daily job \
+                of a rule makes what is missing, once, and stays",
         needs: STAGE,
         patience: MINUTES_3,
         play: |yard| Box::pin(flows::recurring(yard)),
@@ -72,9 +73,10 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         name: "broker-restarts",
-        tells: "the broker is stopped, and killed, under load: each event is audited once",
+        tells: "the broker is stopped, and killed, under load, with events and effects on their way: \
+                each event is audited once, each effect of a committed delivery goes out under one id",
         needs: STAGE,
-        patience: MINUTES_3,
+        patience: MINUTES_4,
         play: |yard| Box::pin(restarts::broker(yard)),
     },
     Story {

@@ -2,12 +2,12 @@
 //! what came on the topics; and the other end of output bindings.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
@@ -78,6 +78,16 @@ impl App {
     pub fn types(&self, topic: &str) -> Vec<String> {
         let came = self.came(topic);
         came.iter().map(|event| event["type"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Of a type on a topic: by id, the data that came under it.
+    pub fn by_id(&self, topic: &str, ty: &str) -> BTreeMap<String, BTreeSet<String>> {
+        let mut found = BTreeMap::<_, BTreeSet<_>>::new();
+        for event in self.came(topic).iter().filter(|event| event["type"] == ty) {
+            let id = event["id"].as_str().unwrap_or_default().to_owned();
+            found.entry(id).or_default().insert(event["data"].to_string());
+        }
+        found
     }
 }
 
@@ -177,6 +187,25 @@ impl Outside {
             count => Err(format!("{count} of {wanted}")),
         })
         .await
+    }
+
+    /// Waits until so many ids of a type came on a topic. Fails when there are more, or when one had
+    /// two contents. Gives the contents.
+    pub async fn came_by_id(
+        &self,
+        topic: &str,
+        ty: &str,
+        many: usize,
+    ) -> anyhow::Result<BTreeSet<String>> {
+        let came = eventually(&format!("{many} ids of {ty} on {topic}"), async || {
+            let came = self.app.by_id(topic, ty);
+            if came.len() >= many { Ok(came) } else { Err(came.len().to_string()) }
+        })
+        .await?;
+        ensure!(came.len() == many, "{} ids of {ty} on {topic}, not {many}", came.len());
+        let differing = came.iter().find(|(_, contents)| contents.len() > 1);
+        ensure!(differing.is_none(), "one id, two contents: {differing:?}");
+        Ok(came.into_values().flatten().collect())
     }
 
     /// Waits for something to have come.

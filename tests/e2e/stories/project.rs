@@ -13,6 +13,16 @@ pub struct Project {
     folder: PathBuf,
 }
 
+/// Its guest imports all of these.
+const DOES: &str = r#"
+[grants]
+publish = ["com.things.said.v1"]
+state = ["todo-statestore"]
+secrets = { todo-secrets = ["none"] }
+jobs = ["caps-*"]
+bindings = ["notify-file"]
+"#;
+
 impl Project {
     /// With nothing but the contracts that come with Wharf.
     pub fn new(yard: &Yard) -> anyhow::Result<Self> {
@@ -41,6 +51,13 @@ impl Project {
         let this = self.edited(manifest, "ON CONFLICT DO NOTHING", "")?;
         let table = "components/audit/migrations/postgres/0001_audit_log.sql";
         this.edited(table, ",\n    PRIMARY KEY (contract, source, event_id, type)", "")
+    }
+
+    /// A component that does what its events say, and publishes what came of it on `echoes`; `on` is
+    /// what it gets.
+    pub fn with_doer(self, on: &str) -> anyhow::Result<Self> {
+        let manifest = format!("name = \"doer\"\nversion = \"0.1.0\"\n[[on]]\n{on}\n{DOES}");
+        self.with("doer", built::CAPABILITIES, &manifest)
     }
 
     /// A component that comes with Wharf, and the migrations that it shares.

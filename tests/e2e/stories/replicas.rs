@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde_json::json;
 use wharf_test_real::{Yard, component};
-use wharf_tests::built;
 use wharf_tests::host::{THINGS, event, id};
 
 use crate::project::Project;
@@ -47,21 +46,6 @@ pub async fn job(yard: Arc<Yard>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells of each tick on `echoes`.
-const TICKED: &str = r#"
-name = "ticked"
-version = "0.1.0"
-[[on]]
-binding = "clock"
-[grants]
-publish = ["com.things.said.v1"]
-# Its guest imports all of these.
-state = ["todo-statestore"]
-secrets = { todo-secrets = ["none"] }
-jobs = ["caps-*"]
-bindings = ["notify-file"]
-"#;
-
 pub async fn tick(yard: Arc<Yard>) -> anyhow::Result<()> {
     let mut stage = Stage::set(Arc::clone(&yard), &["echoes"]).await?;
     // Without a direction daprd asks the host whether it wants each: one is wanted, one is not.
@@ -69,9 +53,8 @@ pub async fn tick(yard: Arc<Yard>) -> anyhow::Result<()> {
         stage.resources.push(component(name, "bindings.cron", &[("schedule", "*/5 * * * * *")]));
     }
     let contract = THINGS.replace("period = \"5m\"", "period = \"5s\"");
-    let project = Project::new(&yard)?
-        .with("ticked", built::CAPABILITIES, TICKED)?
-        .contract("things", &contract)?;
+    let project =
+        Project::new(&yard)?.with_doer("binding = \"clock\"")?.contract("things", &contract)?;
     let mut hosts = Vec::new();
     for name in ["host-1", "host-2"] {
         hosts.push(stage.host(name, &project).await?);

@@ -1,15 +1,16 @@
 //! What stands around a delivery goes away in its middle: the sidecar, the host, the broker. Each
-//! published event is audited once.
+//! published event is audited once, and each effect of a committed delivery goes out under one id.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
 use wharf_test_real::Yard;
-use wharf_tests::host::event;
+use wharf_tests::host::{THING, THINGS, event, thing};
 
 use crate::project::Project;
-use crate::stage::{Host, Stage, eventually};
+use crate::stage::{Host, Locked, Stage, eventually};
 
 pub const CREATED: &str = "com.todo.task.created.v1";
 
@@ -70,20 +71,72 @@ pub async fn host(yard: Arc<Yard>) -> anyhow::Result<()> {
     stage.audited_once(CREATED, &ids).await
 }
 
+const SAID: &str = "com.things.said.v1";
+
+/// How the component fails after it has published something, if it does: it is dead at once, or
+/// after all of its attempts.
+fn fails(number: u32) -> Option<&'static str> {
+    match number % 20 {
+        7 => Some("reject"),
+        13 => Some("retry"),
+        _ => None,
+    }
+}
+
+/// Its number is published, and then what came of that.
+fn told(number: u32) -> Value {
+    let mut steps = vec![json!({ "do": "publish", "type": SAID, "data": number })];
+    steps.extend(fails(number).map(|how| json!({ "do": how, "reason": "it is to fail" })));
+    // One that fails holds up no other.
+    let subject = fails(number).map_or(number % 40, |_| 1000 + number);
+    thing(number, &format!("s-{subject}"), steps)
+}
+
+/// Events come and are published all the while. Both times there are effects that wait for the broker.
 pub async fn broker(yard: Arc<Yard>) -> anyhow::Result<()> {
-    let mut stage = Stage::set(Arc::clone(&yard), &[]).await?;
-    let _host = stage.host("host", &Project::audit(&yard)?).await?;
-    let Stage { outside, kafka, .. } = &mut stage;
+    let mut stage = Stage::set(Arc::clone(&yard), &["echoes"]).await?;
+    let project = Project::audit(&yard)?.contract("things", THINGS)?;
+    let project = project.with_doer(&format!("event = \"{THING}\""))?;
+    let host = stage.host("host", &project).await?;
+    let Stage { outside, kafka, database, .. } = &mut stage;
+    let failed = async || host.count("event_publish_errors_total").await;
     let faults = async {
-        kafka.stop().await?;
-        kafka.start_again().await?;
-        outside.progress().await?;
-        kafka.kill()?;
-        kafka.start_again().await?;
+        for is_killed in [false, true] {
+            outside.progress().await?;
+            let before = failed().await?;
+            let ledger = Locked::of(database).await?;
+            in_progress(&host).await?;
+            // What is in progress commits when the broker goes or is gone.
+            if is_killed {
+                kafka.kill()?;
+                ledger.unlock().await?;
+            } else {
+                futures::try_join!(kafka.stop(), ledger.unlock())?;
+            }
+            eventually("an effect cannot be published", async || match failed().await {
+                Ok(count) if count > before => Ok(()),
+                Ok(count) => Err(format!("{count} calls failed")),
+                Err(error) => Err(format!("{error:#}")),
+            })
+            .await?;
+            kafka.start_again().await?;
+        }
         outside.progress().await
     };
-    let ids = outside.under_load("task-events", created, faults).await?;
-    stage.audited_once(CREATED, &ids).await
+    let ids = outside.under_load("things", told, faults).await?;
+    stage.audited(THING, &ids).await?;
+    let numbers = 0..u32::try_from(ids.len())?;
+    let (failing, committed): (Vec<u32>, Vec<u32>) = numbers.partition(|at| fails(*at).is_some());
+    let ended = "SELECT status, count(*)::text FROM wharf_deliveries WHERE component = 'doer' \
+        GROUP BY status ORDER BY status";
+    let (dead, done) = (failing.len().to_string(), committed.len().to_string());
+    stage.become_rows(ended, &[&["dead", &dead], &["done", &done]]).await?;
+    stage.become_rows("SELECT kind FROM wharf_outbox", &[]).await?;
+    // Of each that is done two, and none of those that failed.
+    let came = stage.outside.came_by_id("echoes", SAID, 2 * committed.len()).await?;
+    let told: BTreeSet<u32> = came.iter().filter_map(|data| data.parse().ok()).collect();
+    ensure!(told == committed.into_iter().collect(), "published of some that failed: {told:?}");
+    Ok(())
 }
 
 /// Waits until the host has taken events and not answered.

@@ -51,6 +51,14 @@ pub struct Locked {
 }
 
 impl Locked {
+    pub async fn of(database: &str) -> anyhow::Result<Self> {
+        let mut connection = PgConnection::connect(database).await?;
+        sqlx::raw_sql("BEGIN; LOCK TABLE wharf_deliveries IN EXCLUSIVE MODE")
+            .execute(&mut connection)
+            .await?;
+        Ok(Self { connection })
+    }
+
     pub async fn unlock(mut self) -> anyhow::Result<()> {
         sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await?;
         Ok(self.connection.close().await?)
@@ -243,11 +251,7 @@ impl Stage {
 
     /// Nobody can write deliveries until the lock is freed.
     pub async fn lock_ledger(&self) -> anyhow::Result<Locked> {
-        let mut connection = PgConnection::connect(&self.database).await?;
-        sqlx::raw_sql("BEGIN; LOCK TABLE wharf_deliveries IN EXCLUSIVE MODE")
-            .execute(&mut connection)
-            .await?;
-        Ok(Locked { connection })
+        Locked::of(&self.database).await
     }
 
     /// Waits until each of these events is audited and nothing is left to do, and fails unless each

@@ -1,7 +1,7 @@
 //! Calls between Wharf and its sidecar are lost, delayed and repeated, in both directions. What is
 //! decided is decided once; what goes out more than once has the same id.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use wharf_tests::dice::Dice;
 use wharf_tests::host::{event, id};
 
 use crate::project::Project;
-use crate::stage::{Stage, eventually, from_now};
+use crate::stage::{Stage, from_now};
 
 const COMPLETED: &str = "com.todo.task.completed.v1";
 const MADE: &str = "com.todo.task.created.v1";
@@ -64,14 +64,7 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     for (topic, ty) in
         [("task-events", MADE), ("recurring-events", "com.todo.recurring.generated.v1")]
     {
-        let came = eventually(&format!("{ty} for each task"), async || {
-            let came = of_type(&app.came(topic), ty);
-            if came.len() >= TASKS as usize { Ok(came) } else { Err(came.len().to_string()) }
-        })
-        .await?;
-        ensure!(came.len() == TASKS as usize, "{} ids of {ty} for {TASKS} tasks", came.len());
-        let differing = came.iter().find(|(_, contents)| contents.len() > 1);
-        ensure!(differing.is_none(), "one id, two contents: {differing:?}");
+        stage.outside.came_by_id(topic, ty, TASKS as usize).await?;
     }
     let sent: BTreeSet<_> = app.came("notify-file").iter().map(reminder).collect();
     let expected: BTreeSet<_> = (0..REMINDERS).map(id).collect();
@@ -83,14 +76,4 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
 
 fn reminder(sent: &Value) -> String {
     sent["reminder_id"].as_str().unwrap_or_default().to_owned()
-}
-
-/// By id, the contents that came under it.
-fn of_type(came: &[Value], ty: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let mut found = BTreeMap::<_, BTreeSet<_>>::new();
-    for event in came.iter().filter(|event| event["type"] == ty) {
-        let id = event["id"].as_str().unwrap_or_default().to_owned();
-        found.entry(id).or_default().insert(event["data"].to_string());
-    }
-    found
 }

@@ -16,8 +16,11 @@ use tokio::sync::watch;
 
 use super::PATIENCE;
 
-/// The topics of every pubsub, and how each is delivered.
-pub const TOPICS: [(&str, Way); 5] = [
+/// A pubsub with its topics, and how each is delivered.
+pub type Topics = (&'static str, &'static [(&'static str, Way)]);
+
+/// The topics that most is asked of.
+pub const TOPICS: &[(&str, Way)] = &[
     ("single", Way::Single),
     ("bulk", Way::Bulk),
     ("raw", Way::Raw),
@@ -67,7 +70,7 @@ struct Shared {
     answers: Mutex<HashMap<String, VecDeque<Answer>>>,
     changed: watch::Sender<usize>,
     is_ill: AtomicBool,
-    pubsubs: Vec<&'static str>,
+    pubsubs: Vec<Topics>,
     /// Bindings that it says it wants.
     bindings: Vec<&'static str>,
 }
@@ -77,7 +80,7 @@ struct Shared {
 pub struct App(Arc<Shared>);
 
 impl App {
-    pub fn new(pubsubs: Vec<&'static str>, bindings: Vec<&'static str>) -> Self {
+    pub fn new(pubsubs: Vec<Topics>, bindings: Vec<&'static str>) -> Self {
         Self(Arc::new(Shared { pubsubs, bindings, ..Shared::default() }))
     }
 
@@ -151,9 +154,9 @@ impl App {
     }
 
     fn subscriptions(&self) -> Value {
-        let of_pubsub = |pubsub: &&str| {
+        let of_pubsub = |(pubsub, topics): &Topics| {
             let pubsub = (*pubsub).to_owned();
-            TOPICS.map(|(topic, way)| {
+            topics.iter().map(move |(topic, way)| {
                 let mut entry = json!({
                     "pubsubname": pubsub, "topic": topic, "route": format!("/{pubsub}/{topic}"),
                 });

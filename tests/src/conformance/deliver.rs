@@ -8,10 +8,13 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::app::Answer::{self, Empty, Http, Says, Silent};
-use super::{Behaviour, World};
+use super::{Behaviour, World, word};
 
 /// Longer than any Dapr here waits before it sends again.
 const AGAIN: Duration = Duration::from_millis(2500);
+
+/// Longer than Kafka's component waits before it begins again, and the retries after that.
+const BEGUN_AGAIN: Duration = Duration::from_secs(12);
 
 /// How often an event comes that is answered so at first.
 fn times(
@@ -245,6 +248,52 @@ fn forms() -> Vec<Behaviour> {
                 .boxed()
             },
         },
+    ]
+}
+
+/// How often an event comes that is not taken four times, where a policy ends after two retries.
+fn ends(world: World, policy: &'static str, topic: &'static str) -> BoxFuture<'static, String> {
+    async move {
+        let pubsub = format!("{}-{policy}", world.pubsub).leak();
+        let world = World { pubsub, ..world };
+        let id = world.id(topic);
+        world.app.answers(&id, &[Says("RETRY"); 4]);
+        let event = world.event(topic, topic, &json!(1));
+        // Kafka makes a topic when it is first used, which takes a moment.
+        while word(&world.backend.publish(vec![event.clone()]).await[0]) == "unavailable" {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        match world.app.within(&id, 5, BEGUN_AGAIN).await.len() {
+            5 => "comes until it is taken".into(),
+            3 => "comes three times, and is lost".into(),
+            many => format!("{many} times"),
+        }
+    }
+    .boxed()
+}
+
+macro_rules! ends {
+    ($name:literal, $expected:literal, $policy:literal, $topic:literal) => {
+        Behaviour {
+            name: $name,
+            expected: $expected,
+            // Redis Streams takes a failure for an end.
+            but: &[("daprd: Redis", "comes three times, and is lost")],
+            ask: |world| ends(world, $policy, $topic),
+        }
+    };
+}
+
+/// What comes after the last retry of a policy.
+#[rustfmt::skip]
+pub fn finite() -> Vec<Behaviour> {
+    vec![
+        ends!("after the last of two constant retries", "comes until it is taken", "constant", "constant"),
+        ends!("in bulk, after the last of two constant retries", "comes until it is taken", "constant", "constant-bulk"),
+        ends!("after the last of two exponential retries", "comes until it is taken", "exponential", "exponential"),
+        ends!("in bulk, after the last of two exponential retries", "comes until it is taken", "exponential", "exponential-bulk"),
+        ends!("with `consumeRetryEnabled` off", "comes three times, and is lost", "let-go", "let-go"),
+        ends!("in bulk, with `consumeRetryEnabled` off", "comes three times, and is lost", "let-go", "let-go-bulk"),
     ]
 }
 

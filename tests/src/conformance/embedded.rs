@@ -14,7 +14,7 @@ use wharf::clock::SystemClock;
 use wharf::contract::BindingRules;
 use wharf::name::{BindingName, Pubsub, StoreName};
 
-use super::app::App;
+use super::app::{App, TOPICS};
 use super::{Part, World};
 
 /// It plays until it is stopped.
@@ -32,7 +32,7 @@ impl Playing {
         let folder = TempDir::new().expect("a temporary folder can be made");
         let secrets = r#"{"secrets":{"plain":"p","several":{"a":"1","b":"2"}}}"#;
         std::fs::write(folder.path().join("secrets.json"), secrets).expect("it can be written");
-        let app = App::new(vec!["pubsub"], vec!["clock"]);
+        let app = App::new(vec![("pubsub", TOPICS)], vec!["clock"]);
         let options = options(folder.path(), app.listen().await);
         let embedded = Embedded::open(options).await.expect("its file can be opened");
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

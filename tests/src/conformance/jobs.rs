@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use reqwest::Method;
 use serde_json::json;
 use wharf::backend::BackendError;
-use wharf::clock::{Clock as _, SystemClock};
+use wharf::clock::{Clock as _, SystemClock, rfc3339};
 use wharf::effect::OutgoingJob;
 use wharf::name::JobName;
 
@@ -211,6 +212,36 @@ fn repeated() -> Vec<Behaviour> {
                     world.app.wait(&path, 3).await;
                     let came = world.app.within(&path, 4, QUIET).await;
                     format!("{} times", came.len())
+                }
+                .boxed()
+            },
+        },
+        Behaviour {
+            name: "job: every 24 hours from the next second on; what is kept of it then",
+            expected: "comes once; its schedule and that second",
+            but: &[],
+            ask: |world| {
+                async move {
+                    let (name, path) = world.job("daily");
+                    let due = SystemClock.now() + Duration::from_secs(1);
+                    let job = OutgoingJob {
+                        name: name.clone(),
+                        due: Some(due),
+                        schedule: Some("@every 24h".into()),
+                        repeats: None,
+                        data: "1".into(),
+                    };
+                    world.backend.schedule(job).await.expect("it is scheduled");
+                    world.app.wait(&path, 1).await;
+                    let came = world.app.within(&path, 2, QUIET).await.len();
+                    let (_, kept) =
+                        world.call(Method::GET, &format!("/v1.0/jobs/{name}"), &[], "").await;
+                    world.backend.cancel(name).await.expect("it is cancelled");
+                    let kept = (&kept["schedule"], &kept["dueTime"]);
+                    match (came, kept == (&json!("@every 24h"), &json!(rfc3339(due)))) {
+                        (1, true) => "comes once; its schedule and that second".into(),
+                        (many, _) => format!("{many} times; {kept:?}"),
+                    }
                 }
                 .boxed()
             },

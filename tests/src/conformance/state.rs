@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use reqwest::Method;
 use serde_json::json;
 use wharf::backend::BackendError;
 use wharf::effect::{MAX_STATE_VALUE, StateChange, StateWrite};
-use wharf::name::StoreName;
 
+use super::api::answer;
 use super::{Behaviour, PATIENCE, World, word};
 
 impl World {
@@ -158,7 +159,51 @@ pub fn behaviours() -> Vec<Behaviour> {
     ];
     all.extend(larger());
     all.extend(timed());
+    all.extend(transactions());
     all
+}
+
+/// What becomes of two keys in a transaction, of which the last operation names this etag.
+fn transacted(world: World, etag: Option<&'static str>) -> BoxFuture<'static, String> {
+    async move {
+        let path = format!("/v1.0/state/{}", world.store);
+        let before = json!([{ "key": "t-old", "value": 1 }, { "key": "t-last", "value": 1 }]);
+        let (status, _) = world.call(Method::POST, &path, &[], before.to_string()).await;
+        assert_eq!(status, 204);
+        let operations = json!({ "operations": [
+            { "operation": "upsert", "request": { "key": "t-new", "value": 2 } },
+            { "operation": "delete", "request": { "key": "t-old" } },
+            { "operation": "upsert", "request": { "key": "t-last", "value": 2, "etag": etag } },
+        ]});
+        let to = "/v1.0/state/{store}/transaction";
+        let body = operations.to_string();
+        let mut told = vec![answer(&world, Method::POST, to, "application/json", body).await];
+        for key in ["t-new", "t-old", "t-last"] {
+            let (status, value) = world.call(Method::GET, &format!("{path}/{key}"), &[], "").await;
+            told.push(if status == 204 { "none".to_owned() } else { value.to_string() });
+            world.call(Method::DELETE, &format!("{path}/{key}"), &[], "").await;
+        }
+        told.join(", ")
+    }
+    .boxed()
+}
+
+fn transactions() -> Vec<Behaviour> {
+    vec![
+        Behaviour {
+            name: "API: a state transaction that sets, deletes and sets again",
+            expected: "204, 2, none, 2",
+            but: &[],
+            ask: |world| transacted(world, None),
+        },
+        Behaviour {
+            name: "API: the same, its last operation with another etag",
+            expected: "500 ERR_STATE_TRANSACTION, none, 1, 1",
+            // Redis takes nothing back.
+            but: &[("daprd: Redis", "500 ERR_STATE_TRANSACTION, 2, none, 1")],
+            ask: |world| transacted(world, Some("77")),
+        },
+    ]
 }
 
 fn larger() -> Vec<Behaviour> {
@@ -258,10 +303,4 @@ fn timed() -> Vec<Behaviour> {
             },
         },
     ]
-}
-
-/// Only those of state, for further stores.
-pub fn store(world: &World, name: &'static str, store: &'static str) -> World {
-    assert!(StoreName::new(store).is_ok(), "{store} is a name");
-    World { name, store, ..world.clone() }
 }
