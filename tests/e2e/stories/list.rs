@@ -90,7 +90,7 @@ pub const STORIES: &[Story] = &[
     Story {
         name: "poison",
         tells: "events that cannot be read, break their schema or trap are dead letters with the \
-                reason; those behind them go on",
+                reason; those behind them go on, but for a bulk that daprd cannot read at all",
         needs: STAGE,
         patience: MINUTES_3,
         play: |yard| Box::pin(poison::play(yard)),
