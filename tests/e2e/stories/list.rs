@@ -81,8 +81,8 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         name: "ledger-away",
-        tells: "PostgreSQL is away for a minute while events come and a job is due: no offset passes \
-                an event, the job fires after",
+        tells: "PostgreSQL is away for a minute while events come and a job is due, and three times \
+                until a sidecar lets go of its topics: no offset passes an event, the job fires after",
         needs: STAGE,
         patience: MINUTES_4,
         play: |yard| Box::pin(away::ledger(yard)),
@@ -90,7 +90,7 @@ pub const STORIES: &[Story] = &[
     Story {
         name: "poison",
         tells: "events that cannot be read, break their schema or trap are dead letters with the \
-                reason; those behind them go on",
+                reason; those behind them go on, but for a bulk that daprd cannot read at all",
         needs: STAGE,
         patience: MINUTES_3,
         play: |yard| Box::pin(poison::play(yard)),

@@ -20,7 +20,7 @@ const FRAGILE: &str =
     "name = \"fragile\"\nversion = \"1\"\n[[on]]\nevent = \"com.things.made.v1\"\n";
 
 pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
-    let letters = ["task-events-dlq", "reminder-events-dlq", "things-dlq"];
+    let letters = ["task-events-dlq", "reminder-events-dlq", "recurring-events-dlq", "things-dlq"];
     let stage = Stage::set(Arc::clone(&yard), &letters).await?;
     let project = Project::audit(&yard)?.contract("things", THINGS)?;
     let project = project.with("fragile", built::TRAP, FRAGILE)?;
@@ -28,7 +28,10 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     let topic = "name = \"reminder-events\"\n";
     let raw = format!("{topic}raw = true\n");
     let project = project.edited("contracts/cloudevents/contract.toml", topic, &raw)?;
-    let _host = stage.host("host", &project).await?;
+    let topic = "name = \"recurring-events\"\n";
+    let raw = format!("{topic}raw = true\n");
+    let project = project.edited("contracts/cloudevents/contract.toml", topic, &raw)?;
+    let mut host = stage.host("host", &project).await?;
     let outside = &stage.outside;
     let publish = async |topic: &str, kind: &str, body: Vec<u8>, more: &str| {
         let url = outside.daprd.url();
@@ -66,6 +69,8 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     publish("reminder-events", cloud_event, bytes(broken), "").await?;
     publish("reminder-events", "application/json", b"{\"a\": 1}".to_vec(), raw).await?;
     publish("reminder-events", cloud_event, bytes(reminder), "").await?;
+    // So it does in bulk and raw, of one that nothing follows.
+    publish("recurring-events", "application/octet-stream", b"\0no JSON".to_vec(), raw).await?;
     publish("things", cloud_event, bytes(thing(1, "s-1", "panic")), "").await?;
     publish("things", cloud_event, bytes(thing(2, "s-2", "fine")), "").await?;
 
@@ -77,14 +82,15 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     let ended = "SELECT component, topic, status, count(*)::text FROM wharf_deliveries \
         WHERE status = 'dead' OR component = 'fragile' \
         GROUP BY component, topic, status ORDER BY component, topic, status";
-    let expected: [&[&str]; 4] = [
+    let expected: [&[&str]; 5] = [
+        &["-", "recurring-events", "dead", "1"],
         &["-", "reminder-events", "dead", "3"],
         &["-", "task-events", "dead", "2"],
         &["fragile", "things", "dead", "1"],
         &["fragile", "things", "done", "1"],
     ];
     stage.become_rows(ended, &expected).await?;
-    for (topic, count) in [("task-events-dlq", 2), ("reminder-events-dlq", 3), ("things-dlq", 1)] {
+    for (topic, count) in letters.into_iter().zip([2, 3, 1, 1]) {
         let came = eventually(&format!("{count} letters on {topic}"), async || {
             let came = outside.app.came(topic);
             if came.len() == count { Ok(came) } else { Err(format!("{came:?}")) }
@@ -93,5 +99,31 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
         let without = came.iter().find(|letter: &&Value| letter["wharfreason"].is_null());
         ensure!(without.is_none(), "a letter without a reason: {without:?}");
     }
-    Ok(())
+
+    // Where all of a bulk is such, daprd repeats it, and what comes behind it waits.
+    let log = host.daprd.process.log().len();
+    publish(
+        "task-events",
+        "application/octet-stream",
+        b"\0no JSON".to_vec(),
+        "&metadata.rawPayload=true",
+    )
+    .await?;
+    let repeated = async |times: usize| {
+        eventually("daprd tries to read it again", async || {
+            let said = host.daprd.process.log().split_off(log);
+            let tried = said.matches("error deserializing one of the messages").count();
+            if tried >= times { Ok(()) } else { Err(format!("{tried} times")) }
+        })
+        .await
+    };
+    repeated(1).await?;
+    publish("task-events", cloud_event, one(4), "").await?;
+    repeated(3).await?;
+    let behind = format!("SELECT count(*)::text FROM audit_log WHERE type = '{CREATED}'");
+    stage.become_rows(&behind, &[&["2"]]).await?;
+    // A daprd that begins anew reads both in one bulk.
+    host.daprd.stop().await?;
+    host.daprd.start_again().await?;
+    stage.become_rows(&behind, &[&["3"]]).await
 }
