@@ -15,10 +15,28 @@ pub enum Point {
     CommitBegun,
     /// Its newcomers are in the inbox.
     CommitEntered,
+    /// A delivery has its savepoint, and nothing behind it.
+    CommitSavepoint,
+    /// What it wrote is to stay; next is RELEASE.
+    CommitRelease,
+    /// What it wrote is not to stay; next is ROLLBACK TO.
+    CommitRollback,
+    /// That is taken back, and its savepoint is still there.
+    CommitRolledBack,
+    /// Its savepoint is gone.
+    CommitReleased,
     /// What is parked or dead of them keeps its event.
     CommitKept,
+    /// What the inbox had before is looked up.
+    CommitRepeats,
     /// A claimed delivery has moved on.
     CommitSettled,
+    /// Newcomers whose statements were taken back are out of the inbox.
+    CommitForgotten,
+    /// Whoever waited behind a claimed delivery is put aside no longer.
+    CommitFreed,
+    /// An insert for many deliveries has run.
+    CommitMany,
     /// The components' statements have run.
     CommitStatements,
     /// The effects are in the outbox.
@@ -39,8 +57,20 @@ pub enum Point {
     ClaimedEffects,
     /// Dapr has performed effects, and that is not written down.
     Performed,
-    /// A call is no longer in the outbox, and its result is not entered; in one transaction.
+    /// They are no longer in the outbox, and their lanes wait; in one transaction, up to `Finished`.
+    EffectsGone,
+    /// A call is among them, and its result is not entered.
     ResultLeft,
+    /// Its result is entered.
+    ResultEntered,
+    /// An effect that failed has its next time.
+    EffectAgain,
+    /// A refused effect is dead, and nothing tells of it.
+    EffectDead,
+    /// What tells of it is entered.
+    ReportEntered,
+    /// The next of their lanes are put aside no longer; next is COMMIT.
+    EffectsFreed,
     /// That effects are performed is written down.
     Finished,
     /// An event that the host made is about to be entered, in a transaction.
@@ -51,12 +81,21 @@ pub enum Point {
 
 impl Point {
     /// In the order of an event's way.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 34] = [
         Self::CommitGathered,
         Self::CommitBegun,
         Self::CommitEntered,
+        Self::CommitSavepoint,
+        Self::CommitRelease,
+        Self::CommitRollback,
+        Self::CommitRolledBack,
+        Self::CommitReleased,
         Self::CommitKept,
+        Self::CommitRepeats,
         Self::CommitSettled,
+        Self::CommitForgotten,
+        Self::CommitFreed,
+        Self::CommitMany,
         Self::CommitStatements,
         Self::CommitEffects,
         Self::CommitWritten,
@@ -67,7 +106,13 @@ impl Point {
         Self::ClaimEffects,
         Self::ClaimedEffects,
         Self::Performed,
+        Self::EffectsGone,
         Self::ResultLeft,
+        Self::ResultEntered,
+        Self::EffectAgain,
+        Self::EffectDead,
+        Self::ReportEntered,
+        Self::EffectsFreed,
         Self::Finished,
         Self::Enter,
         Self::Entered,
@@ -79,8 +124,17 @@ impl Point {
             Self::CommitGathered => "commit-gathered",
             Self::CommitBegun => "commit-begun",
             Self::CommitEntered => "commit-entered",
+            Self::CommitSavepoint => "commit-savepoint",
+            Self::CommitRelease => "commit-release",
+            Self::CommitRollback => "commit-rollback",
+            Self::CommitRolledBack => "commit-rolled-back",
+            Self::CommitReleased => "commit-released",
             Self::CommitKept => "commit-kept",
+            Self::CommitRepeats => "commit-repeats",
             Self::CommitSettled => "commit-settled",
+            Self::CommitForgotten => "commit-forgotten",
+            Self::CommitFreed => "commit-freed",
+            Self::CommitMany => "commit-many",
             Self::CommitStatements => "commit-statements",
             Self::CommitEffects => "commit-effects",
             Self::CommitWritten => "commit-written",
@@ -91,7 +145,13 @@ impl Point {
             Self::ClaimEffects => "claim-effects",
             Self::ClaimedEffects => "claimed-effects",
             Self::Performed => "performed",
+            Self::EffectsGone => "effects-gone",
             Self::ResultLeft => "result-left",
+            Self::ResultEntered => "result-entered",
+            Self::EffectAgain => "effect-again",
+            Self::EffectDead => "effect-dead",
+            Self::ReportEntered => "report-entered",
+            Self::EffectsFreed => "effects-freed",
             Self::Finished => "finished",
             Self::Enter => "enter",
             Self::Entered => "entered",

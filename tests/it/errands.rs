@@ -1,5 +1,5 @@
 //! The story that every suite of faults tells: events that each have an effect of every kind, some
-//! of which fail on their first attempts, some for good. What there is to see of them afterwards is
+//! of which fail on their first attempts, some for good, and some have effects that end dead. What there is to see of them afterwards is
 //! in `seen`, and what must hold of it in `judge`.
 
 #[path = "errands/judge.rs"]
@@ -28,7 +28,7 @@ retry = ["100ms", "200ms"]
 dead_letter = "{topic}-dlq"
 stores = { state = ["todo-statestore"] }
 job = [{ name = "errand-*" }]
-binding = [{ name = "notify-file" }]
+binding = [{ name = "notify-file" }, { name = "notify-http" }]
 topic = [
     { name = "errands", path = "/events/errands", retention = "7d" },
     { name = "errands-done", path = "/events/errands-done", retention = "7d" },
@@ -49,12 +49,14 @@ event = "com.errands.run.v1"
 [[on]]
 event = "com.wharf.binding.succeeded.v1"
 [[on]]
+event = "com.wharf.binding.failed.v1"
+[[on]]
 job = "errand-*"
 [grants]
 publish = ["com.errands.done.v1"]
 state = ["todo-statestore"]
 jobs = ["errand-*"]
-bindings = ["notify-file"]
+bindings = ["notify-file", "notify-http"]
 tables = { errands = "write", errand_counts = "write", errand_news = "write" }
 [sql.note]
 many = true
@@ -68,6 +70,8 @@ ON CONFLICT (subject) DO UPDATE SET n = errand_counts.n + 1
 """
 [sql.tell]
 execute = "INSERT INTO errand_news (kind, what) VALUES ($1, $2)"
+[sql.miss]
+execute = "UPDATE errand_counts SET n = n WHERE subject = ''"
 [limits]
 time = "10s"
 "#;
@@ -81,6 +85,9 @@ CREATE TABLE errands (
 CREATE TABLE errand_counts (subject TEXT PRIMARY KEY, n INTEGER NOT NULL);
 CREATE TABLE errand_news (kind TEXT NOT NULL, what TEXT NOT NULL);
 ";
+
+/// Where `notify-http` posts to: nobody listens there.
+pub const NOBODY: &str = "http://127.0.0.1:1/";
 
 /// One event, which its number makes wholly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +111,9 @@ impl Errand {
         match self.number % 17 {
             3 => (1, "retry"),
             7 => (2, "trap"),
+            9 => (1, "break"),
             11 => (9, "trap"),
+            13 => (1, "miss"),
             15 => (9, "reject"),
             _ => (0, ""),
         }
@@ -128,6 +137,11 @@ impl Errand {
         self.number.is_multiple_of(7)
     }
 
+    /// Two effects that end dead: a state that Dapr refuses, and a call of nobody.
+    pub fn is_refused(self) -> bool {
+        self.number % 17 == 6
+    }
+
     /// The CloudEvent. Its time has passed, so that its job is due.
     pub fn event(self) -> Value {
         let (fails, how) = self.fails();
@@ -138,7 +152,13 @@ impl Errand {
             "type": ERRAND,
             "subject": self.subject(),
             "time": "2026-01-01T00:00:00Z",
-            "data": { "fails": fails, "how": how, "calls": self.calls(), "plans": self.plans() },
+            "data": {
+                "fails": fails,
+                "how": how,
+                "calls": self.calls(),
+                "plans": self.plans(),
+                "refused": self.is_refused(),
+            },
         })
     }
 }

@@ -21,6 +21,8 @@ async fn an_error_between_any_two_steps_changes_nothing() {
         failpoint::fail(point, TIMES);
         let sent = some(0..40);
         publish(&host, &sent).await;
+        // Some come again.
+        publish(&host, &some(0..3)).await;
         // What was claimed and lost is free when its lease is over.
         until_all_is_done_in_steps(&host, Duration::from_secs(2)).await;
         let failed = failpoint::failed();

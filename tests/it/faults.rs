@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use wharf_tests::built;
 use wharf_tests::host::{Host, Setup, THING, event, thing};
+use wharf_tests::tally::Tally;
+
+use crate::calls::{plain, publish, seen, some, suite, until_all_is_done};
+use crate::errands::{self, Errand, Judged, judge};
 
 const CREATED: &str = "com.todo.task.created.v1";
 
@@ -72,4 +76,49 @@ async fn a_restart_finds_its_parked_deliveries() {
     assert_eq!(audited, [[THING], [THING], ["com.todo.audit.failed.v1"]]);
     assert_eq!(host.messages("things-dlq").await.len(), 1);
     host.stop().await;
+}
+
+#[tokio::test]
+async fn errands_go_on_after_each_lock_of_the_ledger() {
+    const TIMES: u32 = 5;
+    let mut setup = plain();
+    setup.config.ledger.busy_timeout = Duration::from_millis(100);
+    let host = setup.start().await;
+    let mut other = host.other_program().await;
+    for time in 0..TIMES {
+        publish(&host, &some(time * 20..time * 20 + 10)).await;
+        other.lock().await;
+        publish(&host, &some(time * 20 + 10..time * 20 + 20)).await;
+        let next = Errand { number: TIMES * 20 + time, subjects: 11 };
+        let (_, answer) = host.deliver(errands::TOPIC, next.event().to_string()).await;
+        assert_eq!(answer, json!({ "status": "RETRY" }));
+        other.unlock().await;
+        until_all_is_done(&host).await;
+    }
+    let sent = some(0..TIMES * 21);
+    // What was not taken comes again.
+    publish(&host, &some(TIMES * 20..TIMES * 21)).await;
+    until_all_is_done(&host).await;
+    let mut tally = Tally::new(suite("ledger"));
+    tally.injected("another program holds a lock on it", TIMES as usize);
+    judge(&mut tally, &sent, &seen(&host).await, Judged::AsSent);
+    host.stop().await;
+    tally.finish();
+}
+
+#[tokio::test]
+async fn errands_go_on_after_each_stop_in_the_middle() {
+    const TIMES: u32 = 10;
+    let mut host = plain().start().await;
+    for time in 0..TIMES {
+        publish(&host, &some(time * 12..time * 12 + 12)).await;
+        host.clock.advance(Duration::from_millis(100));
+        host = host.restart().await;
+    }
+    until_all_is_done(&host).await;
+    let mut tally = Tally::new(suite("stop"));
+    tally.injected("stop as by Ctrl-C, with work in progress", TIMES as usize);
+    judge(&mut tally, &some(0..TIMES * 12), &seen(&host).await, Judged::AsSent);
+    host.stop().await;
+    tally.finish();
 }

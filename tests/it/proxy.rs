@@ -76,7 +76,7 @@ impl Story {
 
     async fn is_done(&self) -> bool {
         const LEFT: &str = "SELECT CAST(count(*) AS TEXT) FROM ( \
-            SELECT 1 FROM wharf_outbox UNION ALL \
+            SELECT 1 FROM wharf_outbox WHERE status = 'waiting' UNION ALL \
             SELECT 1 FROM wharf_deliveries WHERE status = 'parked') AS remaining";
         self.host.embedded().waiting().await.unwrap() == 0
             && self.host.jobs().await.is_empty()

@@ -44,6 +44,8 @@ pub struct Out {
     pub id: String,
     pub attempt: Attempt,
     pub subject: String,
+    /// When it came to a topic, in microseconds.
+    pub time: u64,
 }
 
 /// Everything.
@@ -58,13 +60,17 @@ pub struct Seen {
     pub counts: BTreeMap<String, usize>,
     pub fired: Times,
     pub called: Times,
+    /// Calls that were given up.
+    pub failed: Times,
+    /// Effects that are dead, as `run-000006 state`.
+    pub refused: Times,
     /// What was published, in order of coming: of each Dapr.
     pub published: Vec<Vec<Out>>,
     pub calls: Vec<Out>,
     /// What the state stores hold, by subject: of each Dapr.
     pub kept: Vec<BTreeMap<String, Attempt>>,
     pub letters: Times,
-    /// What is parked or waits in the outbox, and what is dead there.
+    /// What is parked, or waits in the outbox.
     pub left: Vec<String>,
 }
 
@@ -93,6 +99,8 @@ impl Seen {
             counts: count(ledger.rows(COUNTS).await),
             fired: count(ledger.rows(FIRED).await),
             called: count(ledger.rows(CALLED).await),
+            failed: count(ledger.rows(FAILED).await),
+            refused: count(ledger.rows(REFUSED).await),
             published: Vec::new(),
             calls: Vec::new(),
             kept: Vec::new(),
@@ -113,7 +121,12 @@ impl Seen {
             let id = event["id"].as_str().unwrap().to_owned();
             if row[0] == DONE {
                 let subject = event["subject"].as_str().unwrap().to_owned();
-                published.push(Out { id, attempt: attempt(&event["data"]), subject });
+                published.push(Out {
+                    id,
+                    attempt: attempt(&event["data"]),
+                    subject,
+                    time: number(&row[2]),
+                });
             } else {
                 assert_eq!(row[0], format!("{TOPIC}-dlq"));
                 *self.letters.entry(id).or_default() += 1;
@@ -131,7 +144,8 @@ impl Seen {
         let lines = lines.lines().filter_map(|line| line.rfind("{\"time\":").map(|at| &line[at..]));
         for line in lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
             let id = line["idempotency-key"].as_str().unwrap().to_owned();
-            self.calls.push(Out { id, attempt: attempt(&line["data"]), subject: String::new() });
+            let attempt = attempt(&line["data"]);
+            self.calls.push(Out { id, attempt, subject: String::new(), time: 0 });
         }
     }
 }
@@ -149,12 +163,19 @@ const FIRED: &str = "SELECT what, CAST(count(*) AS TEXT) FROM errand_news \
     WHERE kind = 'fired' GROUP BY what";
 const CALLED: &str = "SELECT what, CAST(count(*) AS TEXT) FROM errand_news \
     WHERE kind = 'called' GROUP BY what";
+const FAILED: &str = "SELECT what, CAST(count(*) AS TEXT) FROM errand_news \
+    WHERE kind = 'failed' GROUP BY what";
+const REFUSED: &str = "SELECT delivery.event_id || ' ' || effect.kind, CAST(count(*) AS TEXT) \
+    FROM wharf_outbox effect JOIN wharf_deliveries delivery \
+    ON delivery.component = effect.component AND delivery.key = effect.key \
+    WHERE effect.status = 'dead' GROUP BY delivery.event_id, effect.kind";
 const LEFT: &str = "SELECT component || ' ' || event_id || ' is parked: ' || coalesce(error, '') \
         FROM wharf_deliveries WHERE status = 'parked' \
     UNION ALL \
     SELECT component || ' ' || kind || ' is ' || status || ': ' || coalesce(error, '') \
-        FROM wharf_outbox";
-const MESSAGES: &str = "SELECT topic.topic, CAST(message.body AS TEXT) FROM messages message \
+        FROM wharf_outbox WHERE status = 'waiting'";
+const MESSAGES: &str = "SELECT topic.topic, CAST(message.body AS TEXT), \
+    CAST(message.time AS TEXT) FROM messages message \
     JOIN topics topic ON topic.id = message.topic \
     WHERE topic.topic IN ('errands-done', 'errands-dlq') ORDER BY message.sequence";
 const STATE: &str = "SELECT key, value FROM state WHERE store = 'todo-statestore'";

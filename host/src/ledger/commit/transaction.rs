@@ -76,9 +76,11 @@ impl<'a> Transaction<'a> {
         }
         if !self.undone.is_empty() {
             group::forget(self.connection, &self.undone).await?;
+            visit(Point::CommitForgotten)?;
         }
         if !self.left.is_empty() {
             claims::free_deliveries(self.connection, &self.left).await?;
+            visit(Point::CommitFreed)?;
         }
         self.many().await?;
         visit(Point::CommitStatements)?;
@@ -126,6 +128,7 @@ impl<'a> Transaction<'a> {
             return Ok(());
         }
         let statuses = group::statuses(self.connection, ids).await?;
+        visit(Point::CommitRepeats)?;
         for id in ids {
             if let Some(status) = statuses.get(id) {
                 self.answers.insert(id, Committed::Repeat(*status));
@@ -237,6 +240,7 @@ impl<'a> Transaction<'a> {
     async fn many(&mut self) -> Result<(), Fault> {
         for inserts in std::mem::take(&mut self.many).into_values() {
             self.connection.run_many(&inserts, &self.limit).await?;
+            visit(Point::CommitMany)?;
         }
         Ok(())
     }

@@ -296,30 +296,33 @@ pub async fn finish(connection: &mut Connection, finished: &[FinishedEffect]) ->
     for effect in finished {
         match &effect.result {
             EffectResult::Performed { internal } => {
-                if gone.contains(&effect.sequence) {
-                    if !internal.is_empty() {
-                        visit(Point::ResultLeft)?;
-                    }
+                if gone.contains(&effect.sequence) && !internal.is_empty() {
+                    visit(Point::ResultLeft)?;
                     group::add_internal(connection, internal).await?;
+                    visit(Point::ResultEntered)?;
                 }
             }
             EffectResult::Again { at, attempts, error } => {
                 again(connection, effect, *at, *attempts, error).await?;
+                visit(Point::EffectAgain)?;
             }
             EffectResult::Dead { error, outbox, internal } => {
                 let Some((id, since, lane)) = dead(connection, effect, error).await? else {
                     continue;
                 };
+                visit(Point::EffectDead)?;
                 lanes.push(lane);
                 let leaving = |effect| Leaving { id: &id, since, effect };
                 let leaving: Vec<_> = outbox.iter().map(leaving).collect();
                 group::add_effects(connection, &leaving).await?;
                 group::add_internal(connection, internal).await?;
+                visit(Point::ReportEntered)?;
             }
         }
     }
     if !lanes.is_empty() {
         free_effects(connection, lanes).await?;
+        visit(Point::EffectsFreed)?;
     }
     Ok(())
 }
@@ -345,6 +348,7 @@ async fn performed(
         .integer("sequence", performed.iter().map(|effect| effect.sequence))
         .integer("claim", performed.iter().map(|effect| effect.claim));
     let gone = connection.fetch_all(sql, args![rows]).await?;
+    visit(Point::EffectsGone)?;
     gone.iter().map(|row| Ok((row.get::<i64>("sequence")?, row.get("lane")?))).collect()
 }
 

@@ -10,6 +10,7 @@ use super::row::{self, json, micros};
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus, LogLine};
 use crate::event::WireEvent;
+use crate::failpoint::{Point, visit};
 use crate::ledger::database::{Connection, args};
 use crate::ledger::error::LedgerError;
 use crate::ledger::fault::Fault;
@@ -198,18 +199,25 @@ pub async fn statuses(
 /// From here until [`undo`] or [`release`], what is written can be taken back by itself.
 pub async fn savepoint(connection: &mut Connection) -> Result<(), LedgerError> {
     connection.execute("SAVEPOINT delivery", args![]).await?;
-    Ok(())
+    Ok(visit(Point::CommitSavepoint)?)
 }
 
 /// Fails as the delivery's own when its statement took the savepoint with it.
 pub async fn undo(connection: &mut Connection) -> Result<(), Fault> {
+    visit(Point::CommitRollback)?;
     connection.execute("ROLLBACK TO delivery", args![]).await?;
-    Ok(release(connection).await?)
+    visit(Point::CommitRolledBack)?;
+    Ok(end(connection).await?)
 }
 
 pub async fn release(connection: &mut Connection) -> Result<(), LedgerError> {
+    visit(Point::CommitRelease)?;
+    end(connection).await
+}
+
+async fn end(connection: &mut Connection) -> Result<(), LedgerError> {
     connection.execute("RELEASE delivery", args![]).await?;
-    Ok(())
+    Ok(visit(Point::CommitReleased)?)
 }
 
 /// An effect that leaves with a delivery.
