@@ -26,6 +26,7 @@ pub const TOPICS: &[(&str, Way)] = &[
     ("raw", Way::Raw),
     ("raw-bulk", Way::RawBulk),
     ("poison", Way::Single),
+    ("poison-bulk", Way::Pairs),
 ];
 
 /// How a topic is subscribed.
@@ -33,6 +34,8 @@ pub const TOPICS: &[(&str, Way)] = &[
 pub enum Way {
     Single,
     Bulk,
+    /// In bulks of two, which wait for each other.
+    Pairs,
     Raw,
     RawBulk,
 }
@@ -160,9 +163,14 @@ impl App {
                 let mut entry = json!({
                     "pubsubname": pubsub, "topic": topic, "route": format!("/{pubsub}/{topic}"),
                 });
-                if matches!(way, Way::Bulk | Way::RawBulk) {
+                let bulk = match way {
+                    Way::Single | Way::Raw => None,
+                    Way::Bulk | Way::RawBulk => Some((100, 200)),
+                    Way::Pairs => Some((2, 10_000)),
+                };
+                if let Some((many, wait)) = bulk {
                     entry["bulkSubscribe"] = json!({
-                        "enabled": true, "maxMessagesCount": 100, "maxAwaitDurationMs": 200,
+                        "enabled": true, "maxMessagesCount": many, "maxAwaitDurationMs": wait,
                     });
                 }
                 if matches!(way, Way::Raw | Way::RawBulk) {

@@ -299,7 +299,7 @@ pub fn finite() -> Vec<Behaviour> {
 
 /// What keeps everything else waiting, too.
 pub fn health() -> Vec<Behaviour> {
-    vec![Behaviour {
+    let ill = Behaviour {
         name: "events while the app says that it is ill",
         expected: "come when it is well again",
         // Asked for its health once, before it delivers.
@@ -321,7 +321,66 @@ pub fn health() -> Vec<Behaviour> {
             }
             .boxed()
         },
-    }]
+    };
+    // Kafka's component holds up all bulks for the last one.
+    vec![
+        ill,
+        Behaviour {
+            name: "in bulk, text without an envelope before an event",
+            expected: "the text is passed over, the event comes once",
+            but: &[],
+            ask: |world| {
+                async move {
+                    pair(&world, "b-after", false).await;
+                    let came = world.app.wait(&world.id("b-after"), 1).await;
+                    let more = world.app.within(&world.id("b-after"), 2, AGAIN).await;
+                    match (came.len(), came[0].together, more.len()) {
+                        (1, 1, 1) => "the text is passed over, the event comes once".into(),
+                        other => format!("{other:?}"),
+                    }
+                }
+                .boxed()
+            },
+        },
+        Behaviour {
+            name: "in bulk, text without an envelope behind an event",
+            expected: "the event comes again and again",
+            but: &[],
+            ask: |world| {
+                async move {
+                    pair(&world, "b-before", true).await;
+                    // Kafka's component waits for five seconds.
+                    let came = world.app.wait(&world.id("b-before"), 3).await;
+                    match came.len() {
+                        3.. => "the event comes again and again".into(),
+                        many => format!("{many} times"),
+                    }
+                }
+                .boxed()
+            },
+        },
+    ]
+}
+
+/// Publishes an event and text without an envelope, so that they come in one bulk.
+async fn pair(world: &World, name: &str, event_first: bool) {
+    let metadata = json!({ "partitionKey": "s" });
+    let event = json!({
+        "specversion": "1.0", "id": world.id(name), "source": "x", "type": "y", "data": 1,
+    });
+    let mut both = vec![
+        json!({ "entryId": "text", "event": "text", "contentType": "text/plain",
+                "metadata": metadata }),
+        json!({ "entryId": "event", "event": event, "metadata": metadata,
+                "contentType": "application/cloudevents+json" }),
+    ];
+    if event_first {
+        both.reverse();
+    }
+    let path = format!("/v1.0/publish/bulk/{}/poison-bulk?metadata.rawPayload=true", world.pubsub);
+    let label = [("content-type", "application/json")];
+    let (status, answer) = world.call(Method::POST, &path, &label, json!(both).to_string()).await;
+    assert_eq!(status, 204, "{answer}");
 }
 
 /// Publishes text without an envelope; gives it and its base64.

@@ -273,9 +273,11 @@ impl Consumer {
         verdict
     }
 
-    /// Only what failed is sent again; what came in later waits for it.
+    /// Only what failed is sent again, but all of a bulk whose last entry cannot be read; what came
+    /// in later waits for it.
     async fn deliver_in_bulk(&self, messages: Vec<StoredMessage>) -> Option<()> {
         let mut bulk = Bulk::new(&self.subscription, messages, self.shared.clock.now());
+        bulk.settled().for_each(|verdict| self.warn_of_drop(verdict));
         loop {
             if let Some((ids, post)) = bulk.post(&self.subscription) {
                 let verdicts = match self.app.post(&self.subscription.path, &post).await {
@@ -291,6 +293,7 @@ impl Consumer {
             let Some((left, reason)) = bulk.failed() else { return Some(()) };
             tracing::warn!(left, reason, topic = %self.topic.topic, "delivered again in a second");
             self.pause().await?;
+            bulk.begin_again();
         }
     }
 

@@ -16,6 +16,8 @@ use crate::clock::Timestamp;
 
 const CLOUD_EVENT: &str = "application/cloudevents+json";
 
+const UNREADABLE: &str = "not a CloudEvent, and the subscription is not rawPayload";
+
 /// The attributes of a stored event that delivery looks at.
 type Attributes = BTreeMap<String, Box<RawValue>>;
 
@@ -71,7 +73,20 @@ impl Bulk {
     pub fn new(subscription: &Subscription, messages: Vec<StoredMessage>, now: Timestamp) -> Self {
         let entries = messages.into_iter().enumerate();
         let entries = entries.map(|(n, message)| Entry::new(n, subscription, &message, now));
-        Self { id: fresh_id(), entries: entries.collect() }
+        let mut entries: Vec<_> = entries.collect();
+        // daprd forgets what it could not read as soon as it reads another entry: only the last
+        // one fails the bulk.
+        if entries.last().is_some_and(|last| !last.is_unreadable()) {
+            for entry in entries.iter_mut().filter(|entry| entry.is_unreadable()) {
+                entry.verdict = Some(Verdict::Drop(UNREADABLE.into()));
+            }
+        }
+        Self { id: fresh_id(), entries }
+    }
+
+    /// What is known without asking the app.
+    pub fn settled(&self) -> impl Iterator<Item = &Verdict> {
+        self.entries.iter().filter(|entry| entry.is_settled()).filter_map(|e| e.verdict.as_ref())
     }
 
     /// The request for all that is not settled, with its entries' ids; `None` if nothing is left.
@@ -124,6 +139,16 @@ impl Bulk {
             .collect()
     }
 
+    /// Where all that is left cannot be read, the whole bulk comes again, as from Kafka's component.
+    pub fn begin_again(&mut self) {
+        if self.entries.iter().all(|entry| entry.is_settled() || entry.is_unreadable()) {
+            self.id = fresh_id();
+            for entry in self.entries.iter_mut().filter(|entry| entry.event.is_some()) {
+                entry.verdict = None;
+            }
+        }
+    }
+
     /// How many entries must be sent again, and why the first of them.
     pub fn failed(&self) -> Option<(usize, &str)> {
         let failed: Vec<_> = self.entries.iter().filter(|entry| !entry.is_settled()).collect();
@@ -154,6 +179,9 @@ impl Entry {
             Ok(attributes) => {
                 entry.traceparent = traceparent(&attributes);
                 entry.event = remarshal(&message.body);
+                if entry.event.is_none() {
+                    entry.verdict = Some(Verdict::Retry(UNREADABLE.into()));
+                }
             }
             Err(verdict) => entry.verdict = Some(verdict),
         }
@@ -162,6 +190,11 @@ impl Entry {
 
     fn is_settled(&self) -> bool {
         matches!(self.verdict, Some(Verdict::Acknowledge | Verdict::Drop(_)))
+    }
+
+    /// Neither settled nor anything that could be sent.
+    fn is_unreadable(&self) -> bool {
+        !self.is_settled() && self.event.is_none()
     }
 
     fn wire<'a>(&'a self, content_type: &'a str) -> WireEntry<'a> {
@@ -208,11 +241,10 @@ fn metadata(subscription: &Subscription, message: &StoredMessage) -> BTreeMap<St
 }
 
 /// The event's attributes, unless it is settled without the app. What is not a JSON object is
-/// tried again for ever, as behind daprd.
+/// tried again for ever, as behind daprd; in bulk only where it is the last.
 fn readable(body: &[u8], now: Timestamp) -> Result<Attributes, Verdict> {
-    let attributes: Attributes = serde_json::from_slice(body).map_err(|error| {
-        Verdict::Retry(format!("not a CloudEvent, and the subscription is not rawPayload: {error}"))
-    })?;
+    let attributes: Attributes = serde_json::from_slice(body)
+        .map_err(|error| Verdict::Retry(format!("{UNREADABLE}: {error}")))?;
     let expiration = string(&attributes, "expiration");
     let expiration = expiration.and_then(|text| DateTime::parse_from_rfc3339(&text).ok());
     match expiration {

@@ -177,6 +177,40 @@ async fn only_failed_entries_of_a_bulk_are_sent_again_and_later_events_wait() {
     world.stop().await;
 }
 
+/// As daprd does with Kafka: an entry that it can read hides those before it that it cannot.
+#[tokio::test]
+async fn what_cannot_be_read_fails_a_bulk_only_as_its_last() {
+    let folder = TempDir::new().unwrap();
+    let world = World::open(folder.path(), &ManualClock::default()).await;
+    let text = async || {
+        let query = "metadata.rawPayload=true&metadata.partitionKey=k";
+        let line = format!("POST /v1.0/publish/shop/orders?{query}");
+        assert_eq!(world.call(&line, "text").await.0, 204);
+    };
+    let event = async |id: &str| {
+        let query = format!("?metadata.partitionKey=k&metadata.cloudevent.id={id}");
+        world.publish(&query, json!(1)).await;
+    };
+    text().await;
+    event("a").await;
+    event("b").await;
+    text().await;
+    event("behind").await;
+    let app = App::new(in_bulk(2), |_, _| answer_all("SUCCESS"));
+    world.start(&app).await;
+    for times in [2, 3] {
+        app.got(times).await;
+        world.sleeper().await;
+        assert_eq!(world.dapr.waiting().await.unwrap(), 2);
+        world.clock.advance(Duration::from_secs(1));
+    }
+    let events = app.events();
+    let ids: Vec<_> = events.iter().take(3).map(super::Received::ids).collect();
+    assert_eq!(ids, [["a"], ["b"], ["b"]]);
+    assert_ne!(events[1].body["id"], events[2].body["id"]);
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn progress_outlives_a_clean_stop() {
     let folder = TempDir::new().unwrap();
