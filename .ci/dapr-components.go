@@ -8,6 +8,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -60,6 +61,23 @@ type names map[string]bool
 
 // By type and version.
 var found = map[[2]string]names{}
+
+// What a component must have, whichever way it signs in, as it is documented.
+var required = map[[2]string]names{}
+
+// Other names for a name, or what does instead of it.
+var others = map[string][]string{
+	"authType": {"authRequired"}, "connectionString": {"host", "hostaddr"},
+}
+
+// The types that do not work without what their description requires, as their sources say; those of
+// others require more than is so.
+var strict = []string{
+	"pubsub.kafka", "pubsub.mqtt3", "pubsub.pulsar", "pubsub.redis", "pubsub.solace.amqp",
+	"secretstores.local.file", "state.memcached", "state.mysql", "state.postgres",
+	"state.postgresql", "state.redis", "state.sqlite", "state.sqlserver", "bindings.cron",
+	"bindings.postgres", "bindings.postgresql",
+}
 
 type described interface{ GetComponentMetadata() contrib.MetadataMap }
 
@@ -135,13 +153,16 @@ func describe(own names, name, version string, create create) {
 			own[name] = true
 			for _, alias := range field.Aliases {
 				own[alias] = true
+				others[name] = append(others[name], alias)
 			}
 		}
 	}
 }
 
 type item struct {
-	Name string `json:"name"`
+	Name     string `json:"name"`
+	Required bool   `json:"required"`
+	Default  any    `json:"default"`
 }
 
 type profile struct {
@@ -167,11 +188,13 @@ func documented(folder string) {
 		if err == nil {
 			err = yaml.Unmarshal(text, &doc)
 		}
-		own, ok := found[[2]string{strings.ToLower(doc.Type + "." + doc.Name), doc.Version}]
+		key := [2]string{strings.ToLower(doc.Type + "." + doc.Name), doc.Version}
+		own, ok := found[key]
 		if err != nil || !ok {
 			fmt.Fprintln(os.Stderr, path, "is not used:", err)
 			return nil
 		}
+		required[key] = demanded(doc.Metadata, slices.Concat(doc.Profiles, doc.Builtin))
 		items := doc.Metadata
 		for _, profile := range slices.Concat(doc.Profiles, doc.Builtin) {
 			items = append(items, profile.Metadata...)
@@ -184,6 +207,30 @@ func documented(folder string) {
 		}
 		return nil
 	})
+}
+
+// Required by itself, or by every way to sign in. What has a default is there.
+func demanded(items []item, profiles []profile) names {
+	of := func(items []item) names {
+		own := names{}
+		for _, item := range items {
+			if item.Required && item.Default == nil {
+				own[item.Name] = true
+			}
+		}
+		return own
+	}
+	own := of(items)
+	if len(profiles) == 0 {
+		return own
+	}
+	for name := range of(profiles[0].Metadata) {
+		lacks := func(one profile) bool { return !of(one.Metadata)[name] }
+		if !slices.ContainsFunc(profiles, lacks) {
+			own[name] = true
+		}
+	}
+	return own
 }
 
 // What signs in to a cloud, the same for all of its components.
@@ -219,6 +266,7 @@ func aliases(folder string) {
 		}
 		text, _ := os.ReadFile(path)
 		for _, match := range alias.FindAllStringSubmatch(string(text), -1) {
+			others[match[1]] = append(others[match[1]], strings.Split(match[2], ",")...)
 			for _, own := range found {
 				if own[match[1]] {
 					for _, name := range strings.Split(match[2], ",") {
@@ -243,6 +291,11 @@ func aliases(folder string) {
 				for name := range own {
 					other[name] = true
 				}
+				twin := [2]string{pair[1], key[1]}
+				all := names{}
+				maps.Copy(all, required[key])
+				maps.Copy(all, required[twin])
+				required[key], required[twin] = all, all
 			}
 		}
 	}
@@ -265,7 +318,17 @@ func write() {
 			return cmp.Or(cmp.Compare(strings.ToLower(a), strings.ToLower(b)), cmp.Compare(b, a))
 		})
 		list = slices.CompactFunc(list, strings.EqualFold)
-		lines = append(lines, key[0]+"\t"+key[1]+"\t"+strings.Join(list, " "))
+		var must []string
+		if slices.Contains(strict, key[0]) {
+			for name := range required[key] {
+				all := append([]string{name}, others[name]...)
+				slices.Sort(all[1:])
+				must = append(must, strings.Join(slices.Compact(all), "|"))
+			}
+			slices.Sort(must)
+		}
+		columns := []string{key[0], key[1], strings.Join(list, " "), strings.Join(must, " ")}
+		lines = append(lines, strings.Join(columns, "\t"))
 	}
 	slices.Sort(lines)
 	for _, line := range lines {

@@ -3,6 +3,7 @@
 //! says so before. Facts are those of the Dapr version in `components.txt`.
 
 mod component;
+mod duration;
 mod kafka;
 mod lacking;
 mod resiliency;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use self::resiliency::Policies;
 use self::shape::Shape;
 use self::yaml::{Node, Unreadable};
+use crate::config::Subscriptions;
 use crate::contract::Contracts;
 use crate::problem::Problem;
 
@@ -28,6 +30,8 @@ pub struct Host<'a> {
     pub app_id: &'a str,
     /// What it takes and uses.
     pub contracts: &'a Contracts,
+    /// Who says what it takes.
+    pub subscriptions: Subscriptions,
 }
 
 /// One document of one file.
@@ -61,8 +65,14 @@ struct Resources<'a> {
 
 /// Whether a text has a Dapr resource in it, or is meant to.
 pub fn is_dapr(text: &str) -> bool {
-    text.lines()
-        .any(|line| line.trim_start().starts_with("apiVersion:") && line.contains("dapr.io"))
+    let is_comment = |line: &&str| line.trim_start().starts_with('#');
+    let mut lines = text.lines().filter(|line| !is_comment(line));
+    lines.any(|line| line.contains("apiVersion") && line.contains("dapr.io/"))
+}
+
+/// Whether a part of a text is no YAML: beside Dapr's files it is meant to be one.
+pub fn is_unreadable(text: &str) -> bool {
+    yaml::documents(text).iter().any(|(_, read)| read.is_err())
 }
 
 /// Every problem of the files of one folder, by file and line.
@@ -94,6 +104,21 @@ pub fn check(files: &[(PathBuf, String)], host: Host<'_>) -> Vec<Problem> {
     problems.extend(lacking::check(&resources));
     problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     problems
+}
+
+/// The topics of the contracts that no Subscription of any of these folders names, where files are
+/// to name them.
+pub fn undeclared(folders: &[&[(PathBuf, String)]], host: Host<'_>) -> Vec<Problem> {
+    let files = folders.iter().flat_map(|files| files.iter());
+    let documents: Vec<_> = files
+        .flat_map(|(file, text)| {
+            let roots = yaml::documents(text).into_iter();
+            let roots = roots.filter_map(|(number, read)| Some((number, read.ok()?)));
+            // What is wrong with them is told by `check`.
+            roots.filter_map(|(number, root)| document(file, text, number, root, &mut Vec::new()))
+        })
+        .collect();
+    subscription::undeclared(&documents, host)
 }
 
 fn unreadable(file: &Path, text: &str, Unreadable { at, why }: Unreadable) -> Problem {
@@ -214,7 +239,18 @@ fn access(document: &Document<'_>) -> Vec<Problem> {
     vec![document.warning(&at.at, text.to_owned()).help(help)]
 }
 
+/// The folder of a file.
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 impl Resources<'_> {
+    /// The folder that was looked at.
+    fn folder(&self) -> impl std::fmt::Display {
+        let first = self.documents.first();
+        first.map_or(Path::new("."), |first| folder(first.file)).display()
+    }
+
     fn components(&self) -> impl Iterator<Item = &Document<'_>> {
         self.documents.iter().filter(|document| document.kind == Kind::Component)
     }

@@ -108,3 +108,48 @@ async fn a_folder_that_lacks_a_store_is_told() {
         (Some("dapr/local"), Some(text), Some("warning"))
     );
 }
+
+/// daprd reads every YAML file of its folder, and leaves out what it cannot parse.
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_told_with_its_line() {
+    let place = shipped();
+    place.write("dapr/local/broken.yaml", "kind: Component\nspec: [\n");
+    place.write("dapr/local/other.yaml", "kind: ConfigMap\n");
+    place.write(
+        "dapr/local/quoted.yaml",
+        "{\"apiVersion\": \"dapr.io/v1alpha1\", \"kind\": \"Compnent\"}\n",
+    );
+    fs::write(place.path("dapr/local/latin.yaml"), b"kind: Component\nname: \xe9\n").unwrap();
+    let checked = place.run(&["check", "dapr/local"]).await;
+    checked.failed_with(&[
+        "broken.yaml:3:1",
+        "daprd leaves out this document, which cannot be read",
+        "latin.yaml:2:",
+        "no UTF-8",
+        "did you mean `Component`?",
+        "3 problems",
+    ]);
+    for file in ["dapr/local/broken.yaml", "dapr/local/latin.yaml"] {
+        place.run(&["check", file]).await.failed_with(&["daprd leaves"]);
+    }
+    // Where nothing is Dapr's, YAML is somebody else's.
+    place.write("charts/a.yaml", "{{ if }}\n- [\n");
+    place.run(&["check", "charts"]).await.failed_with(&["no file of Dapr's", "1 problem"]);
+}
+
+/// What the host does not subscribe itself must be in a file of one of the folders.
+#[tokio::test]
+async fn declared_subscriptions_are_all_there() {
+    let place = shipped().own_contracts();
+    place.write("wharf.toml", "[ingress]\nsubscriptions = \"declarative\"\n");
+    let check = ["check", "--config", "wharf.toml", "dapr"];
+    let checked = place.run(&check).await;
+    assert!(checked.stdout.ends_with(" checked, no problems\n"), "{checked:?}");
+    let file = "dapr/subscriptions/cloudevents/subscriptions.yaml";
+    place.edit(file, "topic: reminder-events", "topic: reminders");
+    let checked = place.run(&check).await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let said = "no Subscription names topic `reminder-events` of `todo-pubsub`";
+    assert!(checked.stderr.contains(said), "{checked:?}");
+    assert!(checked.stderr.contains("1 warning"), "{checked:?}");
+}

@@ -25,8 +25,9 @@ use crate::runtime::{Sandbox, SandboxConfig};
 /// unless the manifest gives a statement for one of them alone. The settings must fit the contracts:
 /// a dedup window that is shorter than a topic keeps its events is a problem. In Dapr's files, what
 /// daprd ignores or refuses and what loses events are problems; a folder that lacks a pubsub, store or
-/// binding of a contract gets a warning. Warnings alone are no failure. The contracts are those among
-/// the PATHs, else those of the configuration.
+/// binding of a contract gets a warning, and so does a topic that no Subscription names where the
+/// configuration leaves subscriptions to files. Warnings alone are no failure. The contracts are
+/// those among the PATHs, else those of the configuration.
 #[derive(Args)]
 #[command(after_help = "Examples:
   wharf check                       everything in components/, contracts/ and dapr/

@@ -1,7 +1,8 @@
 //! A component: daprd does not start with a type that it lacks, and ignores a name of metadata that
 //! its type does not read.
 
-use super::resiliency::{Inbound, seconds};
+use super::duration::seconds;
+use super::resiliency::Inbound;
 use super::yaml::{Node, Value};
 use super::{Document, Resources, kafka, nearest, table};
 use crate::problem::Problem;
@@ -124,7 +125,23 @@ fn metadata(
             },
         })
     });
-    unknown.collect()
+    unknown.chain(missing(document, ty, row, items)).collect()
+}
+
+/// What must be there, in the words of Dapr's own description of the type.
+fn missing(document: &Document<'_>, ty: &str, row: &table::Row, items: &[Node]) -> Vec<Problem> {
+    let is_there = |name: &&str| {
+        let mut given = items.iter().filter_map(|item| item.text_at(&["name"]));
+        given.any(|given| given.eq_ignore_ascii_case(name))
+    };
+    let missing = row.required.iter().filter(|names| !names.iter().any(is_there));
+    let at = document.root.find(&["spec", "metadata"]).unwrap_or(&document.root);
+    let told = missing.filter_map(|names| {
+        let name = names.first()?;
+        let text = format!("it has no `{name}`, which `{ty}` needs");
+        Some(document.error(&at.at, text).help(format!("give {name}")))
+    });
+    told.collect()
 }
 
 fn dead_letter_help(document: &Document<'_>, resources: &Resources<'_>) -> &'static str {
@@ -205,9 +222,14 @@ fn redis(document: &Document<'_>, ty: &Node, resources: &Resources<'_>) -> Optio
     }
     let text = match resources.policies.inbound(name) {
         Inbound::Endless => return None,
-        Inbound::Nothing => format!("`{name}` loses every event that the host answers with RETRY"),
+        Inbound::Nothing => format!(
+            "`{name}` loses every event that the host answers with RETRY: no Resiliency in {} gives \
+             it a retry policy",
+            resources.folder()
+        ),
         Inbound::Ends(_) => format!("`{name}` loses an event when its retries end"),
     };
-    let help = "Redis Streams acknowledge what failed: give it a retry policy that never ends";
+    let help = "Redis Streams acknowledge what failed: give it a retry policy that never ends, in this \
+                folder";
     Some(document.error(&ty.at, text).help(help))
 }

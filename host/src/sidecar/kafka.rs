@@ -68,15 +68,7 @@ pub fn mechanism(document: &Document<'_>) -> Vec<Problem> {
 }
 
 fn auth(document: &Document<'_>) -> Option<Problem> {
-    let Some(node) = document.value("authType") else {
-        if document.value("authRequired").is_some() || document.item("authType").is_some() {
-            return None;
-        }
-        let at = document.root.find(&["spec", "metadata"]).unwrap_or(&document.root);
-        let text = "it has no authType; daprd does not start".to_owned();
-        let help = format!("give one of {}", AUTH_TYPES.join(", "));
-        return Some(document.error(&at.at, text).help(help));
-    };
+    let node = document.value("authType")?;
     let given = node.text()?;
     if AUTH_TYPES.iter().any(|known| known.eq_ignore_ascii_case(given)) {
         return None;
@@ -139,12 +131,16 @@ fn headers(document: &Document<'_>) -> Option<Problem> {
 
 /// The component's own retries, which step in where there is no policy.
 fn own_retries(document: &Document<'_>, name: &str, resources: &Resources<'_>) -> Vec<Problem> {
-    if matches!(resources.policies.inbound(name), Inbound::Endless) {
-        return Vec::new();
-    }
+    let why = match resources.policies.inbound(name) {
+        Inbound::Endless => return Vec::new(),
+        Inbound::Nothing => {
+            format!(": no Resiliency in {} gives it a retry policy", resources.folder())
+        }
+        Inbound::Ends(why) => format!(": {why}"),
+    };
     let mut problems = Vec::new();
     if let Some(node) = retries_off(document) {
-        let text = format!("`{name}` loses every event that the host answers with RETRY");
+        let text = format!("`{name}` loses every event that the host answers with RETRY{why}");
         let help = "remove it, or give the pubsub a retry policy that never ends";
         problems.push(document.error(&node.at, text).help(help));
     }

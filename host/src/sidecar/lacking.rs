@@ -1,9 +1,7 @@
 //! What a contract names, and no file of the folder brings: daprd starts without it, subscribes no
 //! topic of it, and answers each call of it with an error.
 
-use std::path::Path;
-
-use super::Resources;
+use super::{Resources, folder};
 use crate::contract::{BindingRules, Contract};
 use crate::problem::Problem;
 
@@ -11,8 +9,7 @@ use crate::problem::Problem;
 /// subscriptions.
 pub fn check(resources: &Resources<'_>) -> Vec<Problem> {
     let Some(first) = resources.components().next() else { return Vec::new() };
-    let parent = first.file.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let folder = parent.unwrap_or(Path::new("."));
+    let folder = folder(first.file);
     let mut told: Vec<String> = Vec::new();
     for contract in resources.host.contracts.iter() {
         for what in lacking(contract, resources) {

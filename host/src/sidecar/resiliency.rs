@@ -4,24 +4,46 @@
 use std::collections::BTreeMap;
 
 use super::yaml::{Node, Value};
-use super::{Document, Host, Kind, Resources, kafka};
+use super::{Document, Host, Kind, Resources, duration, kafka, nearest};
 use crate::problem::Problem;
 
-/// The policies that daprd takes, in this order, for what a pubsub delivers, where no target names
-/// the component.
-const DEFAULTS: [&str; 4] = [
-    "DefaultPubsubComponentInboundRetryPolicy",
-    "DefaultComponentInboundRetryPolicy",
-    "DefaultComponentRetryPolicy",
-    "DefaultRetryPolicy",
+/// A kind of policy: its key in a target, where policies of the kind are, and its word in the names
+/// of defaults.
+type PolicyKind = (&'static str, &'static str, &'static str);
+
+const RETRY: PolicyKind = ("retry", "retries", "Retry");
+const TIMEOUT: PolicyKind = ("timeout", "timeouts", "Timeout");
+const BREAKER: PolicyKind = ("circuitBreaker", "circuitBreakers", "CircuitBreaker");
+const KINDS: [PolicyKind; 3] = [RETRY, TIMEOUT, BREAKER];
+
+/// Of the defaults that daprd takes for what a pubsub delivers, where no target names the component,
+/// in this order.
+const INBOUND: [&str; 4] = ["PubsubComponentInbound", "ComponentInbound", "Component", ""];
+/// Of those that it takes for anything else, beside the ones of each type of component.
+const OTHERS: [&str; 3] = ["ComponentOutbound", "App", "Actor"];
+const TYPES: [&str; 8] = [
+    "Binding",
+    "Configuration",
+    "Lock",
+    "Pubsub",
+    "Crypto",
+    "Conversation",
+    "Secretstore",
+    "Statestore",
 ];
-/// The others that would take effect on a pubsub's deliveries.
-const DEFAULT_BREAKERS: [&str; 4] = [
-    "DefaultPubsubComponentInboundCircuitBreakerPolicy",
-    "DefaultComponentInboundCircuitBreakerPolicy",
-    "DefaultComponentCircuitBreakerPolicy",
-    "DefaultCircuitBreakerPolicy",
-];
+
+fn default_name(level: &str, kind: PolicyKind) -> String {
+    format!("Default{level}{}Policy", kind.2)
+}
+
+/// Every name that makes a policy a default.
+fn default_names(kind: PolicyKind) -> Vec<String> {
+    let directions = ["Inbound", "Outbound"];
+    let of_type = |ty: &str| directions.map(|direction| format!("{ty}Component{direction}"));
+    let typed = TYPES.into_iter().flat_map(of_type);
+    let all = INBOUND.into_iter().chain(OTHERS).map(str::to_owned).chain(typed);
+    all.map(|level| default_name(&level, kind)).collect()
+}
 
 /// What becomes of an event that the host answers with RETRY.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,11 +81,13 @@ impl Policies {
 
     /// What holds for the events of a pubsub.
     pub fn inbound(&self, pubsub: &str) -> Inbound {
-        let name = match self.targets.get(pubsub) {
-            Some(named) => named.as_deref(),
-            None => DEFAULTS.into_iter().find(|name| self.retries.contains_key(*name)),
+        let default =
+            || INBOUND.iter().find_map(|level| self.retries.get(&default_name(level, RETRY)));
+        let retry = match self.targets.get(pubsub) {
+            Some(named) => named.as_ref().and_then(|name| self.retries.get(name)),
+            None => default(),
         };
-        match name.and_then(|name| self.retries.get(name)) {
+        match retry {
             None => Inbound::Nothing,
             Some(None) => Inbound::Endless,
             Some(Some(why)) => Inbound::Ends(why.clone()),
@@ -74,6 +98,21 @@ impl Policies {
 /// daprd reads the first document of a file only.
 fn is_read(document: &Document<'_>, host: Host<'_>) -> bool {
     document.kind == Kind::Resiliency && document.number == 0 && document.is_for(host.app_id)
+}
+
+/// Those of the folder that the host's daprd reads. It takes them together.
+fn all<'a>(resources: &'a Resources<'_>) -> impl Iterator<Item = &'a Document<'a>> {
+    resources.documents.iter().filter(|document| is_read(document, resources.host))
+}
+
+/// The names of all policies of a kind.
+fn names<'a>(resources: &'a Resources<'_>, kind: PolicyKind) -> impl Iterator<Item = &'a str> {
+    let of = move |document| fields(document, &["spec", "policies", kind.1]);
+    all(resources).flat_map(of).map(|(name, _)| name)
+}
+
+fn all_targets<'a>(resources: &'a Resources<'_>) -> impl Iterator<Item = (&'a str, &'a Node)> {
+    all(resources).flat_map(|document| targets(document))
 }
 
 fn retries<'a>(document: &'a Document<'_>) -> impl Iterator<Item = (&'a str, &'a Node)> {
@@ -87,7 +126,7 @@ fn targets<'a>(document: &'a Document<'_>) -> impl Iterator<Item = (&'a str, &'a
 fn fields<'a>(
     document: &'a Document<'_>,
     path: &[&str],
-) -> impl Iterator<Item = (&'a str, &'a Node)> {
+) -> impl Iterator<Item = (&'a str, &'a Node)> + use<'a> {
     let fields = document.root.find(path).map(Node::fields).unwrap_or_default();
     fields.iter().map(|(key, value)| (key.text.as_str(), value))
 }
@@ -120,6 +159,7 @@ pub fn check(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem>
     }
     let mut problems = unreadable(document);
     problems.extend(targets_of_nothing(document, resources));
+    problems.extend(no_defaults(document, resources));
     if document.is_for(resources.host.app_id) {
         problems.extend(endings(document, resources));
     }
@@ -129,6 +169,7 @@ pub fn check(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem>
 /// One value that daprd cannot read costs all policies of the document.
 fn unreadable(document: &Document<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let is_wrong = |node: &&Node| node.text().is_some_and(|text| !duration::is_one(text));
     let mut tell = |node: &Node, is: &str, help: &str| {
         let text = node.text().unwrap_or_default();
         let says = format!("`{text}` is no {is}; daprd leaves out this and what follows");
@@ -143,77 +184,99 @@ fn unreadable(document: &Document<'_>) -> Vec<Problem> {
             tell(node, "policy of retries", "write constant, or exponential");
         }
         for key in ["duration", "maxInterval"] {
-            if let Some(node) = retry.get(key).filter(|node| node.text().is_some_and(not_duration))
-            {
+            if let Some(node) = retry.get(key).filter(is_wrong) {
                 tell(node, "duration", "write one such as 5s");
             }
         }
     }
     for (_, node) in fields(document, &["spec", "policies", "timeouts"]) {
-        if node.text().is_some_and(not_duration) {
+        if is_wrong(&node) {
             tell(node, "duration", "write one such as 5s");
         }
     }
     problems
 }
 
-/// Go's durations, or a number of milliseconds.
-fn not_duration(text: &str) -> bool {
-    text.parse::<i64>().is_err() && seconds(text).is_none()
-}
-
-/// One of Go's durations, such as `1h30m`, in seconds.
-pub fn seconds(text: &str) -> Option<f64> {
-    let units = [
-        ("ns", 1e-9),
-        ("us", 1e-6),
-        ("µs", 1e-6),
-        ("ms", 1e-3),
-        ("s", 1.0),
-        ("m", 60.0),
-        ("h", 3600.0),
-    ];
-    let is_number = |c: char| c.is_ascii_digit() || c == '.';
-    let (mut rest, mut sum) = (text.trim_start_matches(['+', '-']), 0.0);
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let (number, after) = rest.split_at(rest.find(|c| !is_number(c))?);
-        let (unit, after) = after.split_at(after.find(is_number).unwrap_or(after.len()));
-        let (_, seconds) = units.iter().find(|(name, _)| *name == unit)?;
-        sum += number.parse::<f64>().ok()? * seconds;
-        rest = after;
-    }
-    Some(sum)
-}
-
 /// A target's policy that is not there is none at all, and a breaker that is not there ends daprd.
 fn targets_of_nothing(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let kinds =
-        [("retry", "retries"), ("timeout", "timeouts"), ("circuitBreaker", "circuitBreakers")];
     for (name, target) in targets(document) {
         if resources.has("pubsub") && resources.component(name).is_none() {
             let text = format!("there is no component `{name}` in this folder");
             problems.push(document.warning(&target.at, text));
         }
-        for direction in ["inbound", "outbound"] {
-            for (key, policies) in kinds {
-                let Some(node) = target.find(&[direction, key]) else { continue };
-                let Some(policy) = node.text().filter(|policy| !policy.is_empty()) else {
-                    continue;
-                };
-                if document.root.find(&["spec", "policies", policies, policy]).is_some() {
-                    continue;
-                }
-                let becomes = match key {
-                    "circuitBreaker" => "daprd crashes when it is used",
-                    _ => "daprd takes it for none, without a word",
-                };
-                let text = format!("there is no `{policy}` under {policies}; {becomes}");
-                problems.push(document.error(&node.at, text).help("define it, or remove it"));
+        for node in ["inbound", "outbound"].iter().filter_map(|direction| target.get(direction)) {
+            problems.extend(policies_of_nothing(document, node, resources));
+        }
+    }
+    for place in ["apps", "actors"] {
+        for (_, target) in fields(document, &["spec", "targets", place]) {
+            problems.extend(policies_of_nothing(document, target, resources));
+        }
+    }
+    problems
+}
+
+/// The policies that a target names and nobody defines. Names differ by case, too.
+fn policies_of_nothing(
+    document: &Document<'_>,
+    target: &Node,
+    resources: &Resources<'_>,
+) -> Vec<Problem> {
+    let missing = KINDS.into_iter().filter_map(|kind| {
+        let node = target.get(kind.0)?;
+        let policy = node.text().filter(|policy| !policy.is_empty())?;
+        // In a file for another app, or that daprd does not read, it may be of its own.
+        let mut own = fields(document, &["spec", "policies", kind.1]).map(|(name, _)| name);
+        let is_built_in = kind == RETRY && policy.starts_with("DaprBuiltIn");
+        if is_built_in
+            || own.any(|name| name == policy)
+            || names(resources, kind).any(|name| name == policy)
+        {
+            return None;
+        }
+        let becomes = match kind {
+            BREAKER => "daprd crashes when it is used",
+            _ => "daprd takes it for none, without a word",
+        };
+        let text = format!("there is no `{policy}` under {}; {becomes}", kind.1);
+        let own = fields(document, &["spec", "policies", kind.1]).map(|(name, _)| name);
+        let help = match nearest(policy, own.chain(names(resources, kind))) {
+            Some(right) => format!("did you mean `{right}`?"),
+            None => "define it, or remove it".to_owned(),
+        };
+        Some(document.error(&node.at, text).help(help))
+    });
+    missing.collect()
+}
+
+/// Policies that are named as if they were defaults, and are none.
+fn no_defaults(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem> {
+    let is_used = |name: &str, kind: PolicyKind| {
+        let of = |target: &Node| {
+            ["inbound", "outbound"].iter().any(|way| target.text_at(&[way, kind.0]) == Some(name))
+        };
+        let plain = ["apps", "actors"].into_iter().flat_map(|place| {
+            let of = move |document| fields(document, &["spec", "targets", place]);
+            all(resources).flat_map(of)
+        });
+        all_targets(resources).any(|(_, target)| of(target))
+            || plain.into_iter().any(|(_, target)| target.text_at(&[kind.0]) == Some(name))
+    };
+    let mut problems = Vec::new();
+    for kind in KINDS {
+        let known = default_names(kind);
+        for (name, policy) in fields(document, &["spec", "policies", kind.1]) {
+            let is_meant = name.to_ascii_lowercase().starts_with("default");
+            if !is_meant || known.iter().any(|known| known == name) || is_used(name, kind) {
+                continue;
             }
+            let text = format!("`{name}` is no default of daprd's, and no target names it");
+            let problem = document.error(&policy.at, text);
+            problems.push(match nearest(name, known.iter().map(String::as_str)) {
+                Some(right) => problem.help(format!("did you mean `{right}`?")),
+                None => problem.help("name it in a target, or remove it"),
+            });
         }
     }
     problems
@@ -229,7 +292,7 @@ fn is_ours(name: &str, resources: &Resources<'_>) -> bool {
 fn endings(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, retry) in retries(document) {
-        let pubsubs = pubsubs(document, resources, name, "retry", &DEFAULTS);
+        let pubsubs = pubsubs(resources, name, RETRY);
         let (Some(pubsubs), Some((at, why))) = (pubsubs, end(retry)) else { continue };
         let help = "say policy: constant, maxRetries: -1; the host dead-letters by itself";
         problems.push(if all_begin_again(&pubsubs, resources) {
@@ -244,7 +307,7 @@ fn endings(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem> {
         });
     }
     for (name, breaker) in fields(document, &["spec", "policies", "circuitBreakers"]) {
-        let pubsubs = pubsubs(document, resources, name, "circuitBreaker", &DEFAULT_BREAKERS);
+        let pubsubs = pubsubs(resources, name, BREAKER);
         let Some(pubsubs) = pubsubs else { continue };
         let text = format!("`{name}` ends the retries of what comes in while it is open");
         let problem = document.error(&breaker.at, text);
@@ -252,30 +315,49 @@ fn endings(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem> {
         let is_kept = all_begin_again(&pubsubs, resources);
         problems.push(if is_kept { problem.warning() } else { problem });
     }
+    let default = default_of(resources, TIMEOUT);
+    for (name, timeout) in fields(document, &["spec", "policies", "timeouts"]) {
+        // One that a target names is told there.
+        if default.as_deref() == Some(name) && pubsubs(resources, name, TIMEOUT).is_some() {
+            let text = format!(
+                "with `{name}` what comes in is delivered again while the host still works on it"
+            );
+            let help = "remove it, or name it in the targets that it is for: components have their \
+                        own limits";
+            problems.push(document.warning(&timeout.at, text).help(help));
+        }
+    }
     problems.extend(inbound(document, resources));
     problems
 }
 
+/// The default of a kind that daprd takes for what a pubsub delivers.
+fn default_of(resources: &Resources<'_>, kind: PolicyKind) -> Option<String> {
+    let mut defaults = INBOUND.into_iter().map(|level| default_name(level, kind));
+    defaults.find(|default| names(resources, kind).any(|name| name == default))
+}
+
 /// The host's pubsubs in this folder for which a policy holds; `None` where it holds for none.
 fn pubsubs<'a>(
-    document: &'a Document<'_>,
     resources: &'a Resources<'_>,
     policy: &str,
-    key: &str,
-    defaults: &[&str],
+    kind: PolicyKind,
 ) -> Option<Vec<&'a str>> {
     let ours = |name: &str| is_ours(name, resources);
-    let named = targets(document)
-        .filter(|(name, target)| ours(name) && target.text_at(&["inbound", key]) == Some(policy));
+    let named = all_targets(resources).filter(|(name, target)| {
+        ours(name) && target.text_at(&["inbound", kind.0]) == Some(policy)
+    });
     let mut found: Vec<_> = named.map(|(name, _)| name).collect();
-    let is_default = defaults.contains(&policy);
+    let is_default = default_of(resources, kind).as_deref() == Some(policy);
     if is_default {
         let names = resources.components().filter_map(Document::name).map(|(name, _)| name);
-        let has_target = |name: &str| targets(document).any(|(target, _)| target == name);
+        let has_target = |name: &str| all_targets(resources).any(|(target, _)| target == name);
         let is_pubsub = |name: &str| resources.component(name).is_some() && ours(name);
         found.extend(names.filter(|name| is_pubsub(name) && !has_target(name)));
     }
-    (is_default || !found.is_empty()).then_some(found)
+    // Pubsubs of another folder may have no target.
+    let is_open = is_default && !resources.has("pubsub");
+    (is_open || !found.is_empty()).then_some(found)
 }
 
 /// Whether an event whose retries ended comes again, whichever of them it is from.
@@ -294,39 +376,11 @@ fn inbound(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem> {
             let help = "remove it: components have their own limits";
             problems.push(document.warning(&timeout.at, text).help(help));
         }
-        let has_default = retries(document).any(|(name, _)| DEFAULTS.contains(&name));
-        if has_default && target.find(&["inbound", "retry"]).is_none() {
+        if default_of(resources, RETRY).is_some() && target.find(&["inbound", "retry"]).is_none() {
             let text = format!("with a target of its own `{name}` has no default policy any more");
             let help = "name a retry policy under inbound, too";
             problems.push(document.error(&target.at, text).help(help));
         }
     }
     problems
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_gos() {
-        for (text, wrong) in [
-            ("5s", false),
-            ("1h30m", false),
-            ("1.5s", false),
-            ("500", false),
-            ("100ms", false),
-            ("", true),
-            ("5 s", true),
-            ("5sec", true),
-            ("s", true),
-            ("PT5S", true),
-        ] {
-            assert_eq!(not_duration(text), wrong, "{text}");
-        }
-        assert_eq!(
-            (seconds("1h30m"), seconds("1.5s"), seconds("250ms")),
-            (Some(5400.0), Some(1.5), Some(0.25))
-        );
-    }
 }

@@ -2,11 +2,12 @@
 //! something else of the same topic is ignored, or, where the host is told not to say its own, leads
 //! events to where the contract does not expect them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::resiliency::Inbound;
 use super::yaml::{Node, Value};
-use super::{Document, Kind, Resources};
+use super::{Document, Host, Kind, Resources, folder, nearest};
+use crate::config::Subscriptions;
 use crate::contract::{Contracts, Delivery, Subscription};
 use crate::problem::Problem;
 
@@ -29,9 +30,10 @@ pub fn check(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem>
     let host = resources.host;
     let topic = topic.text().unwrap_or_default();
     let own = same(host.contracts, name, topic).filter(|_| document.is_for(host.app_id));
+    problems.extend(metadata(document, spec, name, resources));
     problems.extend(dead_letter(document, spec, name, own.is_some(), resources));
     if let Some(own) = own {
-        problems.extend(shadow(document, spec, &own));
+        problems.extend(shadow(document, spec, &own, host.subscriptions));
         problems.extend(waiting(document, spec, &own));
     }
     problems
@@ -43,13 +45,81 @@ fn same(contracts: &Contracts, pubsub: &str, topic: &str) -> Option<Subscription
     own.find(|one| one.pubsub.as_str() == pubsub && one.topic.as_str() == topic)
 }
 
+/// The topics that only a file can subscribe, and none does.
+pub fn undeclared(documents: &[Document<'_>], host: Host<'_>) -> Vec<Problem> {
+    let Some(first) =
+        documents.first().filter(|_| host.subscriptions == Subscriptions::Declarative)
+    else {
+        return Vec::new();
+    };
+    let declared = |own: &Subscription| {
+        documents.iter().filter(|document| is_subscription(document, host)).any(|document| {
+            document.root.text_at(&["spec", "pubsubname"]) == Some(own.pubsub.as_str())
+                && document.root.text_at(&["spec", "topic"]) == Some(own.topic.as_str())
+        })
+    };
+    let folders: BTreeSet<_> = documents.iter().map(|document| folder(document.file)).collect();
+    let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let missing = host.contracts.subscriptions().into_iter().filter(|own| !declared(own));
+    let told = missing.map(|own| {
+        let text = format!(
+            "no Subscription names topic `{}` of `{}`: its events do not come",
+            own.topic, own.pubsub
+        );
+        Problem::in_file(folder(first.file), text).warning().help(format!(
+            "add one (looked in {}), or set [ingress] subscriptions = \"programmatic\"",
+            folders.join(", ")
+        ))
+    });
+    told.collect()
+}
+
+fn is_subscription(document: &Document<'_>, host: Host<'_>) -> bool {
+    matches!(document.kind, Kind::Subscription | Kind::OldSubscription)
+        && document.is_for(host.app_id)
+}
+
+/// What daprd itself reads of a subscription's metadata, by this very name.
+const RAW_PAYLOAD: &str = "rawPayload";
+
+/// What components read of it, in any case, where that is all.
+const READ: [(&str, &[&str]); 3] =
+    [("pubsub.kafka", &["valueSchemaType"]), ("pubsub.redis", &[]), ("pubsub.in-memory", &[])];
+
+/// The metadata that nobody reads. Of a pubsub that this does not know only what is much like a name
+/// that daprd reads.
+fn metadata(
+    document: &Document<'_>,
+    spec: &Node,
+    pubsub: &str,
+    resources: &Resources<'_>,
+) -> Vec<Problem> {
+    let ty = resources.component(pubsub).and_then(|one| one.root.text_at(&["spec", "type"]));
+    let read = READ.iter().find(|(known, _)| Some(*known) == ty).map(|(_, names)| *names);
+    let fields = spec.get("metadata").map(Node::fields).unwrap_or_default();
+    let ignored = fields.iter().filter_map(|(key, _)| {
+        let name = key.text.as_str();
+        let own = read.unwrap_or_default();
+        if name == RAW_PAYLOAD || own.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            return None;
+        }
+        let near = nearest(name, own.iter().copied().chain([RAW_PAYLOAD]));
+        let help = match (near, read) {
+            (Some(right), _) => format!("did you mean `{right}`?"),
+            (None, Some(_)) => "remove it".to_owned(),
+            (None, None) => return None,
+        };
+        let text = format!("daprd ignores `{name}`: it is no metadata of a subscription");
+        Some(document.error(&key.at, text).help(help))
+    });
+    ignored.collect()
+}
+
 /// Of two subscriptions to one topic daprd takes the first.
 pub fn twice(resources: &Resources<'_>) -> Vec<Problem> {
     let mut seen = BTreeMap::new();
-    let subscriptions = resources.documents.iter().filter(|document| {
-        matches!(document.kind, Kind::Subscription | Kind::OldSubscription)
-            && document.is_for(resources.host.app_id)
-    });
+    let subscriptions =
+        resources.documents.iter().filter(|document| is_subscription(document, resources.host));
     let twice = subscriptions.filter_map(|document| {
         let pubsub = document.root.text_at(&["spec", "pubsubname"])?;
         let topic = document.root.find(&["spec", "topic"])?;
@@ -102,7 +172,10 @@ fn dead_letter(
     let topic = node.text().filter(|topic| !topic.is_empty())?;
     let inbound = resources.policies.inbound(pubsub);
     if inbound == Inbound::Nothing {
-        let text = format!("the first failure goes to `{topic}`: `{pubsub}` has no retry policy");
+        let text = format!(
+            "the first failure goes to `{topic}`: `{pubsub}` has no retry policy in {}",
+            resources.folder()
+        );
         return Some(if is_hosts {
             document.error(&node.at, text).help("remove it: the host dead-letters by itself")
         } else {
@@ -143,13 +216,21 @@ fn waiting(document: &Document<'_>, spec: &Node, own: &Subscription) -> Option<P
 }
 
 /// What differs from what the host itself says of the topic.
-fn shadow(document: &Document<'_>, spec: &Node, own: &Subscription) -> Vec<Problem> {
+fn shadow(
+    document: &Document<'_>,
+    spec: &Node,
+    own: &Subscription,
+    who: Subscriptions,
+) -> Vec<Problem> {
     let Subscription { path, delivery, topic, raw, .. } = own;
     let mut problems = Vec::new();
     let mut tell = |node: &Node, what: String, help: String| {
-        let text = format!(
-            "the host subscribes `{topic}` itself, which hides this; where it does not, {what}"
-        );
+        let text = match who {
+            Subscriptions::Programmatic => format!(
+                "the host subscribes `{topic}` itself, which hides this; where it does not, {what}"
+            ),
+            Subscriptions::Declarative => format!("this subscribes `{topic}` for the host: {what}"),
+        };
         problems.push(document.error(&node.at, text).help(help));
     };
     if let Some(rules) = spec.find(&["routes", "rules"]).filter(|rules| !rules.items().is_empty()) {

@@ -10,6 +10,8 @@ pub struct Row {
     pub version: &'static str,
     /// Empty where this does not know them: then any name will do.
     names: Vec<&'static str>,
+    /// Those that must be there, each with its other names.
+    pub required: Vec<Vec<&'static str>>,
 }
 
 /// By type.
@@ -19,7 +21,9 @@ static TABLE: LazyLock<BTreeMap<&'static str, Vec<Row>>> = LazyLock::new(|| {
         let mut columns = line.split('\t');
         let (Some(ty), Some(version)) = (columns.next(), columns.next()) else { continue };
         let names = columns.next().unwrap_or_default().split_whitespace().collect();
-        table.entry(ty).or_default().push(Row { version, names });
+        let required = columns.next().unwrap_or_default().split_whitespace();
+        let required = required.map(|names| names.split('|').collect()).collect();
+        table.entry(ty).or_default().push(Row { version, names, required });
     }
     table
 });

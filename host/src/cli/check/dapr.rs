@@ -13,8 +13,11 @@ use crate::sidecar::{self, Host};
 const DEPTH: usize = 4;
 
 /// The files of one daprd.
+#[derive(Default)]
 pub struct Folder {
     files: Vec<(PathBuf, String)>,
+    /// What is no text.
+    unreadable: Vec<Problem>,
     /// Where one file was named: only its problems are of interest.
     only: Option<PathBuf>,
 }
@@ -22,7 +25,7 @@ pub struct Folder {
 impl Folder {
     /// How many files are checked.
     pub fn len(&self) -> usize {
-        if self.only.is_some() { 1 } else { self.files.len() }
+        if self.only.is_some() { 1 } else { self.files.len() + self.unreadable.len() }
     }
 }
 
@@ -30,10 +33,12 @@ impl Folder {
 pub fn folders(path: &Path) -> Vec<Folder> {
     if path.is_file() {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let files = files(folder.unwrap_or(Path::new(".")));
-        let same = |file: &PathBuf| file.file_name() == path.file_name();
-        let only = files.iter().map(|(file, _)| file).find(|file| same(file)).cloned();
-        return only.map(|only| Folder { files, only: Some(only) }).into_iter().collect();
+        let found = files(folder.unwrap_or(Path::new(".")));
+        let same = |file: &&PathBuf| file.file_name() == path.file_name();
+        let unreadable = found.unreadable.iter().map(|problem| &problem.file);
+        let only = found.files.iter().map(|(file, _)| file).chain(unreadable).find(same).cloned();
+        let only = only.map(|only| Folder { only: Some(only), ..found });
+        return only.into_iter().collect();
     }
     let mut found = Vec::new();
     collect(path, DEPTH, &mut found);
@@ -41,9 +46,10 @@ pub fn folders(path: &Path) -> Vec<Folder> {
 }
 
 fn collect(folder: &Path, depth: usize, found: &mut Vec<Folder>) {
-    let files = files(folder);
-    if !files.is_empty() {
-        found.push(Folder { files, only: None });
+    let own = files(folder);
+    // Other YAML is nothing of daprd's, whatever is wrong with it.
+    if own.files.iter().any(|(_, text)| sidecar::is_dapr(text)) {
+        found.push(own);
     }
     let hidden = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -56,16 +62,33 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<Folder>) {
     }
 }
 
-/// Those that daprd would read, and that have something of Dapr in them.
-fn files(folder: &Path) -> Vec<(PathBuf, String)> {
+/// Those that daprd would read, and that have something of Dapr in them or cannot be read.
+fn files(folder: &Path) -> Folder {
     let yaml = |path: &PathBuf| {
         path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
     };
-    let read = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).ok()?;
-        sidecar::is_dapr(&text).then_some((path, text))
-    };
-    entries(folder).into_iter().filter(yaml).filter_map(read).collect()
+    let mut found = Folder::default();
+    for path in entries(folder).into_iter().filter(yaml).filter(|path| !path.is_dir()) {
+        match read(&path) {
+            Ok(text) if sidecar::is_dapr(&text) || sidecar::is_unreadable(&text) => {
+                found.files.push((path, text));
+            }
+            Ok(_) => {}
+            Err(problem) => found.unreadable.push(problem),
+        }
+    }
+    found
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| Problem::in_file(path, format!("it cannot be read: {error}")))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes());
+        let says = "daprd leaves this out: it is no UTF-8 from here on";
+        Problem::at(path, &text, at..at, says).help("save it as UTF-8")
+    })
 }
 
 /// In the order of their names, as daprd reads them.
@@ -85,13 +108,21 @@ pub fn check(resources: &[Folder], checked: &[PathBuf], config: &Config) -> Vec<
     let folders = if named.is_empty() { configured() } else { named };
     // What is wrong with a contract is told where it is checked.
     let contracts = Contracts::load(&folders).unwrap_or_default();
-    let host = Host { app_id: &config.service, contracts: &contracts };
+    let subscriptions = config.ingress.subscriptions;
+    let host = Host { app_id: &config.service, contracts: &contracts, subscriptions };
     let of = |folder: &Folder| {
         let mut problems = sidecar::check(&folder.files, host);
+        problems.extend(folder.unreadable.iter().cloned());
         if let Some(only) = &folder.only {
             problems.retain(|problem| problem.file == *only);
         }
         problems
     };
-    resources.iter().flat_map(of).collect()
+    let mut problems: Vec<_> = resources.iter().flat_map(of).collect();
+    // One file that is named says nothing of the others.
+    if resources.iter().all(|folder| folder.only.is_none()) {
+        let files: Vec<_> = resources.iter().map(|folder| folder.files.as_slice()).collect();
+        problems.extend(sidecar::undeclared(&files, host));
+    }
+    problems
 }

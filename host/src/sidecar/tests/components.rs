@@ -34,10 +34,17 @@ fn a_metadata_name_that_nobody_reads() {
             "14 error: daprd ignores `maxRetries`: `pubsub.kafka` does not read it (retries of events are the contract's",
         ),
         (
-            component("c", "bindings.cron", &items(&[("scheduel", "\"@daily\"")])),
+            component(
+                "c",
+                "bindings.cron",
+                &items(&[("scheduel", "x"), ("schedule", "\"@daily\"")]),
+            ),
             "9 error: daprd ignores `scheduel`",
         ),
-        (component("c", "state.redis", &items(&[("host", "x")])), "9 error: daprd ignores `host`"),
+        (
+            component("c", "state.redis", &items(&[("host", "x"), ("redisHost", "x")])),
+            "9 error: daprd ignores `host`",
+        ),
     ];
     for (text, says) in told {
         only(&[&text], says, "");
@@ -56,6 +63,26 @@ fn a_metadata_name_that_nobody_reads() {
     let route =
         component("c", "bindings.cron", &items(&[("schedule", "\"@daily\""), ("route", "/c")]));
     assert_eq!(found(&[&route]), [""; 0]);
+}
+
+#[test]
+fn metadata_that_must_be_there() {
+    let needs = |ty: &str, name: &str| {
+        let says = format!("it has no `{name}`, which `{ty}` needs (give {name})");
+        only(&[&component("c", ty, &items(&[]))], "8 error", &says);
+    };
+    needs("state.postgresql", "connectionString");
+    needs("state.redis", "redisHost");
+    needs("secretstores.local.file", "secretsFile");
+    needs("bindings.cron", "schedule");
+    only(&[&kafka(&[], "brokers")], "9 error", "it has no `brokers`");
+    // In any case, by another name, or from a secret.
+    let secret = "    - name: connectionString\n      secretKeyRef: { name: a, key: b }\n";
+    let secret = component("c", "state.postgresql", secret) + "auth: { secretStore: kubernetes }\n";
+    let url = component("c", "state.postgresql", &items(&[("URL", "x")]));
+    for fine in [secret, url] {
+        assert_eq!(found(&[&fine]), [""; 0]);
+    }
 }
 
 #[test]
@@ -95,7 +122,7 @@ fn kafka_where_it_guesses() {
         "13 error",
         "a SASL mechanism goes into saslMechanism",
     );
-    only(&[&kafka(&[], "authType")], "9 error", "it has no authType");
+    only(&[&kafka(&[], "authType")], "9 error", "it has no `authType`");
     let open = [("authType", "password"), ("disableTls", "\"true\"")];
     only(&[&kafka(&open, "authType")], "14 warning", "the password goes over the network as it is");
     only(&[&kafka(&[], "consumerGroup")], "9 warning", "give a consumerGroup");
