@@ -8,8 +8,8 @@ use wharf_test_real::Yard;
 use wharf_test_real::parts::Part;
 
 use crate::{
-    away, bulk, capabilities, conformance, flows, ingress, parts, poison, replicas, restarts, sdks,
-    shipped, weather,
+    away, bulk, capabilities, command_line, conformance, flows, ingress, parts, poison, replicas,
+    restarts, sdks, shipped, weather,
 };
 
 /// A test with a folder of its own.
@@ -162,6 +162,13 @@ pub const STORIES: &[Story] = &[
         needs: &[Part::Dapr, Part::Kafka, Part::Postgres, Part::Redis],
         patience: MINUTES_3,
         play: |yard| Box::pin(shipped::play(yard)),
+    },
+    Story {
+        name: "dapr-run",
+        tells: "the README's `dapr run`, stopped twice under load: each event is audited once",
+        needs: &[Part::Dapr, Part::DaprCli, Part::Kafka, Part::Postgres, Part::Redis],
+        patience: MINUTES_3,
+        play: |yard| Box::pin(command_line::play(yard)),
     },
     Story {
         name: "host-stops",

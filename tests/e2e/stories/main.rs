@@ -7,6 +7,7 @@ mod away;
 mod between;
 mod bulk;
 mod capabilities;
+mod command_line;
 mod conformance;
 mod flows;
 mod host;

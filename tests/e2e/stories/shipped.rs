@@ -2,7 +2,7 @@
 //! reminder goes through them, other apps stay outside, and subscriptions come from files.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,40 +17,56 @@ use crate::project::Project;
 use crate::restarts::CREATED;
 use crate::stage::{Stage, eventually, from_now};
 
+/// The files in dapr/local, with the places of a stage in them, and what they name beside it.
+pub struct Local {
+    pub files: Vec<String>,
+    pub notes: PathBuf,
+    /// It runs as long as this value is there.
+    pub redis: Redis,
+}
+
+impl Local {
+    pub async fn of(stage: &Stage) -> anyhow::Result<Self> {
+        let redis = Redis::start(&stage.yard).await?;
+        let notes = stage.yard.folder("notes")?;
+        let secrets = stage.yard.write("secrets.json", "{}")?;
+        let database = PgConnectOptions::from_url(&stage.database.parse()?)?;
+        let postgres = format!(
+            "host={} port={} user={} dbname={} sslmode=disable",
+            database.get_host(),
+            database.get_port(),
+            database.get_username(),
+            database.get_database().unwrap_or_default()
+        );
+        let sink = format!("http://127.0.0.1:{}/sink/notify-http", stage.outside.app.port);
+        let places = [
+            ("localhost:9092", stage.kafka.address()),
+            ("localhost:6379", redis.address()),
+            (
+                "host=localhost port=5432 user=wharf password=wharf dbname=wharf sslmode=disable",
+                postgres,
+            ),
+            ("dapr/secrets.json", secrets.display().to_string()),
+            ("/tmp/wharf-notifications", notes.display().to_string()),
+            ("http://localhost:9000/notify", sink),
+        ];
+        let mut files = files(&root().join("dapr/local"))?;
+        for (place, real) in &places {
+            let named = files.iter().any(|text| text.contains(place));
+            ensure!(named, "no file in dapr/local names {place}");
+            for text in &mut files {
+                *text = text.replace(place, real);
+            }
+        }
+        Ok(Self { files, notes, redis })
+    }
+}
+
 pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     let mut stage = Stage::set(Arc::clone(&yard), &[]).await?;
-    let redis = Redis::start(&yard).await?;
-    let notes = yard.folder("notes")?;
-    let secrets = yard.write("secrets.json", "{}")?;
-    let database = PgConnectOptions::from_url(&stage.database.parse()?)?;
-    let postgres = format!(
-        "host={} port={} user={} dbname={} sslmode=disable",
-        database.get_host(),
-        database.get_port(),
-        database.get_username(),
-        database.get_database().unwrap_or_default()
-    );
-    let sink = format!("http://127.0.0.1:{}/sink/notify-http", stage.outside.app.port);
-    let places = [
-        ("localhost:9092", stage.kafka.address()),
-        ("localhost:6379", redis.address()),
-        (
-            "host=localhost port=5432 user=wharf password=wharf dbname=wharf sslmode=disable",
-            postgres,
-        ),
-        ("dapr/secrets.json", secrets.display().to_string()),
-        ("/tmp/wharf-notifications", notes.display().to_string()),
-        ("http://localhost:9000/notify", sink),
-    ];
     let folder = root().join("dapr");
-    stage.resources = files(&folder.join("local"))?;
-    for (place, real) in &places {
-        let named = stage.resources.iter().any(|text| text.contains(place));
-        ensure!(named, "no file in dapr/local names {place}");
-        for text in &mut stage.resources {
-            *text = text.replace(place, real);
-        }
-    }
+    let Local { files: local, notes, redis: _redis } = Local::of(&stage).await?;
+    stage.resources = local;
     stage.config = Some(folder.join("local/config.yaml"));
     let project = Project::todo(&yard)?.counting()?;
     let mut host = stage.host("host", &project).await?;

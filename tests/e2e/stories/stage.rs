@@ -130,7 +130,7 @@ impl Stage {
         &self,
         name: &str,
         project: &Project,
-        variables: &[(&str, String)],
+        variables: &[(&'static str, String)],
     ) -> anyhow::Result<Host> {
         self.host_beside(name, project, variables, (Vec::new(), Vec::new())).await
     }
@@ -140,7 +140,7 @@ impl Stage {
         &self,
         name: &str,
         project: &Project,
-        variables: &[(&str, String)],
+        variables: &[(&'static str, String)],
         (own, flags): (Vec<(&'static str, String)>, Vec<String>),
     ) -> anyhow::Result<Host> {
         let (ingress, admin) = (port::free()?, port::free()?);
@@ -188,23 +188,33 @@ impl Stage {
         name: &str,
         project: &Project,
         [ingress, admin, dapr]: [u16; 3],
-        variables: &[(&str, String)],
+        variables: &[(&'static str, String)],
     ) -> anyhow::Result<Process> {
-        let own = |path: &str| project.path(path).display().to_string();
+        let mut all = self.variables(name, project, [ingress, admin])?;
+        all.push(("DAPR_HTTP_PORT", dapr.to_string()));
+        all.extend(variables.iter().cloned());
+        let program = host::program()?.display().to_string();
         let data = self.yard.folder(name)?;
-        let mut all = vec![
-            ("DAPR_HTTP_PORT", dapr.to_string()),
+        Process::start(name, &[&*program, "serve"], &all, &data, &self.yard.log(name))
+    }
+
+    /// What a host is told, but for the port of its Dapr.
+    pub fn variables(
+        &self,
+        name: &str,
+        project: &Project,
+        [ingress, admin]: [u16; 2],
+    ) -> anyhow::Result<Vec<(&'static str, String)>> {
+        let own = |path: &str| project.path(path).display().to_string();
+        Ok(vec![
             ("DATABASE_URL", self.database.clone()),
             ("WHARF_INGRESS__ADDRESS", format!("127.0.0.1:{ingress}")),
             ("WHARF_ADMIN__ADDRESS", format!("127.0.0.1:{admin}")),
             ("WHARF_CONTRACTS", own("contracts")),
             ("WHARF_COMPONENTS", own("components")),
-            ("WHARF_DATA", data.display().to_string()),
+            ("WHARF_DATA", self.yard.folder(name)?.display().to_string()),
             ("WHARF_CACHE", host::compiled().display().to_string()),
-        ];
-        all.extend(variables.iter().cloned());
-        let program = host::program()?.display().to_string();
-        Process::start(name, &[&*program, "serve"], &all, &data, &self.yard.log(name))
+        ])
     }
 
     /// The rows of a query on the ledger's database. Every column is text.

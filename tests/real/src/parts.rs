@@ -21,6 +21,8 @@ pub const VERSIONS: [&str; 2] = [dapr::NAME, kafka::NAME];
 pub enum Part {
     /// daprd and scheduler 1.18.1, built with Go.
     Dapr,
+    /// Dapr's command line 1.16.5, built with Go.
+    DaprCli,
     /// The broker 4.1.0, fetched with Maven, run with Java.
     Kafka,
     /// As it is installed.
@@ -39,7 +41,8 @@ impl Part {
         let is_built = |name: &str| cache::folder(name).is_ok_and(|folder| folder.is_dir());
         match self {
             Self::Dapr if is_built(dapr::NAME) => vec![],
-            Self::Dapr => vec![Tool::Go],
+            Self::DaprCli if is_built(dapr::CLI_NAME) => vec![],
+            Self::Dapr | Self::DaprCli => vec![Tool::Go],
             Self::Kafka if is_built(kafka::NAME) => vec![Tool::Java],
             Self::Kafka => vec![Tool::Java, Tool::Maven],
             Self::Redis => vec![Tool::Redis],
@@ -53,6 +56,7 @@ impl Part {
     fn build(self) -> anyhow::Result<()> {
         match self {
             Self::Dapr => dapr::built().map(drop),
+            Self::DaprCli => dapr::command_line().map(drop),
             Self::Kafka => kafka::built().map(drop),
             Self::Redis | Self::Postgres => Ok(()),
             Self::PythonSdk => sdks::python().map(drop),
@@ -85,6 +89,11 @@ pub fn daprd() -> anyhow::Result<PathBuf> {
 /// The program `scheduler`.
 pub fn scheduler() -> anyhow::Result<PathBuf> {
     Ok(dapr::built()?.join("scheduler"))
+}
+
+/// Dapr's command line, the program `dapr`.
+pub fn dapr() -> anyhow::Result<PathBuf> {
+    Ok(dapr::command_line()?.join("dapr"))
 }
 
 /// The folder with Kafka's archives for Java.
