@@ -70,9 +70,9 @@ pub fn is_dapr(text: &str) -> bool {
     lines.any(|line| line.contains("apiVersion") && line.contains("dapr.io/"))
 }
 
-/// Whether a part of a text is no YAML: beside Dapr's files it is meant to be one.
+/// Whether a part of a text is no YAML, and something of it names Dapr: others' files may be templates.
 pub fn is_unreadable(text: &str) -> bool {
-    yaml::documents(text).iter().any(|(_, read)| read.is_err())
+    text.contains("dapr.io/") && yaml::documents(text).iter().any(|(_, read)| read.is_err())
 }
 
 /// Every problem of the files of one folder, by file and line.

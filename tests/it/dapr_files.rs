@@ -113,8 +113,9 @@ async fn a_folder_that_lacks_a_store_is_told() {
 #[tokio::test]
 async fn a_file_that_cannot_be_read_is_told_with_its_line() {
     let place = shipped();
-    place.write("dapr/local/broken.yaml", "kind: Component\nspec: [\n");
+    place.write("dapr/local/broken.yaml", "# dapr.io/v1alpha1\nspec: [\n");
     place.write("dapr/local/other.yaml", "kind: ConfigMap\n");
+    place.write("dapr/local/template.yaml", "{{ if }}\n- [\n");
     place.write(
         "dapr/local/quoted.yaml",
         "{\"apiVersion\": \"dapr.io/v1alpha1\", \"kind\": \"Compnent\"}\n",

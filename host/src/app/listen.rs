@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 /// Of one request. Room for them is made for each, so it is not without a bound.
 const MAX_HEADERS: usize = 4096;
 
-/// Of one request's headers together, in bytes: what hyper takes by HTTP/1.
+/// Of one request's headers together, in bytes: about what hyper takes by HTTP/1.
 const MAX_HEAD: u32 = 400 * 1024;
 
 /// Serves until `close`; then each connection ends after the answer it is at.

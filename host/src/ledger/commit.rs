@@ -14,6 +14,7 @@ use super::error::LedgerError;
 use super::fault::Fault;
 use super::sql::writer::{TRIES, Writer, Writers};
 use super::submission::{Committed, Submission};
+use crate::delivery::DeliveryHead;
 use crate::effect::Execute;
 use crate::failpoint::{Point, visit};
 use transaction::{Care, Transaction, failed};
@@ -75,45 +76,55 @@ impl Committer {
         }
     }
 
-    /// Writes a group, in parts where a part's own statements fail, and answers everyone in it.
+    /// Writes a group, and answers everyone in it.
     async fn write(&self, group: Vec<Queued>) {
-        let gathered = visit(Point::CommitGathered).map_err(LedgerError::from);
-        let writer = match gathered {
+        let writer = match visit(Point::CommitGathered) {
             Ok(()) => self.writers.get().await,
+            Err(hit) => Err(hit.into()),
+        };
+        match writer {
+            Ok(mut writer) => {
+                let rest = self.write_at_once(&mut writer, group).await;
+                self.write_in_steps(&mut writer, rest).await;
+            }
+            Err(error) => refuse(group, &error),
+        }
+    }
+
+    /// Gives those that are still to be written.
+    async fn write_at_once(&self, writer: &mut Writer, group: Vec<Queued>) -> Vec<Queued> {
+        let entered = match at_once::attempt(writer, &group).await {
+            Ok(entered) if entered.is_empty() => return group,
+            Ok(entered) => visit(Point::Committed).map(|()| entered).map_err(LedgerError::from),
             Err(error) => Err(error),
         };
-        let mut writer = match writer {
-            Ok(writer) => writer,
+        let entered = match entered {
+            Ok(entered) => entered,
             Err(error) => {
-                tracing::warn!(%error, deliveries = group.len(), "a group was not committed");
-                return refuse(group.into_iter(), &error);
-            }
-        };
-        let entered = match at_once::attempt(&mut writer, &group).await {
-            Ok(entered) if entered.is_empty() => entered,
-            Ok(entered) => match visit(Point::Committed) {
-                Ok(()) => entered,
-                Err(hit) => return refuse(group.into_iter(), &hit.into()),
-            },
-            Err(error) => {
-                tracing::warn!(%error, deliveries = group.len(), "a group was not committed");
-                return refuse(group.into_iter(), &error);
+                refuse(group, &error);
+                return Vec::new();
             }
         };
         let is_entered = |queued: &Queued| entered.contains(&queued.submission.head.id);
         let (done, rest): (Vec<_>, Vec<_>) = group.into_iter().partition(is_entered);
         let answers = vec![Committed::Done; done.len()];
         self.answer(done, answers);
+        rest
+    }
+
+    /// In a transaction, in parts where a part's own statements fail.
+    async fn write_in_steps(&self, writer: &mut Writer, group: Vec<Queued>) {
         let mut conflicts = 0;
         let mut parts = Vec::new();
-        parts.extend(Some((rest, Care::Together)).filter(|(rest, _)| !rest.is_empty()));
+        if !group.is_empty() {
+            parts.push((group, Care::Together));
+        }
         while let Some((part, care)) = parts.pop() {
-            match attempt(&mut writer, &part, care).await {
+            match attempt(writer, &part, care).await {
                 Ok(answers) => self.answer(part, answers),
                 Err(Fault::Ledger(error)) => {
-                    tracing::warn!(%error, deliveries = part.len(), "a group was not committed");
                     let rest = parts.drain(..).flat_map(|(part, _)| part);
-                    refuse(part.into_iter().chain(rest), &error);
+                    refuse(part.into_iter().chain(rest).collect(), &error);
                 }
                 // Another host, or another committer, was in the way: its end frees the way.
                 Err(Fault::Conflict(error)) if conflicts < TRIES => {
@@ -122,10 +133,9 @@ impl Committer {
                     parts.push((part, care));
                 }
                 Err(Fault::Conflict(error) | Fault::Locked { of: None, error }) => {
-                    let error = LedgerError::Unavailable(error);
-                    tracing::warn!(%error, deliveries = part.len(), "a group was not committed");
                     let rest = parts.drain(..).flat_map(|(part, _)| part);
-                    refuse(part.into_iter().chain(rest), &error);
+                    let all = part.into_iter().chain(rest).collect();
+                    refuse(all, &LedgerError::Unavailable(error));
                 }
                 Err(Fault::Locked { of: Some(statement), error }) => {
                     let rest = set_aside(part, &statement, &error);
@@ -146,7 +156,9 @@ impl Committer {
         for (queued, answer) in part.into_iter().zip(answers) {
             let (effects, internal) = queued.submission.outcome.effects();
             let written = matches!(answer, Committed::Done | Committed::Dead);
-            outbox |= written && !effects.is_empty();
+            // A repeat may be of what was written just now, and its answer was lost.
+            let is_there = written || matches!(answer, Committed::Repeat(_));
+            outbox |= is_there && !effects.is_empty();
             parked |= written && !internal.is_empty();
             // Whatever leaves a parked state may free the next of its subject. One that comes to
             // wait behind another changes nothing until that one goes.
@@ -237,6 +249,17 @@ pub(in crate::ledger) fn take_group(
     group
 }
 
+/// What belongs together is often written together: in one order, so that two groups do not wait for
+/// each other crosswise.
+fn in_order(group: &[Queued]) -> Vec<&Submission> {
+    let mut sorted: Vec<_> = group.iter().map(|queued| &queued.submission).collect();
+    sorted.sort_by_key(|submission| {
+        let DeliveryHead { id, subject, .. } = &submission.head;
+        (&id.component, subject.as_deref(), id.key)
+    });
+    sorted
+}
+
 /// After an error of some delivery's own: once more with each kept apart; if that does not find it
 /// (it came at the commit, or took the whole transaction back), in halves, down to the one.
 fn narrow(
@@ -272,7 +295,8 @@ fn set_aside(part: Vec<Queued>, locked: &Execute, error: &str) -> Vec<Queued> {
     rest
 }
 
-fn refuse(queued: impl Iterator<Item = Queued>, error: &LedgerError) {
+fn refuse(queued: Vec<Queued>, error: &LedgerError) {
+    tracing::warn!(%error, deliveries = queued.len(), "a group was not committed");
     for queued in queued {
         let _gone = queued.reply.send(Err(error.clone()));
     }

@@ -9,7 +9,7 @@ mod value;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
 use sqlx::error::DatabaseError;
@@ -39,6 +39,8 @@ pub struct Open {
     pub patience: Duration,
     /// For a one-row insert, the text for many rows: it names the types that the server inferred.
     many: HashMap<Arc<str>, Arc<str>>,
+    /// Until then no group is written at once.
+    in_steps_until: Option<Instant>,
 }
 
 /// A server that is silent for too long is taken to be gone, as if the connection had broken.

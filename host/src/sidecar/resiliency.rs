@@ -159,8 +159,8 @@ pub fn check(document: &Document<'_>, resources: &Resources<'_>) -> Vec<Problem>
     }
     let mut problems = unreadable(document);
     problems.extend(targets_of_nothing(document, resources));
-    problems.extend(no_defaults(document, resources));
     if document.is_for(resources.host.app_id) {
+        problems.extend(no_defaults(document, resources));
         problems.extend(endings(document, resources));
     }
     problems
@@ -223,7 +223,9 @@ fn policies_of_nothing(
     target: &Node,
     resources: &Resources<'_>,
 ) -> Vec<Problem> {
-    let missing = KINDS.into_iter().filter_map(|kind| {
+    // Another app's policies may be in files that this does not look into.
+    let kinds = KINDS.into_iter().filter(|_| document.is_for(resources.host.app_id));
+    let missing = kinds.filter_map(|kind| {
         let node = target.get(kind.0)?;
         let policy = node.text().filter(|policy| !policy.is_empty())?;
         // In a file for another app, or that daprd does not read, it may be of its own.

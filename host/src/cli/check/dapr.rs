@@ -65,7 +65,10 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<Folder>) {
 /// Those that daprd would read, and that have something of Dapr in them or cannot be read.
 fn files(folder: &Path) -> Folder {
     let yaml = |path: &PathBuf| {
-        path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+        let is_hidden =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let extension = path.extension().filter(|_| !is_hidden);
+        extension.is_some_and(|extension| extension == "yaml" || extension == "yml")
     };
     let mut found = Folder::default();
     for path in entries(folder).into_iter().filter(yaml).filter(|path| !path.is_dir()) {

@@ -4,15 +4,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::Queued;
-use crate::delivery::DeliveryId;
+use super::{Queued, in_order};
+use crate::delivery::{DeliveryHead, DeliveryId};
 use crate::ledger::database::Connection;
 use crate::ledger::error::LedgerError;
 use crate::ledger::postgres::{AtOnce, is_gone};
 use crate::ledger::sql::group::{self, Leaving};
 use crate::ledger::sql::row;
 use crate::ledger::sql::writer::Writer;
-use crate::ledger::submission::Outcome;
+use crate::ledger::submission::{Outcome, Submission};
 
 /// Gives those that are committed as done. For the others a transaction is due: repeats, what waits
 /// behind a parked one, and all of them where one has an error of its own.
@@ -26,8 +26,8 @@ pub async fn attempt(
     match open.write_at_once(at_once).await {
         Ok(Some(rows)) => rows.iter().map(row::id).collect(),
         Ok(None) => none,
-        // The server refused all of it; or the connection died while nobody used it, or just now, and
-        // what was written all the same will be a repeat.
+        // The server refused all of it; or the connection died while nobody used it, or just now: what
+        // was written all the same will be a repeat, on the connection that `begin` opens anew.
         Err(error) if error.as_database_error().is_some() || is_gone(&error) => {
             tracing::debug!(%error, deliveries = queued.len(), "a group is written in steps");
             none
@@ -36,14 +36,17 @@ pub async fn attempt(
     }
 }
 
+/// Inserts of so many components. Each selection of them is a text of its own, to be planned and kept
+/// by the server.
+const MOST_INSERTS: usize = 2;
+
 /// `None` when the group takes a transaction.
 fn at_once(queued: &[Queued]) -> Result<Option<AtOnce<'_>>, LedgerError> {
     let mut newcomers = Vec::with_capacity(queued.len());
     let mut inserts: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    let mut effects = Vec::new();
-    for Queued { submission, .. } in queued {
+    for submission in in_order(queued) {
         let head = &submission.head;
-        let Outcome::Done { statements, outbox, internal } = &submission.outcome else {
+        let Outcome::Done { statements, internal, .. } = &submission.outcome else {
             return Ok(None);
         };
         if submission.claim.is_some() || !internal.is_empty() {
@@ -56,13 +59,21 @@ fn at_once(queued: &[Queued]) -> Result<Option<AtOnce<'_>>, LedgerError> {
             inserts.entry(&*statement.sql).or_default().push((&head.id, statement));
         }
         newcomers.push((head, submission.attempts));
-        let leaving = |effect| Leaving { id: &head.id, since: head.received_at, effect };
-        effects.extend(outbox.iter().map(leaving));
     }
+    if inserts.len() > MOST_INSERTS {
+        return Ok(None);
+    }
+    let effects: Vec<_> = queued.iter().flat_map(|queued| leaving(&queued.submission)).collect();
     let inbox = (group::ENTER_DONE, group::done(&mut newcomers));
     let outbox = match effects.as_slice() {
         [] => None,
         effects => Some((group::ADD_EFFECTS, group::leaving(effects)?)),
     };
     Ok(Some(AtOnce { inbox, inserts, outbox }))
+}
+
+fn leaving(submission: &Submission) -> impl Iterator<Item = Leaving<'_>> {
+    let (outbox, _) = submission.outcome.effects();
+    let DeliveryHead { id, received_at, .. } = &submission.head;
+    outbox.iter().map(|effect| Leaving { id, since: *received_at, effect })
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::SubsecRound as _;
 
-use super::Queued;
+use super::{Queued, in_order};
 use crate::delivery::{DeliveryHead, DeliveryId, DeliveryStatus};
 use crate::effect::Execute;
 use crate::failpoint::{Point, visit};
@@ -59,13 +59,7 @@ impl<'a> Transaction<'a> {
     pub async fn write(mut self, part: &'a [Queued]) -> Result<Vec<Committed>, Fault> {
         visit(Point::CommitBegun)?;
         let submissions = || part.iter().map(|queued| &queued.submission);
-        // What belongs together is often written together: in one order, so that two groups do not
-        // wait for each other crosswise.
-        let mut sorted: Vec<_> = submissions().collect();
-        sorted.sort_by_key(|submission| {
-            let DeliveryHead { id, subject, .. } = &submission.head;
-            (&id.component, subject.as_deref(), id.key)
-        });
+        let sorted = in_order(part);
         let newcomers = sorted.iter().copied().filter(|submission| submission.claim.is_none());
         self.newcomers(newcomers.collect()).await?;
         for submission in sorted {

@@ -47,7 +47,8 @@ impl Options {
             Ok(connection)
         };
         let connection = in_time(self.connecting, opened).await?;
-        Ok(Open { connection, patience: self.patience, many: HashMap::new() })
+        let (patience, many) = (self.patience, HashMap::new());
+        Ok(Open { connection, patience, many, in_steps_until: None })
     }
 
     async fn check(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
