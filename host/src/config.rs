@@ -319,9 +319,14 @@ impl Config {
 
     /// As it was put together, in TOML, without what nobody may see.
     pub fn shown(&self) -> String {
+        toml::to_string(&self.without_secrets()).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    /// The same, with a mark in place of what nobody may see.
+    pub fn without_secrets(&self) -> Self {
         let mut shown = self.clone();
         hidden::hide(&mut shown);
-        toml::to_string(&shown).unwrap_or_else(|error| format!("# {error}\n"))
+        shown
     }
 }
 

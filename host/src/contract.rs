@@ -25,6 +25,7 @@ pub use self::encode::{EncodeError, Encoded};
 use self::load::read;
 use self::mapping::{Cast, Condition, Expect, Field, Table, Wire};
 use self::pointer::Pointer;
+pub use self::schema::Fields;
 use self::schema::Schema;
 use self::version::{SchemaVersion, TypePattern, split_type};
 use crate::effect::Publish;
@@ -151,13 +152,14 @@ pub struct Subscription {
 }
 
 /// An event from a contract's `examples/`, for `wharf emit`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Example {
     pub pubsub: Pubsub,
     pub topic: Topic,
     /// `application/cloudevents+json`, or `application/json` for a payload that Dapr wraps.
     pub content_type: &'static str,
     pub value: Value,
+    schema: Option<Arc<Schema>>,
 }
 
 impl Contracts {
@@ -351,6 +353,11 @@ impl Example {
     /// Whether it has its envelope; otherwise Dapr puts it into one.
     pub fn is_cloud_event(&self) -> bool {
         self.content_type == "application/cloudevents+json"
+    }
+
+    /// What its schema says of the fields of the data's object at `place`.
+    pub fn fields(&self, place: &[String]) -> Fields {
+        self.schema.as_ref().map(|schema| schema.fields(place)).unwrap_or_default()
     }
 }
 

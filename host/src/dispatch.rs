@@ -36,7 +36,7 @@ use deliver::Run;
 pub use enter::Entered;
 use order::Order;
 use parked::ParkedCounts;
-use report::Reporter;
+use report::{Ended, Reporter};
 use room::{Room, Share};
 
 /// The pipeline. Cheap to clone.
@@ -144,7 +144,7 @@ impl Dispatch {
         let catalog = self.parts.registry.snapshot();
         let decode = catalog.contracts.decode(&claimed.wire);
         let component = catalog.component(&claimed.head.id.component).map(Arc::clone);
-        let submission = match (decode, component) {
+        let (submission, fault) = match (decode, component) {
             (Decode::Event(decoded), Some(component)) => {
                 // The row keeps its key, also when the contract identifies events otherwise by now.
                 let decoded = Arc::new(Decoded { key: claimed.head.id.key, ..*decoded });
@@ -157,16 +157,20 @@ impl Dispatch {
             }
             // A component that went away since the claim keeps its deliveries parked.
             (Decode::Event(_), None) if claimed.head.id.component != ComponentId::none() => return,
-            (Decode::Event(decoded), _) => self.ending(&catalog).readable(claimed, &decoded),
+            (Decode::Event(decoded), _) => {
+                (self.ending(&catalog).readable(claimed, &decoded), None)
+            }
             (Decode::Unknown { wire_type, .. }, _) => {
                 let reason = format!("no active contract knows the type `{wire_type}`");
-                self.ending(&catalog).unreadable_again(claimed, reason)
+                let fault = Some("a type that no contract knows");
+                (self.ending(&catalog).unreadable_again(claimed, reason), fault)
             }
-            (Decode::Unreadable(unreadable), _) => {
-                self.ending(&catalog).unreadable_again(claimed, unreadable.reason)
+            (Decode::Unreadable(Unreadable { reason, kind, .. }), _) => {
+                let fault = Some(kind.as_str());
+                (self.ending(&catalog).unreadable_again(claimed, reason), fault)
             }
         };
-        self.end(submission, &Notify::new()).await;
+        self.end(submission, fault, &Notify::new()).await;
     }
 
     fn deliver_to_all(
@@ -216,11 +220,17 @@ impl Dispatch {
         }
     }
 
-    /// Writes down that an event ended without a component's run.
-    async fn end(&self, submission: Submission, late: &Notify) -> Answer {
-        let head = submission.head.clone();
+    /// Writes down that an event ended without a component's run; `fault` is why, for the log.
+    async fn end(
+        &self,
+        submission: Submission,
+        fault: Option<&'static str>,
+        late: &Notify,
+    ) -> Answer {
+        let (head, wire) = (submission.head.clone(), Arc::clone(&submission.wire));
+        let attempt = submission.attempts;
         let finished = self.commit(submission, late).await;
-        self.parts.reporter.ended(&head, &finished);
+        self.parts.reporter.ended(&Ended { head, wire, fault, attempt }, &finished);
         finished.answer()
     }
 
@@ -233,7 +243,9 @@ impl Dispatch {
         late: &Notify,
     ) -> Answer {
         self.parts.reporter.unreadable(&unreadable);
-        self.end(self.ending(catalog).unreadable(Arc::new(wire), unreadable), late).await
+        let fault = Some(unreadable.kind.as_str());
+        let submission = self.ending(catalog).unreadable(Arc::new(wire), unreadable);
+        self.end(submission, fault, late).await
     }
 
     fn ending<'a>(&self, catalog: &'a Catalog) -> Ending<'a> {

@@ -97,12 +97,17 @@ impl fmt::Display for Problem {
 fn nearest_key(message: &str) -> Option<&str> {
     let rest = message.split_once("unknown field `")?.1;
     let (unknown, rest) = rest.split_once('`')?;
-    let known = rest.split('`').skip(1).step_by(2);
+    nearest(unknown, rest.split('`').skip(1).step_by(2))
+}
+
+/// The known name that is most like the given one, if one is much like it: a slip of the pen.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
-        .map(|key| (strsim::damerau_levenshtein(unknown, key), key))
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(name, known), known))
         .min()
-        .filter(|(distance, key)| *distance <= key.len().max(unknown.len()) / 2)
-        .map(|(_, key)| key)
+        .filter(|(distance, known)| *distance <= (known.len().max(name.len()) / 2).min(5))
+        .map(|(_, known)| known)
 }
 
 #[cfg(test)]

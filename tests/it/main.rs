@@ -37,6 +37,7 @@ mod relay;
 mod sandbox;
 mod serve;
 mod sidecar;
+mod slips;
 mod stall;
 mod swap;
 mod tidy;

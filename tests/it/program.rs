@@ -220,7 +220,13 @@ impl Ended {
     /// Everything that it must have said, on stderr, with exit code 1.
     #[track_caller]
     pub fn failed_with(&self, said: &[&str]) {
-        assert_eq!(self.code, Some(1), "{self:?}");
+        self.ended_with(1, said);
+    }
+
+    /// The same with another exit code.
+    #[track_caller]
+    pub fn ended_with(&self, code: i32, said: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
         for part in said {
             assert!(self.stderr.contains(part), "no `{part}` in:\n{}", self.stderr);
         }

@@ -128,3 +128,47 @@ async fn the_configuration_is_shown_without_its_secrets() {
     let place = place.with("DAPR_HTTP_ENDPOINT", "https://example.com");
     place.run(&["serve"]).await.failed_with(&["[dapr] endpoint", "plain http://"]);
 }
+
+#[tokio::test]
+async fn the_line_of_an_event_that_cannot_be_read_says_which_and_where_it_is() {
+    let (_taking, url) = Taking::start().await;
+    let place = Place::new().with("DAPR_HTTP_ENDPOINT", &url).with("WHARF_ADMIN__TOKEN", "t");
+    let running = place.serve().await;
+    let mut no_source = event("com.todo.task.created.v1", 1);
+    no_source["source"] = Value::Null;
+    let mut no_task = event("com.todo.task.created.v1", 2);
+    no_task["data"] = json!("a secret");
+    let post = format!("http://{}/events/task-events", running.ingress);
+    for (body, position, says) in [
+        (no_source.to_string(), "3/7", "no JSON, or no CloudEvent"),
+        (no_task.to_string(), "3/8", "breaks the schema"),
+        ("oops".to_owned(), "3/9", "no JSON, or no CloudEvent"),
+    ] {
+        let (partition, offset) = position.split_once('/').unwrap();
+        let request = reqwest::Client::new().post(&post).header("pubsubName", "todo-pubsub");
+        let request = request.header("__partition", partition).header("__offset", offset);
+        assert_eq!(request.body(body.clone()).send().await.unwrap().status(), 200);
+        let at = format!("position=\"{position}\"");
+        until("it is logged", async || place.stderr().contains(&at)).await;
+        let logged = place.stderr();
+        let line = logged.lines().find(|line| line.contains(&at)).unwrap();
+        for part in ["WARN", "pubsub=\"todo-pubsub\"", "topic=\"task-events\"", says] {
+            assert!(line.contains(part), "no `{part}` in {line}");
+        }
+        if let Ok(event) = body.parse::<Value>() {
+            for part in [format!("event={}", event["id"]), format!("type={}", event["type"])] {
+                assert!(line.contains(&part), "no `{part}` in {line}");
+            }
+        }
+        assert!(!line.contains("a secret"), "{line}");
+
+        // Its key finds it, with the whole reason.
+        let (_, id) = line.split_once("delivery=").unwrap();
+        let id = id.split(' ').next().unwrap();
+        let admin = format!("http://{}", running.admin);
+        let shown = place.run(&["deliveries", id, "--admin", &admin]).await;
+        assert_eq!(shown.code, Some(0), "{shown:?}");
+        assert!(shown.stdout.contains("dead") && shown.stdout.contains(id), "{shown:?}");
+    }
+    assert!(running.signal("TERM").await.success());
+}

@@ -88,6 +88,10 @@ pub async fn embedded(
     };
     let opened = Embedded::open(options).await;
     opened.with_context(|| {
-        format!("the embedded Dapr's {} cannot be opened", config.dapr_file().display())
+        format!(
+            "the embedded Dapr's {} cannot be opened; if it is broken, move it away: it \
+             holds what was published and stored here, and the ledger is another file",
+            config.dapr_file().display()
+        )
     })
 }

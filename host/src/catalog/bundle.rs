@@ -56,8 +56,11 @@ pub fn unpack(bundle: &[u8], named: &str) -> anyhow::Result<Offer> {
         found.take(entry.context("it is not a tar, or cut off")?)?;
     }
     let file = PathBuf::from(named).join(MANIFEST);
-    let text = found.manifest.with_context(|| format!("it has no {MANIFEST}"))?;
-    let wasm = found.wasm.with_context(|| format!("it has no {WASM}"))?;
+    let text =
+        found.manifest.with_context(|| format!("it has no {MANIFEST}; put it at the top"))?;
+    let wasm = found.wasm.with_context(|| {
+        format!("it has no {WASM}; put the built component at the top under that name")
+    })?;
     let manifest = Manifest::parse(&file, &text).map_err(|problems| {
         let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{}", lines.join("\n"))

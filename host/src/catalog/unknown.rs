@@ -3,7 +3,7 @@
 
 use crate::contract::Contracts;
 use crate::manifest::{HOST_TYPES, Manifest, Want};
-use crate::problem::Problem;
+use crate::problem::{Problem, nearest};
 
 /// Event types that nobody publishes or takes, and stores and bindings that no contract names.
 pub fn names(manifests: &[&Manifest], contracts: &Contracts) -> Vec<Problem> {
@@ -65,7 +65,7 @@ impl<'a> Known<'a> {
         missing
             .map(|(kind, name, how, known)| {
                 let message = format!("no active contract has the {kind} `{name}` that it {how}");
-                nearest(Problem::in_file(&manifest.file, message), name, known)
+                helped(Problem::in_file(&manifest.file, message), name, known)
             })
             .collect()
     }
@@ -91,13 +91,10 @@ impl<'a> Known<'a> {
     }
 }
 
-fn nearest(problem: Problem, name: &str, known: &[&str]) -> Problem {
-    let distance = |other: &&&str| strsim::damerau_levenshtein(name, other);
-    match known.iter().min_by_key(distance) {
-        Some(nearest) if distance(&nearest) <= 5 => {
-            problem.help(format!("did you mean `{nearest}`?"))
-        }
-        _ => problem,
+fn helped(problem: Problem, name: &str, known: &[&str]) -> Problem {
+    match nearest(name, known.iter().copied()) {
+        Some(nearest) => problem.help(format!("did you mean `{nearest}`?")),
+        None => problem,
     }
 }
 

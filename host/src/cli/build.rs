@@ -5,10 +5,10 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -29,8 +29,11 @@ pub async fn components(
     build: bool,
 ) -> anyhow::Result<Vec<PathBuf>> {
     let mut built = Vec::new();
-    for (folder, manifest) in found {
-        built.push(component(folder, manifest, build).await?);
+    let many = found.len();
+    for (number, (folder, manifest)) in found.iter().enumerate() {
+        built.push(
+            numbered(folder, manifest, build, &format!(" ({} of {many})", number + 1)).await?,
+        );
     }
     Ok(built)
 }
@@ -38,11 +41,21 @@ pub async fn components(
 /// Builds one, or only looks for it; gives where its wasm is, or should be. Dropped, it ends the
 /// build with everything that the command has started.
 pub async fn component(folder: &Path, manifest: &Manifest, build: bool) -> anyhow::Result<PathBuf> {
+    numbered(folder, manifest, build, "").await
+}
+
+/// `number` says which of how many it is.
+async fn numbered(
+    folder: &Path,
+    manifest: &Manifest,
+    build: bool,
+    number: &str,
+) -> anyhow::Result<PathBuf> {
     if let Some(recipe) = manifest.build.as_ref().filter(|_| build) {
         if recipe.command.contains(TARGET) {
             ensure_target().await?;
         }
-        run(folder, manifest, recipe).await?;
+        run(folder, manifest, recipe, number).await?;
     }
     Ok(output(folder, manifest).await)
 }
@@ -68,11 +81,18 @@ async fn ensure_target() -> anyhow::Result<()> {
 }
 
 /// Shows the last line of what the command writes; all of it when the command fails.
-async fn run(folder: &Path, manifest: &Manifest, recipe: &Build) -> anyhow::Result<()> {
-    let (name, command) = (&manifest.name, &recipe.command);
-    let bar = ProgressBar::new_spinner().with_message(format!("building {name}"));
+async fn run(
+    folder: &Path,
+    manifest: &Manifest,
+    recipe: &Build,
+    number: &str,
+) -> anyhow::Result<()> {
+    let (name, command, started) = (&manifest.name, &recipe.command, Instant::now());
+    let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}")?;
+    let bar = ProgressBar::new_spinner().with_style(style);
+    bar.set_message(format!("building {name}{number}"));
     if bar.is_hidden() {
-        print::note(format!("building {name} with `{command}`"));
+        print::note(format!("building {name}{number} with `{command}`"));
     }
     bar.enable_steady_tick(Duration::from_millis(100));
     let script = format!("exec 2>&1\n{command}");
@@ -86,14 +106,14 @@ async fn run(folder: &Path, manifest: &Manifest, recipe: &Build) -> anyhow::Resu
     let group = Group::led_by(&child);
     let mut written = Vec::new();
     let status = followed(&mut child, |line| {
-        bar.set_message(format!("building {name}: {}", line.trim_start()));
+        bar.set_message(format!("building {name}{number}: {}", line.trim_start()));
         written.push(line);
     })
     .await?;
     group.ended();
     bar.finish_and_clear();
     if status.success() {
-        print::note(format!("built {name}"));
+        print::note(format!("built {name} in {:.1} s", started.elapsed().as_secs_f64()));
         return Ok(());
     }
     bail!("component `{name}` does not build with `{command}`:\n{}", written.join("\n").trim_end())

@@ -26,8 +26,10 @@ use crate::runtime::{Sandbox, SandboxConfig};
 /// a dedup window that is shorter than a topic keeps its events is a problem. In Dapr's files, what
 /// daprd ignores or refuses and what loses events are problems; a folder that lacks a pubsub, store or
 /// binding of a contract gets a warning, and so does a topic that no Subscription names where the
-/// configuration leaves subscriptions to files. Warnings alone are no failure. The contracts are
-/// those among the PATHs, else those of the configuration.
+/// configuration leaves subscriptions to files. The contracts are those among the PATHs, else those
+/// of the configuration.
+///
+/// The exit code is 1 when there is a problem. Warnings alone are none.
 #[derive(Args)]
 #[command(after_help = "Examples:
   wharf check                       everything in components/, contracts/ and dapr/
@@ -40,7 +42,7 @@ pub struct Check {
     /// What to check [default: components contracts, and dapr where it is]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// A configuration file
+    /// A configuration file, such as deploy/wharf.toml, which has every setting
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print the problems as JSON

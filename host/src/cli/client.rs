@@ -8,6 +8,7 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::cli::WrongUse;
 use crate::config::{Config, DaprEndpoint};
 
 /// How long the other side may take to answer.
@@ -47,7 +48,12 @@ impl DaprClient {
         if status.is_success() {
             return Ok(());
         }
-        bail!("Dapr answered {status}: {}", answer.text().await.unwrap_or_default())
+        bail!(
+            "Dapr at {} did not take the event for pubsub `{pubsub}`, topic `{topic}`: {status}: {}; see \
+             that it has that pubsub, and lets this app publish to that topic",
+            self.endpoint,
+            answer.text().await.unwrap_or_default().trim_end()
+        )
     }
 }
 
@@ -96,12 +102,19 @@ impl AdminClient {
         }
         let answer = request.send().await.map_err(|error| self.unanswered(error))?;
         let status = answer.status();
-        let text = answer.text().await.with_context(|| format!("{} broke off", self.url))?;
+        let text = answer
+            .text()
+            .await
+            .with_context(|| format!("{} broke off its answer; ask again", self.url))?;
         let value: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
         if status.is_success() {
             return Ok(value);
         }
         match value.get("error").and_then(Value::as_str) {
+            // It is asked in the words of the command line.
+            Some(error) if status == reqwest::StatusCode::BAD_REQUEST => {
+                Err(WrongUse(error.to_owned()).into())
+            }
             Some(error) if status == reqwest::StatusCode::UNAUTHORIZED => {
                 bail!("{} wants its token in WHARF_ADMIN__TOKEN: {error}", self.url)
             }
@@ -122,7 +135,10 @@ impl AdminClient {
             );
         }
         if error.is_timeout() {
-            return anyhow!("{url} did not answer within {PATIENCE:?}");
+            return anyhow!(
+                "{url} did not answer within {PATIENCE:?}; see {url}/health and the host's log: its \
+                 database may be slow or away"
+            );
         }
         anyhow::Error::new(error).context(format!("{url} cannot be asked"))
     }

@@ -1,6 +1,7 @@
 //! `wharf deliveries`, `retry`, `discard`: what happened to which event, and what to do about it.
 
 mod filter;
+mod follow;
 mod many;
 
 use std::fmt::Write as _;
@@ -8,11 +9,12 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::Finding;
 use crate::cli::client::{AdminClient, AdminEndpoint};
 use crate::cli::print;
+use crate::cli::{Finding, WrongUse};
 use crate::delivery::DeliveryId;
 use filter::Filter;
+use follow::{Outcome, Outcomes, follow};
 use many::Deed;
 
 /// Show what became of which event, newest first; or one delivery whole
@@ -28,12 +30,12 @@ use many::Deed;
   wharf deliveries --json --limit 1000")]
 pub struct Deliveries {
     /// One delivery, to see its error, log, reads and effects
-    #[arg(value_name = "COMPONENT/KEY", allow_hyphen_values = true, conflicts_with_all = ["Filter", "limit"])]
+    #[arg(value_name = "COMPONENT/KEY", conflicts_with_all = ["Filter", "limit"])]
     delivery: Option<DeliveryId>,
     #[command(flatten)]
     filter: Filter,
     /// How many, 1000 at most
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
     /// Print JSON
     #[arg(long)]
@@ -47,9 +49,13 @@ pub struct Deliveries {
 /// Attempts are counted anew. Effects keep their ids, and what is committed is not done twice. A
 /// state write or a job that was refused is performed now, after whatever came later. Many are tried
 /// oldest first, in small batches; broken off, it may be run again.
+///
+/// What becomes of each is awaited, for 30 seconds at most: done, dead again, or parked, which is
+/// tried again by itself. The exit code is 1 when one is dead again.
 #[derive(Args)]
 #[command(after_help = "Examples:
   wharf retry audit/0123456789abcdef0123456789abcdef
+  wharf retry --no-wait audit/0123456789abcdef0123456789abcdef
   wharf retry --component notification --dry-run
   wharf retry --topic task-events --error 'no such table' --since 2h
   wharf retry --refused
@@ -57,12 +63,17 @@ pub struct Deliveries {
 pub struct Retry {
     #[command(flatten)]
     which: Which,
+    /// Leave at once, and do not wait for what becomes of them
+    #[arg(long)]
+    no_wait: bool,
 }
 
 /// Give up parked or dead deliveries, or what Dapr refused of done ones
 ///
 /// Their events are not kept; a repeat of them is still known as one. By filter the dead ones are
 /// given up; with --status parked, the parked ones.
+///
+/// The exit code is 1 when one of them cannot be given up.
 #[derive(Args)]
 #[command(after_help = "Examples:
   wharf discard audit/0123456789abcdef0123456789abcdef
@@ -76,7 +87,7 @@ pub struct Discard {
 #[derive(Args)]
 struct Which {
     /// Deliveries as `wharf deliveries` shows them
-    #[arg(value_name = "COMPONENT/KEY", allow_hyphen_values = true, conflicts_with_all = ["Filter", "all", "dry_run"], required_unless_present_any = ["Filter", "all"])]
+    #[arg(value_name = "COMPONENT/KEY", conflicts_with_all = ["Filter", "all", "dry_run"])]
     deliveries: Vec<DeliveryId>,
     #[command(flatten)]
     filter: Filter,
@@ -117,26 +128,33 @@ impl Deliveries {
 
 impl Retry {
     pub async fn run(self) -> anyhow::Result<Finding> {
-        self.which.run(Deed::Retry).await
+        self.which.run(Deed::Retry, !self.no_wait).await
     }
 }
 
 impl Discard {
     pub async fn run(self) -> anyhow::Result<Finding> {
-        self.which.run(Deed::Discard).await
+        self.which.run(Deed::Discard, false).await
     }
 }
 
 impl Which {
-    async fn run(self, deed: Deed) -> anyhow::Result<Finding> {
+    /// With `follows`, waits for what becomes of them.
+    async fn run(self, deed: Deed, follows: bool) -> anyhow::Result<Finding> {
+        let mut asked = self.filter.asked();
+        if self.deliveries.is_empty() && asked.is_empty() && !self.all {
+            return Err(which(deed).into());
+        }
         let client = AdminClient::new(self.admin)?;
         if !self.deliveries.is_empty() {
-            return each(&client, &self.deliveries, deed, self.json).await;
+            return each(&client, &self.deliveries, deed, follows, self.json).await;
         }
-        let mut asked = self.filter.asked();
         asked.push(("all", self.all.to_string()));
         asked.push(("dry_run", self.dry_run.to_string()));
-        let total = many::run(&client, asked, deed).await?;
+        let (mut total, changed) = many::run(&client, asked, deed).await?;
+        if follows && !changed.is_empty() && changed.len() <= follow::MOST {
+            total.became = Some(Outcomes::of(&follow(&client, &changed).await?));
+        }
         match self.json {
             true => print::json(&total)?,
             false => print::line(total.told(deed, self.dry_run)),
@@ -145,11 +163,21 @@ impl Which {
     }
 }
 
+fn which(deed: Deed) -> WrongUse {
+    let deed = deed.path();
+    WrongUse(format!(
+        "say which deliveries: COMPONENT/KEY as `wharf deliveries` shows them, a filter, or --all for \
+         every dead one; for example\n  wharf {deed} --component notification --dry-run\n  \
+         wharf {deed} --all --dry-run\nFor more information, try '--help'."
+    ))
+}
+
 /// Goes on past one that is refused, so that the others are not held up by it.
 async fn each(
     client: &AdminClient,
     deliveries: &[DeliveryId],
     deed: Deed,
+    follows: bool,
     json: bool,
 ) -> anyhow::Result<Finding> {
     let action = deed.path();
@@ -163,10 +191,31 @@ async fn each(
             }
         }
     }
+    if follows {
+        let ids: Vec<_> = now.iter().map(|one| text(one, "/delivery").to_owned()).collect();
+        now = follow(client, &ids).await?;
+        if Outcomes::of(&now).dead > 0 {
+            finding = Finding::Something;
+        }
+    }
     if json {
         print::json(&now)?;
-    } else {
-        list(&now);
+        return Ok(finding);
+    }
+    list(&now);
+    for delivery in now.iter().filter(|_| follows) {
+        let id = text(delivery, "/delivery");
+        match Outcome::of(delivery) {
+            Outcome::Waiting => print::note(format_args!(
+                "{id} has not run within {:?}; look again with `wharf deliveries {id}`",
+                follow::PATIENCE
+            )),
+            Outcome::Parked => {
+                let due = text(delivery, "/due");
+                print::note(format_args!("{id} failed, and is tried again by itself at {due}"));
+            }
+            Outcome::Done | Outcome::Dead => {}
+        }
     }
     Ok(finding)
 }
@@ -185,6 +234,12 @@ fn list(deliveries: &[Value]) {
         let error = text(delivery, "/error");
         if !error.is_empty() {
             print::line(format_args!("    {}", first_line(error)));
+        }
+        for effect in delivery.get("outbox").and_then(Value::as_array).into_iter().flatten() {
+            if text(effect, "/status") == "dead" {
+                let (target, error) = (text(effect, "/target"), text(effect, "/error"));
+                print::line(format_args!("    {target}: {}", first_line(error)));
+            }
         }
     }
 }

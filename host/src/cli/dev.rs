@@ -51,7 +51,7 @@ pub struct Dev {
     /// Use the components as they were built before
     #[arg(long)]
     no_build: bool,
-    /// A configuration file
+    /// A configuration file, such as deploy/wharf.toml, which has every setting
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -80,11 +80,15 @@ impl Dev {
         let _lock = lock(&config.data, "--data FOLDER")?;
         let listeners = Listeners::bind(&config)?;
         let mut signals = Signals::listen()?;
-        let watch = Watch::start(&config.components, &config.contracts)
-            .context("the sources cannot be watched")?;
+        let watch = Watch::start(&config.components, &config.contracts).context(
+            "the sources cannot be watched; raise fs.inotify.max_user_watches and \
+                      max_user_instances (sysctl), or use `wharf serve`, which watches nothing",
+        )?;
         let rebuild = Rebuild::new(&config, &components, !self.no_build);
         let build = Box::pin(async {
             let offers = offers(&components, !self.no_build).await?;
+            // The first time each is compiled to machine code.
+            print::note(format!("loading the components ({})", offers.len()));
             App::build(config, contracts, offers, Arc::new(SystemClock)).await
         });
         let app = tokio::select! {

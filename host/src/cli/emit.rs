@@ -12,17 +12,19 @@ use serde_json::{Map, Value};
 use crate::app::StartError;
 use crate::catalog::load;
 use crate::cli::client::DaprClient;
-use crate::cli::print;
+use crate::cli::{WrongUse, print};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{self, Config};
-use crate::contract::{Contracts, Decode, Example};
+use crate::contract::{Contracts, Decode, Example, Fields};
 use crate::event::{Arrival, Origin, TopicOrigin, WireEvent};
 use crate::name::ContractName;
+use crate::problem::nearest;
 use crate::schedule;
 
 /// Publish an example event through the Dapr API
 ///
-/// The event is the contract's own example for the type, with a fresh id and time.
+/// The event is the contract's own example for the type, with a fresh id and time. A field that the
+/// schema does not know is told, or refused with exit code 2 where the schema allows no others.
 #[derive(Args)]
 #[command(after_help = "Examples:
   wharf emit com.todo.task.created.v1
@@ -41,7 +43,7 @@ pub struct Emit {
     #[arg(long, value_name = "JSON")]
     data: Option<String>,
     /// Change one field of the data: FIELD is such as `task_id` or `task.due_date`; VALUE is JSON,
-    /// `now`, `now+2s`, `now-1h`, or else text. May be given several times
+    /// `now`, `now+2s`, `now-1h30m` (h, m, s, ms), or else text. May be given several times
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     changes: Vec<Change>,
     /// Where the contracts are [default: contracts]
@@ -63,8 +65,10 @@ impl Emit {
             .example(&self.ty, self.contract.as_ref())
             .ok_or_else(|| unknown(&contracts, &self.ty, &folder))?;
         let data = self.data.map(|data| serde_json::from_str(&data)).transpose();
-        let data: Option<Value> =
-            data.context("--data is not JSON; give it such as '{\"task_id\":\"1\"}'")?;
+        let data: Option<Value> = data.map_err(|error| {
+            let such_as = r#"'{"task_id":"1"}'"#;
+            anyhow!(WrongUse(format!("--data is not JSON: {error}; give it such as {such_as}")))
+        })?;
         let example = changed(fresh(example, data), &self.changes)?;
         let client = DaprClient::new(endpoint)?;
         let (pubsub, topic) = (example.pubsub.as_str(), example.topic.as_str());
@@ -167,12 +171,20 @@ fn value_of(text: &str) -> Result<Value, String> {
 }
 
 fn changed(mut example: Example, changes: &[Change]) -> anyhow::Result<Example> {
-    for Change { place, value } in changes {
-        let mut at = example.value.get_mut("data").context("the example has no data to change")?;
+    for change in changes {
+        is_known(&example, change)?;
+        let Change { place, value } = change;
+        let mut at = example.value.get_mut("data").context(
+            "the example has no `data` for --set to change; give all of it with --data JSON",
+        )?;
         for name in place {
             let fields = at.as_object_mut();
-            let fields =
-                fields.with_context(|| format!("`{}` is in no object", place.join(".")))?;
+            let fields = fields.with_context(|| {
+                format!(
+                    "`{}` is in no object; the data's fields are those of the contract's schema",
+                    place.join(".")
+                )
+            })?;
             at = fields.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
         }
         *at = value.clone();
@@ -181,6 +193,36 @@ fn changed(mut example: Example, changes: &[Change]) -> anyhow::Result<Example> 
         event.shift_remove("subject");
     }
     Ok(example)
+}
+
+/// A field that neither the example nor the schema has is most likely spelt wrongly. It is refused
+/// where the schema refuses it, and told otherwise.
+fn is_known(example: &Example, Change { place, .. }: &Change) -> Result<(), WrongUse> {
+    let mut at = example.value.get("data");
+    for (depth, name) in place.iter().enumerate() {
+        let object = at.and_then(Value::as_object);
+        at = object.and_then(|fields| fields.get(name));
+        let above = place.get(..depth).unwrap_or_default();
+        let Fields { mut known, closed } = example.fields(above);
+        if at.is_some() || known.is_empty() || known.contains(name) {
+            continue;
+        }
+        known.extend(object.into_iter().flat_map(Map::keys).cloned());
+        let whole = |name: &str| [above, &[name.to_owned()]].concat().join(".");
+        let meant = match nearest(name, known.iter().map(String::as_str)) {
+            Some(meant) => format!("did you mean `{}`?", whole(meant)),
+            None => {
+                format!("it has {}", known.iter().map(|n| whole(n)).collect::<Vec<_>>().join(", "))
+            }
+        };
+        let said = format!("the schema has no field `{}`; {meant}", whole(name));
+        if closed {
+            return Err(WrongUse(said));
+        }
+        print::note(format_args!("warning: {said} It is published all the same"));
+        return Ok(());
+    }
+    Ok(())
 }
 
 /// Why the host will not be able to read it.
@@ -205,9 +247,20 @@ fn unknown(contracts: &Contracts, ty: &str, folder: &Path) -> anyhow::Error {
     types.sort_unstable();
     types.dedup();
     if types.is_empty() {
-        return anyhow!("no contract in {} has an example of any type", folder.display());
+        return anyhow!(
+            "no contract in {} has an example; write one as examples/{ty}.json in its folder",
+            folder.display()
+        );
     }
-    anyhow!("no contract has an example of `{ty}`; the types are:\n  {}", types.join("\n  "))
+    match nearest(ty, types.iter().copied()) {
+        Some(meant) => anyhow!("no contract has an example of `{ty}`; did you mean `{meant}`?"),
+        None => {
+            anyhow!(
+                "no contract has an example of `{ty}`; the types are:\n  {}",
+                types.join("\n  ")
+            )
+        }
+    }
 }
 
 #[cfg(test)]

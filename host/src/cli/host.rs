@@ -66,11 +66,17 @@ impl Signals {
 
 /// One host at a time may use a data folder; `remedy` names another one. The lock goes with the process, however it ends.
 pub fn lock(folder: &Path, remedy: &str) -> anyhow::Result<File> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("the data folder {} cannot be made", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| {
+        format!(
+            "the data folder {} cannot be made; name another one with {remedy}",
+            folder.display()
+        )
+    })?;
     let path = folder.join("lock");
-    let mut file =
-        File::options().read(true).write(true).create(true).truncate(false).open(&path)?;
+    let cannot =
+        || format!("{} cannot be written; name another folder with {remedy}", path.display());
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = file.with_context(cannot)?;
     match file.try_lock() {
         Ok(()) => {
             file.set_len(0)?;
@@ -87,8 +93,11 @@ pub fn lock(folder: &Path, remedy: &str) -> anyhow::Result<File> {
                 folder.display()
             ))
         }
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
-        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| {
+            format!(
+                "{} cannot be locked; name a folder on a disk of this machine with {remedy}",
+                path.display()
+            )
+        }),
     }
 }

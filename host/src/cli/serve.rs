@@ -35,12 +35,15 @@ use crate::telemetry;
     --app-health-check-path /health --app-health-probe-timeout 3000 \\
     --resources-path dapr/local --config dapr/local/config.yaml -- wharf serve")]
 pub struct Serve {
-    /// A configuration file; none is needed
+    /// A configuration file, such as deploy/wharf.toml, which has every setting; none is needed
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print the configuration that comes of defaults, file and environment, and do nothing else
     #[arg(long)]
     print_config: bool,
+    /// Print it as JSON
+    #[arg(long, requires = "print_config")]
+    json: bool,
 }
 
 impl Serve {
@@ -50,7 +53,10 @@ impl Serve {
         let config = defaults.overridden(self.config.as_deref());
         let config = config.map_err(|error| anyhow!("{error}"))?;
         if self.print_config {
-            print::line(config.shown().trim_end());
+            match self.json {
+                true => print::json(&config.without_secrets())?,
+                false => print::line(config.shown().trim_end()),
+            }
             return Ok(());
         }
         telemetry::init("info,sqlx=warn");

@@ -5,6 +5,8 @@ use figment::error::Kind;
 use figment::value::UncasedStr;
 
 use super::Config;
+use super::variable::beginning_with;
+use crate::problem::nearest;
 
 /// What no error may show: tokens, and an address that may hold one.
 const HIDDEN: [&str; 5] =
@@ -42,23 +44,76 @@ fn without_excerpt(text: &str) -> String {
     lines.join(": ")
 }
 
-/// Says which variable, and what one looks like.
+/// Says which variable, or which key of the file, and what one looks like.
 pub fn named(error: figment::Error) -> Box<figment::Error> {
     let mut error = hidden(error);
     let is_variable = error.metadata.as_ref().is_some_and(|from| from.name.contains("environment"));
-    if !is_variable || error.path.is_empty() {
+    let place = error.path.join(".");
+    let known = match &error.kind {
+        // It says both, and the nearest: figment's own words for it list the keys alone.
+        Kind::UnknownField(key, known) => Some(unknown(key, known, &error.path, is_variable)),
+        _ => None,
+    };
+    if !is_variable {
+        if let Some(text) = known {
+            error.kind = Kind::Message(text);
+        }
         return Box::new(error);
     }
-    let name = format!("WHARF_{}", error.path.join("__").to_uppercase());
+    if place.is_empty() {
+        return Box::new(error);
+    }
+    let name = variable_of(&place);
     let is_address = error.path.last().is_some_and(|key| key == "address");
-    let text = match std::mem::replace(&mut error.kind, Kind::Message(String::new())) {
-        Kind::UnknownField(_, known) => {
-            format!("{name} is no setting; its section has {}", known.join(", "))
-        }
-        kind if is_address => format!("{name}: {kind}; give one such as 127.0.0.1:3501"),
-        kind => format!("{name}: {kind}"),
+    let text = match (known, std::mem::replace(&mut error.kind, Kind::Message(String::new()))) {
+        (Some(text), _) => text,
+        (None, kind) if is_address => format!("{name}: {kind}; give one such as 127.0.0.1:3501"),
+        (None, kind) => format!("{name}: {kind}"),
     };
     Box::new(figment::Error::from(text))
+}
+
+/// What is no setting, and the one that was most likely meant.
+fn unknown(key: &str, known: &[&str], path: &[String], is_variable: bool) -> String {
+    let all = settings();
+    if is_variable {
+        // Of a section that there is not, figment knows the section alone.
+        let name = variable_of(&path.join("."));
+        let name = beginning_with(&format!("{name}__")).unwrap_or(name);
+        let setting = name.trim_start_matches("WHARF_").to_lowercase().replace("__", ".");
+        // One `_` instead of two is the slip that is made most often.
+        let flat = |setting: &str| setting.replace('.', "_");
+        let same = all.iter().find(|other| flat(other) == flat(&setting)).map(String::as_str);
+        let meant = same.or_else(|| nearest(&setting, all.iter().map(String::as_str)));
+        return match meant.map(variable_of) {
+            Some(meant) => format!("{name} is no setting; did you mean {meant}?"),
+            None => format!("{name} is no setting; its section has {}", known.join(", ")),
+        };
+    }
+    let of_section = all.iter().filter_map(|setting| setting.split_once('.'));
+    let mut elsewhere = of_section.filter(|(_, setting)| *setting == key);
+    let elsewhere = elsewhere.next().map(|(section, _)| format!("{key}` under `[{section}]"));
+    let alike = || nearest(key, known.iter().copied()).map(str::to_owned);
+    match elsewhere.or_else(alike) {
+        Some(meant) => format!("`{key}` is no setting; did you mean `{meant}`?"),
+        None => format!("`{key}` is no setting; its section has {}", known.join(", ")),
+    }
+}
+
+fn variable_of(setting: &str) -> String {
+    format!("WHARF_{}", setting.replace('.', "__").to_uppercase())
+}
+
+/// Every setting, such as `ingress.address`.
+fn settings() -> Vec<String> {
+    let defaults = serde_json::to_value(Config::default()).unwrap_or_default();
+    let sections = defaults.as_object().into_iter().flatten();
+    sections
+        .flat_map(|(section, value)| match value.as_object() {
+            Some(keys) => keys.keys().map(|key| format!("{section}.{key}")).collect(),
+            None => vec![section.clone()],
+        })
+        .collect()
 }
 
 /// Puts a mark in place of what is set and may not be seen.

@@ -120,3 +120,20 @@ fn an_empty_token_is_none() {
     let admin = Admin { address, token: Some(String::new()) };
     assert!(Config { admin, ..Config::default() }.checked().is_err());
 }
+
+#[test]
+fn a_key_that_is_no_setting_is_told_with_the_one_that_was_meant() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for (text, says) in [
+        ("servce = \"x\"", "`servce` is no setting; did you mean `service`?"),
+        ("[ingres]\naddress = \"x\"", "`ingres` is no setting; did you mean `ingress`?"),
+        ("[ledger]\ncomitters = 3", "`comitters` is no setting; did you mean `committers`?"),
+        ("committers = 3", "did you mean `committers` under `[ledger]`?"),
+        ("[relay]\ncolour = 3", "`colour` is no setting; its section has lease, batch"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let error = Config::load(Some(file.path())).unwrap_err().to_string();
+        let name = file.path().file_name().unwrap().to_str().unwrap();
+        assert!(error.contains(says) && error.contains(name), "{error}");
+    }
+}

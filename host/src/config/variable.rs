@@ -6,6 +6,13 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// The name of a variable that is set and begins like this.
+pub fn beginning_with(start: &str) -> Option<String> {
+    std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .find(|name| name.to_uppercase().starts_with(start))
+}
+
 /// What follows `WHARF_` in the variables that are secrets, not settings.
 pub const SECRET_PREFIX: &str = "SECRET_";
 

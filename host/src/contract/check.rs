@@ -68,6 +68,7 @@ pub fn example(contract: &Contract, ty: &str) -> Option<Example> {
         topic: entry.topic.clone()?,
         content_type,
         value,
+        schema: entry.schema.clone(),
     })
 }
 

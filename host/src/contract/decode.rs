@@ -10,7 +10,7 @@ use self::canonical::Match;
 pub use self::canonical::{check_subject, subject};
 use self::place::Place;
 use super::{Contract, Contracts, Entry, split_type};
-use crate::event::parse::{Form, Parsed, attribute_name, json, parse};
+use crate::event::parse::{Form, Parsed, attribute_name, json, parse, readable};
 use crate::event::{Decoded, Event, Origin, TopicOrigin, Trace, WireEvent};
 use crate::name::{ContractName, EventKey, Pubsub, Topic};
 
@@ -39,13 +39,13 @@ pub struct Unreadable {
     pub contract: Option<ContractName>,
     pub pubsub: Option<Pubsub>,
     pub topic: Option<Topic>,
-    /// Empty when the envelope could not be read.
+    /// Empty when it could not be read.
     pub event_id: String,
-    /// As on the wire; empty when the envelope could not be read.
+    /// As on the wire; empty when it could not be read.
     pub event_type: String,
 }
 
-/// Why an event is unreadable, for metrics.
+/// Why an event is unreadable, for metrics and the log: none of it is the sender's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnreadableKind {
     /// Not JSON, or not a CloudEvent.
@@ -56,6 +56,18 @@ pub enum UnreadableKind {
     Version { expected: String, actual: String },
     /// A type that the contract claims and does not have, or not on this topic.
     Type,
+}
+
+impl UnreadableKind {
+    /// In a few words that a log may have.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Parse => "no JSON, or no CloudEvent",
+            Self::Schema { .. } => "breaks the schema",
+            Self::Version { .. } => "another major version",
+            Self::Type => "a type that does not belong there",
+        }
+    }
 }
 
 struct Refusal {
@@ -86,10 +98,13 @@ fn from_topic(contracts: &Contracts, bytes: &[u8], origin: &TopicOrigin) -> Deco
         },
         Err(error) => Refusal { reason: error.to_string(), kind: UnreadableKind::Parse },
     };
-    let attribute = |name| parsed.as_ref().ok().and_then(|parsed| parsed.attribute(name));
+    let attribute = |name| match &parsed {
+        Ok(parsed) => parsed.attribute(name).map(str::to_owned),
+        Err(_) => readable(bytes, &origin.attributes, name),
+    };
     Decode::Unreadable(Unreadable {
-        event_id: attribute("id").unwrap_or_default().to_owned(),
-        event_type: attribute("type").unwrap_or_default().to_owned(),
+        event_id: attribute("id").unwrap_or_default(),
+        event_type: attribute("type").unwrap_or_default(),
         ..unreadable(place, refusal, origin, bytes)
     })
 }

@@ -1,11 +1,15 @@
 //! JSON Schemas, compiled once, whose refusals a person can read: they name the place, the value
 //! cut short, and what is expected. No `$ref` leaves its file.
 
+mod fields;
+
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 use crate::event::parse::shown;
+
+pub use self::fields::Fields;
 
 /// One compiled schema, of draft-07 or 2020-12 as its `$schema` says.
 #[derive(Debug)]

@@ -109,7 +109,9 @@ impl Dispatch {
         };
         let (dispatch, late) = (self.clone(), Late::default());
         let hears = Arc::clone(&late);
-        let ending = self.parts.work.spawn(async move { dispatch.end(submission, &hears).await });
+        let ending = self.parts.work.spawn(async move {
+            dispatch.end(submission, Some("no component wants it"), &hears).await
+        });
         tokio::select! {
             ended = ending => match ended {
                 Ok(Answer::Success) => Entered::Taken,

@@ -1,14 +1,15 @@
 //! What is counted and logged of a delivery: one line when it is finished, never its payload.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::contract::{Unreadable, UnreadableKind};
 use crate::delivery::{DeliveryHead, LogLine};
 use crate::dispatch::answer::Answer;
 use crate::dispatch::decide::Attempt;
-use crate::event::Decoded;
+use crate::event::{Decoded, Origin, WireEvent};
 use crate::ledger::{Committed, LedgerError};
-use crate::name::{ComponentId, Topic};
+use crate::name::{ComponentId, Pubsub, Topic};
 use crate::runtime::Invocation;
 use crate::telemetry::metrics::{self, Metrics};
 
@@ -73,8 +74,20 @@ pub enum NotDurable {
     Full(ComponentId, u64),
     #[error("an earlier event of its subject is to come again, before it")]
     Behind,
-    #[error("the ledger did not answer within {0:?}")]
+    #[error(
+        "the ledger did not answer within {0:?}; if this lasts, see to its database, or raise \
+         `patience` under [ingress]"
+    )]
     Late(Duration),
+}
+
+/// An event that ended without a component's run.
+pub struct Ended {
+    pub head: DeliveryHead,
+    pub wire: Arc<WireEvent>,
+    /// Why, in words of the host's own; `None` when nothing is wrong with it.
+    pub fault: Option<&'static str>,
+    pub attempt: u32,
 }
 
 /// Turns what happened into metrics and log lines.
@@ -178,13 +191,34 @@ impl Reporter {
         line(&attempt.head(), finished, attempt.failed + 1, took);
     }
 
-    /// An event ended without a component's run.
-    pub fn ended(&self, head: &DeliveryHead, finished: &Finished) {
+    /// An event ended without a component's run. Its line says where the event came from: whoever
+    /// sent it has nothing else to find it by.
+    pub fn ended(&self, ended: &Ended, finished: &Finished) {
+        let Ended { head, wire, fault, attempt } = ended;
         if let Ok(Committed::Repeat(_)) = finished.committed {
             let component = head.id.component.as_str();
             self.metrics.count(metrics::REPEATS, &[("component", component)], 1);
         }
-        line(head, finished, 1, Duration::ZERO);
+        let (Ok(Committed::Dead), Some(fault)) = (&finished.committed, fault) else {
+            line(head, finished, *attempt, Duration::ZERO);
+            return;
+        };
+        let position = match &wire.arrival.origin {
+            Origin::Topic(origin) => origin.position.as_deref(),
+            Origin::Internal => None,
+        };
+        tracing::warn!(
+            delivery = %head.id,
+            pubsub = head.pubsub.as_ref().map(Pubsub::as_str),
+            topic = head.topic.as_ref().map(Topic::as_str),
+            position,
+            event = said(&head.event_id),
+            r#type = said(&head.event_type),
+            outcome = "dead",
+            attempt,
+            fault,
+            why = why(finished),
+        );
     }
 
     fn consumed(&self, attempt: &Attempt<'_>, took: Duration) {
@@ -220,13 +254,22 @@ fn line(head: &DeliveryHead, finished: &Finished, attempt: u32, took: Duration) 
     };
     let (event, r#type) = (head.event_id.as_str(), head.event_type.as_str());
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    let failed = finished.why.as_deref();
-    match failed.filter(|_| !matches!(finished.committed, Ok(Committed::Repeat(_)))) {
-        Some(why) => {
-            // A reason may quote the event, which only a developer should see in a log.
-            let why = tracing::enabled!(tracing::Level::DEBUG).then_some(why);
+    let is_repeat = matches!(finished.committed, Ok(Committed::Repeat(_)));
+    match finished.why.is_some() && !is_repeat {
+        true => {
+            let why = why(finished);
             tracing::warn!(delivery = %head.id, event, r#type, outcome, attempt, micros, why);
         }
-        None => tracing::info!(delivery = %head.id, event, r#type, outcome, attempt, micros),
+        false => tracing::info!(delivery = %head.id, event, r#type, outcome, attempt, micros),
     }
+}
+
+/// A reason may quote the event, which only a developer should see in a log.
+fn why(finished: &Finished) -> Option<&str> {
+    finished.why.as_deref().filter(|_| tracing::enabled!(tracing::Level::DEBUG))
+}
+
+/// What could not be read is left out.
+fn said(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }

@@ -59,6 +59,18 @@ pub fn parse<'a>(bytes: &'a [u8], headers: &[(String, String)]) -> Result<Parsed
     structured(parts, headers)
 }
 
+/// What a body that is no event says in an attribute all the same, for whoever looks for it: nothing
+/// that is longer than an attribute may be.
+pub fn readable(bytes: &[u8], headers: &[(String, String)], name: &str) -> Option<String> {
+    let of_header =
+        headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.clone());
+    let of_body = || {
+        let parts: Parts<'_> = serde_json::from_slice(bytes).ok()?;
+        Some(parts.attributes.get(name)?.as_str()?.to_owned())
+    };
+    of_header.or_else(of_body).filter(|text| check_length(name, text).is_ok())
+}
+
 fn is_binary(headers: &[(String, String)]) -> bool {
     headers.iter().any(|(name, _)| name == "specversion")
 }

@@ -20,7 +20,7 @@ pub enum Deed {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     pub matched: u32,
-    pub changed: u32,
+    pub changed: Vec<DeliveryId>,
     /// Those whose status does not allow it, such as one that somebody else changed meanwhile.
     pub passed: Vec<(DeliveryId, DeliveryStatus)>,
     /// From where the next call goes on; `None` when there is nothing more.
@@ -53,7 +53,7 @@ impl Ledger {
                 Deed::Count => continue,
             };
             match by_hand {
-                ByHand::Changed => batch.changed += 1,
+                ByHand::Changed => batch.changed.push(id),
                 ByHand::Refused(status) => batch.passed.push((id, status)),
                 // Pruned meanwhile.
                 ByHand::Unknown => {}

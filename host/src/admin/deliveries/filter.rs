@@ -1,5 +1,7 @@
 //! Which deliveries are meant, as a request says it.
 
+use std::collections::BTreeSet;
+
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
 use serde::Deserialize;
@@ -9,7 +11,9 @@ use crate::admin::reply::AdminError;
 use crate::clock::Timestamp;
 use crate::delivery::DeliveryStatus;
 use crate::ledger::DeliveryFilter;
+use crate::manifest::HOST_TYPES;
 use crate::name::{ComponentId, Topic};
+use crate::problem::nearest;
 use crate::schedule::go_duration;
 
 /// The most that one request lists or changes.
@@ -110,21 +114,48 @@ fn chrono(duration: std::time::Duration) -> Option<chrono::Duration> {
     chrono::Duration::from_std(duration).ok()
 }
 
-/// Nothing was found: a component that never ran here is a slip of the pen.
+/// Nothing was found: a name that nothing has is a slip of the pen, and told with the nearest one.
 pub async fn refuse_unknown(admin: &Admin, filter: &DeliveryFilter) -> Result<(), AdminError> {
-    let Some(asked) = &filter.component else { return Ok(()) };
     let catalog = admin.registry.snapshot();
-    let names = || catalog.components().map(|component| component.id());
-    if *asked == ComponentId::none()
-        || names().any(|name| name == asked)
-        || admin.registry.noted().contains_key(asked)
-        || !admin.ledger.releases(asked, 1).await?.is_empty()
-    {
-        return Ok(());
+    if let Some(asked) = &filter.component {
+        let names = || catalog.components().map(|component| component.id());
+        let is_known = *asked == ComponentId::none()
+            || names().any(|name| name == asked)
+            || admin.registry.noted().contains_key(asked)
+            || !admin.ledger.releases(asked, 1).await?.is_empty();
+        if !is_known {
+            let said = format!("no component `{asked}` runs here or has run");
+            let running = names().map(ComponentId::as_str).collect();
+            return Err(unknown(&said, asked.as_str(), &running, "those that run"));
+        }
     }
-    let names: Vec<_> = names().map(ToString::to_string).collect();
-    let there_are = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    Err(AdminError::NotFound(format!(
-        "no component `{asked}` runs here or has run; those that run: {there_are}"
-    )))
+    if let Some(asked) = &filter.topic {
+        let topics: Vec<_> =
+            catalog.contracts.iter().flat_map(|contract| &contract.topics).collect();
+        if !topics.iter().any(|rules| rules.name == *asked) {
+            let said =
+                format!("no delivery matches, and no active contract has the topic `{asked}`");
+            let topics = topics.into_iter().map(|rules| rules.name.as_str()).collect();
+            return Err(unknown(&said, asked.as_str(), &topics, "the topics"));
+        }
+    }
+    if let Some(asked) = &filter.event_type
+        && !catalog.contracts.knows(asked)
+        && !asked.starts_with(HOST_TYPES)
+    {
+        let said = format!("no delivery matches, and no active contract has the type `{asked}`");
+        let entries = catalog.contracts.iter().flat_map(|contract| &contract.events);
+        let types = entries.map(|entry| entry.ty.as_str()).collect();
+        return Err(unknown(&said, asked, &types, "the types"));
+    }
+    Ok(())
+}
+
+fn unknown(said: &str, asked: &str, known: &BTreeSet<&str>, there_are: &str) -> AdminError {
+    let rest = match nearest(asked, known.iter().copied()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None if known.is_empty() => format!("{there_are}: none"),
+        None => format!("{there_are}: {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+    };
+    AdminError::NotFound(format!("{said}; {rest}"))
 }

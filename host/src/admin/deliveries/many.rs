@@ -61,7 +61,8 @@ async fn run(
     });
     Ok(Json(json!({
         "matched": matched,
-        "changed": changed,
+        "changed": changed.len(),
+        "deliveries": changed.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "passed": passed.collect::<Vec<_>>(),
         "after": after,
         "at": rfc3339(now),

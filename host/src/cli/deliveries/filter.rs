@@ -26,10 +26,11 @@ pub struct Filter {
     /// Only those whose error has this text in it
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
-    /// Only those whose event came in then or later: a time, or how long ago, like 2h
+    /// Only those whose event came in then or later: a time such as 2026-01-31T08:00:00Z, or how long
+    /// ago, such as 90s, 30m or 2h
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only those whose event came in then or before
+    /// Only those whose event came in then or before, in the same words
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::filter::{self, Asked};
+use super::follow::Outcomes;
 use crate::cli::client::AdminClient;
 use crate::cli::{Finding, print};
 
@@ -40,6 +41,9 @@ pub struct Total {
     changed: u64,
     /// Those that allow it no more, each with the reason.
     passed: Vec<Value>,
+    /// What those that were changed came to, where that was awaited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub became: Option<Outcomes>,
 }
 
 /// The host's answer to one request.
@@ -47,14 +51,20 @@ pub struct Total {
 struct Batch {
     matched: u64,
     changed: u64,
+    deliveries: Vec<String>,
     passed: Vec<Value>,
     after: Option<i64>,
     at: String,
 }
 
-/// Goes through all that match now; what comes in meanwhile is left alone, so that it ends.
-pub async fn run(client: &AdminClient, mut asked: Asked, deed: Deed) -> anyhow::Result<Total> {
-    let mut total = Total::default();
+/// Goes through all that match now; what comes in meanwhile is left alone, so that it ends. Gives
+/// those that were changed, too.
+pub async fn run(
+    client: &AdminClient,
+    mut asked: Asked,
+    deed: Deed,
+) -> anyhow::Result<(Total, Vec<String>)> {
+    let (mut total, mut changed) = (Total::default(), Vec::new());
     let bar = ProgressBar::new_spinner();
     let path = format!("/deliveries/{}", deed.path());
     let bounded = asked.iter().any(|(name, _)| *name == "until");
@@ -64,12 +74,15 @@ pub async fn run(client: &AdminClient, mut asked: Asked, deed: Deed) -> anyhow::
             0 => "nothing was changed".to_owned(),
             changed => format!("{changed} were {} before; run it again to go on", deed.done()),
         })?;
-        let batch: Batch = serde_json::from_value(answer).context("the host's answer")?;
+        let batch: Batch = serde_json::from_value(answer).context(
+            "the host's answer is not understood; use the `wharf` of the host's version",
+        )?;
         if !bounded && total.matched == 0 {
             asked.push(("until", batch.at));
         }
         total.matched += batch.matched;
         total.changed += batch.changed;
+        changed.extend(batch.deliveries);
         total.passed.extend(batch.passed);
         let Some(after) = batch.after else { break };
         asked.retain(|(name, _)| *name != "after");
@@ -81,7 +94,7 @@ pub async fn run(client: &AdminClient, mut asked: Asked, deed: Deed) -> anyhow::
         bar.tick();
     }
     bar.finish_and_clear();
-    Ok(total)
+    Ok((total, changed))
 }
 
 impl Total {
@@ -97,12 +110,21 @@ impl Total {
         match (self.matched, dry_run) {
             (0, _) => "no delivery matches".to_owned(),
             (matched, true) => format!("{} would be {}", deliveries(matched), deed.done()),
-            (_, false) => format!("{} {}", deliveries(self.changed), deed.done()),
+            (_, false) => {
+                let became = self.became.as_ref().map(|became| format!(": {}", became.told()));
+                format!(
+                    "{} {}{}",
+                    deliveries(self.changed),
+                    deed.done(),
+                    became.unwrap_or_default()
+                )
+            }
         }
     }
 
     pub fn finding(&self) -> Finding {
-        match self.passed.is_empty() {
+        let dead = self.became.as_ref().map_or(0, |became| became.dead);
+        match self.passed.is_empty() && dead == 0 {
             true => Finding::Nothing,
             false => Finding::Something,
         }

@@ -46,7 +46,9 @@ impl Watch {
         // One place is enough: it only says that there is something to look at.
         let (sender, changed) = mpsc::channel(1);
         let top = inputs::workspace(components);
-        let top = top.canonicalize().context("the current folder is gone")?;
+        let top = top.canonicalize().with_context(|| {
+            format!("the folder {} is gone; start in the one with `components/`", top.display())
+        })?;
         let deep = vec![located(components)?, located(contracts)?, top.join("wit")];
         let places = Places { top, deep, more: Arc::default() };
         let counted = places.clone();
