@@ -217,6 +217,22 @@ async fn a_report_that_dapr_refuses_is_counted_and_not_reported() {
     host.stop().await;
 }
 
+/// The letters of two deaths have one id and one place among the effects; their refusals have not.
+#[tokio::test]
+async fn each_dead_letter_that_dapr_refuses_is_told() {
+    let host = Setup::audit().contract("reported", REPORTED).start().await;
+    host.moods.set("made-dlq", Mood::Refuses);
+    host.deliver("made", "not JSON").await;
+    for deaths in 1..=3 {
+        host.settle().await;
+        let told =
+            host.rows("SELECT type FROM audit_log WHERE error = 'it does not want to'").await;
+        assert_eq!(told, vec![[AUDIT_FAILED]; deaths]);
+        assert_eq!(by_hand(&host, "component=-", "retry").await, StatusCode::OK);
+    }
+    host.stop().await;
+}
+
 #[tokio::test]
 async fn a_death_of_the_hosts_own_event_is_told_nowhere_but_its_refused_effect_is() {
     let setup = refusing(Setup::audit().things(), "first", "job = \"caps-*\"");

@@ -156,3 +156,31 @@ async fn a_call_that_does_not_end_holds_up_no_other() {
     host.stop().await;
     tally.finish();
 }
+
+/// Running a bulk overlaps its commits: what is through is durable while another of it still runs.
+#[tokio::test]
+async fn a_read_that_does_not_end_holds_up_no_other_of_its_bulk() {
+    const DONE: &str = "SELECT event_id FROM wharf_deliveries \
+        WHERE component = 'errands' AND event_type = 'com.errands.run.v1' AND status = 'done' \
+        ORDER BY event_id";
+    let faults = Faults::new(Vec::new(), Dice::of(1));
+    let host = errands(&faults).start().await;
+    let bulk = [1, 2, 4, 5, 6].map(|number| Errand { number, subjects: 11 });
+    let [slow, others @ ..] = bulk;
+    faults.hold(&slow.subject());
+    let events = bulk.map(|errand| errand.event());
+    let mut answers = Box::pin(host.deliver_bulk(errands::TOPIC, &events));
+    let through = host.until("the others are committed", async |host| {
+        host.rows(DONE).await.len() == others.len() && faults.waiting() == 1
+    });
+    tokio::select! {
+        answers = &mut answers => panic!("{answers:?} while one still runs"),
+        () = through => {}
+    }
+    assert_eq!(host.rows(DONE).await, others.map(|errand| [errand.id()]));
+    faults.free();
+    assert_eq!(answers.await, ["SUCCESS"; 5]);
+    host.settle().await;
+    assert_eq!(host.rows(DONE).await, bulk.map(|errand| [errand.id()]));
+    host.stop().await;
+}

@@ -104,13 +104,7 @@ impl Host {
 
     /// Runs statements as another program does, past the ledger.
     pub(super) async fn other_program(&self, sql: &str) -> Other {
-        let mut other = match self.place() {
-            Place::File(path) => {
-                let options = SqliteConnectOptions::new().filename(path);
-                Other::Sqlite(options.connect().await.unwrap())
-            }
-            Place::Url(url) => Other::Postgres(PgConnection::connect(url).await.unwrap()),
-        };
+        let mut other = Other::at(self.place()).await;
         other.run(sql).await;
         other
     }
@@ -149,6 +143,16 @@ pub(super) enum Other {
 }
 
 impl Other {
+    pub(super) async fn at(place: &Place) -> Self {
+        match place {
+            Place::File(path) => {
+                let options = SqliteConnectOptions::new().filename(path);
+                Self::Sqlite(options.connect().await.unwrap())
+            }
+            Place::Url(url) => Self::Postgres(PgConnection::connect(url).await.unwrap()),
+        }
+    }
+
     pub(super) async fn run(&mut self, sql: &str) {
         let script = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
         match self {

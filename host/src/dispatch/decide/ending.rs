@@ -107,7 +107,7 @@ impl Ending<'_> {
         let death = Death { head, reason, attempts, claim, at: self.now };
         let mut rows = Rows::default();
         if head.event_type != AUDIT_FAILED && effect.index != REPORT {
-            self.report(&mut rows, None, &death, effect.index);
+            self.report(&mut rows, None, &death, &effect.sequence.to_le_bytes());
         }
         rows
     }
@@ -127,7 +127,7 @@ impl Ending<'_> {
             }
             Origin::Internal => {}
         }
-        self.report(&mut rows, wire.arrival.trace.as_ref(), death, REPORT);
+        self.report(&mut rows, wire.arrival.trace.as_ref(), death, &REPORT.to_le_bytes());
         rows
     }
 
@@ -147,8 +147,9 @@ impl Ending<'_> {
         })
     }
 
-    /// `of` is the effect's index, or `REPORT` for the delivery itself.
-    fn report(&self, rows: &mut Rows, trace: Option<&Trace>, death: &Death<'_>, of: u32) {
+    /// `of` is the effect's sequence, or `REPORT` for the delivery itself. Its index would not do:
+    /// each death of a delivery leaves a dead letter with the same.
+    fn report(&self, rows: &mut Rows, trace: Option<&Trace>, death: &Death<'_>, of: &[u8]) {
         let first = self.catalog.contracts.iter().next().map(|contract| &contract.name);
         let Some(contract) = death.head.contract.as_ref().or(first) else { return };
         let published = self.audit_failed(death, of).and_then(|publish| {
@@ -161,7 +162,7 @@ impl Ending<'_> {
         }
     }
 
-    fn audit_failed(&self, death: &Death<'_>, of: u32) -> Result<Publish, String> {
+    fn audit_failed(&self, death: &Death<'_>, of: &[u8]) -> Result<Publish, String> {
         let head = death.head;
         let data = serde_json::json!({
             "component": head.id.component,
@@ -172,9 +173,9 @@ impl Ending<'_> {
             "attempts": death.attempts,
         });
         let (component, key) = (head.id.component.as_str().as_bytes(), head.id.key.0);
-        let (of, claim) = (of.to_le_bytes(), death.claim.to_le_bytes());
+        let claim = death.claim.to_le_bytes();
         Ok(Publish {
-            id: derived_id(&[component, &key, b"audit.failed", &of, &claim]).to_string(),
+            id: derived_id(&[component, &key, b"audit.failed", of, &claim]).to_string(),
             ty: EventType::new(AUDIT_FAILED).map_err(|error| error.to_string())?,
             subject: head.subject.clone(),
             time: rfc3339(death.at),

@@ -93,6 +93,37 @@ fn telling_with_others() -> Execute {
     Execute { sql: sql.into(), many: Some(Arc::new(many)), params, ..insert("") }
 }
 
+/// While a group waits for what somebody holds, another is written and answered.
+#[tokio::test]
+async fn two_groups_are_written_side_by_side() {
+    let patient = |options: &mut LedgerOptions| {
+        (options.busy_timeout, options.query_timeout) =
+            (Duration::from_secs(60), Duration::from_secs(60));
+    };
+    let host = Host::with(patient).await.with_audit_log().await;
+    let schema = ask(&host, "SELECT CAST(current_schema AS text)").await.unwrap();
+    let SqlValue::Text(schema) = &schema[0][0].1 else { panic!("{schema:?}") };
+    let waits = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%/* by {schema} */' \
+         AND wait_event_type = 'Lock'"
+    );
+    let mut other = host.other_program("BEGIN; INSERT INTO audit_log VALUES ('held')").await;
+    let held = Execute { sql: format!("{} /* by {schema} */", insert("").sql).into(), ..insert("held") };
+    let first = {
+        let (ledger, held) = (host.ledger.clone(), submission("first", done(vec![held])));
+        tokio::spawn(async move { ledger.commit(held).await })
+    };
+    until(&host, &waits, 1).await;
+    let second = host.ledger.commit(submission("second", done(vec![insert("free")])));
+    let second = tokio::time::timeout(Duration::from_secs(20), second).await;
+    assert_eq!(second.expect("it does not wait for the first"), Ok(Committed::Done));
+    until(&host, &waits, 1).await;
+    assert_eq!(host.audited().await, ["free"]);
+    other.run("ROLLBACK").await;
+    assert_eq!(first.await.unwrap(), Ok(Committed::Done));
+    assert_eq!(host.audited().await, ["free", "held"]);
+}
+
 #[tokio::test]
 async fn a_connection_that_died_idle_costs_nothing() {
     let host = Host::start().await.with_audit_log().await;

@@ -3,14 +3,22 @@
 use proptest::prelude::*;
 
 use super::{EVENTS, Ending};
-use crate::ledger::model::{Event, LEASE, WINDOW};
+use crate::delivery::DeliveryStatus;
+use crate::ledger::Deed;
+use crate::ledger::model::by_hand::Filter;
+use crate::ledger::model::{Component, LEASE, WINDOW};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Step {
-    /// The broker delivers, for the first time or again.
+    /// The broker delivers to both components, for the first time or again.
     Deliver {
         host: usize,
-        event: Event,
+        number: usize,
+    },
+    /// A job fires or a binding ticks, and both components want it; again on another host.
+    Enter {
+        host: usize,
+        number: usize,
     },
     /// A run ends and is committed; the host may die before it can say so.
     End {
@@ -19,20 +27,24 @@ pub(super) enum Step {
         ending: Ending,
         answered: bool,
     },
-    /// All runs of a host end at the same moment.
+    /// All runs of a host end at the same moment; somebody may hold the components' table.
     EndAll {
         host: usize,
         endings: [Ending; 4],
         answered: bool,
+        held: bool,
     },
     Crash {
         host: usize,
     },
     ClaimParked {
         host: usize,
+        of: &'static [Component],
+        limit: usize,
     },
     ClaimOutbox {
         host: usize,
+        limit: usize,
     },
     /// The effect reaches Dapr.
     Perform {
@@ -45,11 +57,24 @@ pub(super) enum Step {
         effect: usize,
         ending: Ending,
     },
-    Retry {
-        event: Event,
+    /// The same of all that a host has claimed, performed or not.
+    ReportAll {
+        host: usize,
+        endings: [Ending; 4],
     },
-    Discard {
-        event: Event,
+    /// A delivery, by its place among all.
+    ByHand {
+        deed: Deed,
+        delivery: usize,
+    },
+    ByFilter {
+        deed: Deed,
+        filter: Filter,
+    },
+    /// A host of another version takes what is earlier and sets nobody free.
+    Strand,
+    FreeStranded {
+        host: usize,
     },
     /// What is old and may go, goes.
     Prune {
@@ -60,38 +85,79 @@ pub(super) enum Step {
     },
 }
 
+pub(super) const BOTH: &[Component] = &[Component::Audit, Component::Recurring];
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let component = prop::option::of(prop::sample::select(BOTH));
+    let which = prop_oneof![
+        3 => Just((None, true)),
+        1 => Just((None, false)),
+        4 => prop::sample::select(vec![
+            DeliveryStatus::Dead,
+            DeliveryStatus::Parked,
+            DeliveryStatus::Done,
+            DeliveryStatus::Discarded,
+        ]).prop_map(|status| (Some(status), false)),
+    ];
+    (component, which).prop_map(|(component, (status, refused))| Filter {
+        component,
+        status,
+        refused,
+    })
+}
+
 pub(super) fn step() -> impl Strategy<Value = Step> {
-    let (host, event, pick) = (0..2usize, 0..EVENTS, 0..4usize);
-    let any_event = 0..EVENTS * 4;
+    let (host, number, pick) = (0..2usize, 0..EVENTS, 0..6usize);
+    let limit = prop_oneof![3 => Just(100usize), 1 => 1..4usize];
+    let of = prop_oneof![
+        4 => Just(BOTH),
+        1 => Just(&BOTH[..1]),
+        1 => Just(&BOTH[1..]),
+    ];
     let ending = prop_oneof![
-        3 => Just(Ending::Ok),
-        3 => Just(Ending::Failed),
-        1 => Just(Ending::Rejected),
+        6 => Just(Ending::Ok),
+        4 => Just(Ending::Failed),
+        4 => Just(Ending::Rejected),
+        2 => Just(Ending::Away),
         1 => Just(Ending::NotWritten),
     ];
     let run_ending = prop_oneof![
-        8 => ending.clone(),
+        9 => ending.clone(),
+        1 => Just(Ending::Saturated),
         1 => Just(Ending::WrongStatement),
         1 => Just(Ending::WrongCount),
     ];
     let run_endings = prop::array::uniform4(run_ending.clone());
+    let endings = prop::array::uniform4(ending.clone());
     let answered = prop::bool::weighted(0.8);
+    let held = prop::bool::weighted(0.1);
+    let deed =
+        prop_oneof![4 => Just(Deed::Retry), 3 => Just(Deed::Discard), 1 => Just(Deed::Count)];
+    let by_hand = prop_oneof![Just(Deed::Retry), Just(Deed::Discard)];
     prop_oneof![
-        6 => (host.clone(), event).prop_map(|(host, event)| Step::Deliver { host, event }),
+        6 => (host.clone(), number.clone())
+            .prop_map(|(host, number)| Step::Deliver { host, number }),
+        1 => (host.clone(), number).prop_map(|(host, number)| Step::Enter { host, number }),
         6 => (host.clone(), pick.clone(), run_ending, answered).prop_map(
             |(host, run, ending, answered)| Step::End { host, run, ending, answered }),
-        3 => (host.clone(), run_endings, answered).prop_map(
-            |(host, endings, answered)| Step::EndAll { host, endings, answered }),
+        5 => (host.clone(), run_endings, answered, held).prop_map(
+            |(host, endings, answered, held)| Step::EndAll { host, endings, answered, held }),
         1 => host.clone().prop_map(|host| Step::Crash { host }),
-        4 => host.clone().prop_map(|host| Step::ClaimParked { host }),
-        4 => host.clone().prop_map(|host| Step::ClaimOutbox { host }),
-        4 => (host.clone(), pick.clone())
+        4 => (host.clone(), of, limit.clone())
+            .prop_map(|(host, of, limit)| Step::ClaimParked { host, of, limit }),
+        4 => (host.clone(), limit).prop_map(|(host, limit)| Step::ClaimOutbox { host, limit }),
+        8 => (host.clone(), pick.clone())
             .prop_map(|(host, effect)| Step::Perform { host, effect }),
-        4 => (host.clone(), pick, ending)
+        3 => (host.clone(), pick, ending)
             .prop_map(|(host, effect, ending)| Step::Report { host, effect, ending }),
-        2 => host.prop_map(|host| Step::Prune { host }),
-        1 => any_event.clone().prop_map(|event| Step::Retry { event }),
-        1 => any_event.prop_map(|event| Step::Discard { event }),
+        4 => (host.clone(), endings)
+            .prop_map(|(host, endings)| Step::ReportAll { host, endings }),
+        2 => host.clone().prop_map(|host| Step::Prune { host }),
+        2 => (by_hand, 0..20usize)
+            .prop_map(|(deed, delivery)| Step::ByHand { deed, delivery }),
+        2 => (deed, filter()).prop_map(|(deed, filter)| Step::ByFilter { deed, filter }),
+        1 => Just(Step::Strand),
+        1 => host.prop_map(|host| Step::FreeStranded { host }),
         2 => (0..6u64).prop_map(|seconds| Step::Pass { seconds }),
         2 => Just(Step::Pass { seconds: LEASE.as_secs() }),
         1 => Just(Step::Pass { seconds: WINDOW.as_secs() / 3 }),
