@@ -221,7 +221,7 @@ impl Play {
             let mut ours = Batch { matched, ..Batch::default() };
             for id in page {
                 match self.deed(deed, *id) {
-                    Some(ByHand::Changed) => ours.changed += 1,
+                    Some(ByHand::Changed) => ours.changed.push(database::id(*id)),
                     Some(ByHand::Refused(status)) => ours.passed.push((database::id(*id), status)),
                     Some(ByHand::Unknown) => panic!("{id} matches and is not there"),
                     None => self.model.meet("deliveries are counted"),
@@ -229,7 +229,7 @@ impl Play {
             }
             for (what, is_met) in [
                 ("a second page of deliveries", at > 0 && !page.is_empty()),
-                ("deliveries are changed by filter", ours.changed > 0),
+                ("deliveries are changed by filter", !ours.changed.is_empty()),
                 ("deliveries are passed by by a filter", !ours.passed.is_empty()),
             ] {
                 if is_met {

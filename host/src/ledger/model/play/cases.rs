@@ -39,7 +39,7 @@ fn play(cases: u32, beside: impl AsyncFn() -> Option<Beside>) {
         assert!(met.iter().all(|what| EVERYTHING.contains(what)), "{met:?}");
         missing.lock().unwrap().retain(|what| !met.contains(what));
     };
-    run(cases, &play);
+    run(cases, play);
     run(RARE, |schedule| {
         let missing = missing.lock().unwrap().clone();
         if !missing.is_empty() {
