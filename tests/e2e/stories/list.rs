@@ -81,8 +81,8 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         name: "ledger-away",
-        tells: "PostgreSQL is away for a minute while events come and a job is due, and three times \
-                until a sidecar lets go of its topics: no offset passes an event, the job fires after",
+        tells: "PostgreSQL is away for a minute while events come and a job is due: no offset passes \
+                an event, the job fires after",
         needs: STAGE,
         patience: MINUTES_4,
         play: |yard| Box::pin(away::ledger(yard)),
