@@ -132,7 +132,11 @@ impl Connection {
 
     /// Tells the text at `trace`, without a value; the test of the plans listens.
     fn text(&self, sql: &str, args: &[Arg<'_>]) -> String {
-        let text = render(sql, self.database(), args);
+        let rows = match args.last() {
+            Some(Arg::Rows(rows)) => Some((rows, args.len())),
+            _ => None,
+        };
+        let text = render(sql, self.database(), rows);
         tracing::trace!(target: STATEMENTS, text, types = types(args));
         text
     }
@@ -326,7 +330,9 @@ fn types(args: &[Arg<'_>]) -> String {
 /// | `{hex COLUMN}` | `lower(hex(COLUMN))` | `encode(COLUMN, 'hex')` |
 /// | `{unhex TEXT}` | `unhex(TEXT)` | `decode(TEXT, 'hex')` |
 /// | `{blob}` | `zeroblob(65536)` | as many bytes |
-fn render(sql: &str, database: Database, args: &[Arg<'_>]) -> String {
+///
+/// The rows come with the number of their first parameter.
+pub fn render(sql: &str, database: Database, rows: Option<(&Rows<'_>, usize)>) -> String {
     let sqlite = database == Database::Sqlite;
     let mut text = String::with_capacity(sql.len() + 256);
     let mut rest = sql;
@@ -342,8 +348,8 @@ fn render(sql: &str, database: Database, args: &[Arg<'_>]) -> String {
         rest = after;
         match (mark.trim_start_matches('{'), sqlite) {
             ("rows", _) => {
-                if let Some(Arg::Rows(rows)) = args.last() {
-                    rows.source(&mut text, database, args.len());
+                if let Some((rows, first)) = rows {
+                    rows.source(&mut text, database, first);
                 }
             }
             ("among", true) => text.push_str("IN ("),
@@ -382,13 +388,12 @@ mod tests {
     #[test]
     fn a_text_is_written_for_both() {
         let sql = "DELETE FROM t {index t_due} WHERE n {among}SELECT n FROM t WHERE a = {unhex $1} {skip}{end}";
-        let args = args!["a"];
         assert_eq!(
-            render(sql, Database::Sqlite, &args),
+            render(sql, Database::Sqlite, None),
             "DELETE FROM t INDEXED BY t_due WHERE n IN (SELECT n FROM t WHERE a = unhex(?1) )"
         );
         assert_eq!(
-            render(sql, Database::Postgres, &args),
+            render(sql, Database::Postgres, None),
             "DELETE FROM t  WHERE n = ANY (ARRAY (SELECT n FROM t WHERE a = decode($1, 'hex') FOR UPDATE SKIP LOCKED))"
         );
     }

@@ -12,7 +12,7 @@ mod commit;
 #[path = "tests/effects.rs"]
 mod effects;
 #[path = "tests/many.rs"]
-mod many;
+pub(super) mod many;
 #[path = "tests/plans.rs"]
 mod plans;
 #[path = "tests/prune.rs"]

@@ -5,14 +5,14 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Queued, in_order};
-use crate::delivery::{DeliveryHead, DeliveryId};
+use crate::delivery::DeliveryId;
 use crate::ledger::database::Connection;
 use crate::ledger::error::LedgerError;
 use crate::ledger::postgres::{AtOnce, is_gone};
-use crate::ledger::sql::group::{self, Leaving};
+use crate::ledger::sql::group;
 use crate::ledger::sql::row;
 use crate::ledger::sql::writer::Writer;
-use crate::ledger::submission::{Outcome, Submission};
+use crate::ledger::submission::Outcome;
 
 /// Gives those that are committed as done. For the others a transaction is due: repeats, what waits
 /// behind a parked one, and all of them where one has an error of its own.
@@ -21,8 +21,11 @@ pub async fn attempt(
     queued: &[Queued],
 ) -> Result<HashSet<DeliveryId>, LedgerError> {
     let none = Ok(HashSet::new());
-    let Some(at_once) = at_once(queued)? else { return none };
     let Connection::Postgres(open) = writer.connection().await? else { return none };
+    if !open.writes_at_once() {
+        return none;
+    }
+    let Some(at_once) = at_once(queued)? else { return none };
     match open.write_at_once(at_once).await {
         Ok(Some(rows)) => rows.iter().map(row::id).collect(),
         Ok(None) => none,
@@ -63,17 +66,11 @@ fn at_once(queued: &[Queued]) -> Result<Option<AtOnce<'_>>, LedgerError> {
     if inserts.len() > MOST_INSERTS {
         return Ok(None);
     }
-    let effects: Vec<_> = queued.iter().flat_map(|queued| leaving(&queued.submission)).collect();
+    let effects: Vec<_> = queued.iter().flat_map(|queued| queued.submission.leaving()).collect();
     let inbox = (group::ENTER_DONE, group::done(&mut newcomers));
     let outbox = match effects.as_slice() {
         [] => None,
         effects => Some((group::ADD_EFFECTS, group::leaving(effects)?)),
     };
     Ok(Some(AtOnce { inbox, inserts, outbox }))
-}
-
-fn leaving(submission: &Submission) -> impl Iterator<Item = Leaving<'_>> {
-    let (outbox, _) = submission.outcome.effects();
-    let DeliveryHead { id, received_at, .. } = &submission.head;
-    outbox.iter().map(|effect| Leaving { id, since: *received_at, effect })
 }

@@ -261,11 +261,8 @@ impl<'a> Transaction<'a> {
                 | None => continue,
             };
             if writes_effects(status) {
-                let (effects, deliveries) = submission.outcome.effects();
-                let DeliveryHead { id, received_at, .. } = &submission.head;
-                let leaving = |effect| Leaving { id, since: *received_at, effect };
-                outbox.extend(effects.iter().map(leaving));
-                internal.extend(deliveries);
+                outbox.extend(submission.leaving());
+                internal.extend(submission.outcome.effects().1);
             }
         }
         if !outbox.is_empty() {
@@ -310,6 +307,15 @@ fn keep(submission: &Submission) -> Kept<'_> {
         wire: &submission.wire,
         error: submission.outcome.error().unwrap_or(waits),
         log: &submission.log,
+    }
+}
+
+impl Submission {
+    /// Its effects, for the outbox.
+    pub(super) fn leaving(&self) -> impl Iterator<Item = Leaving<'_>> {
+        let (effects, _) = self.outcome.effects();
+        let DeliveryHead { id, received_at, .. } = &self.head;
+        effects.iter().map(|effect| Leaving { id, since: *received_at, effect })
     }
 }
 

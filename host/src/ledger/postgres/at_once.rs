@@ -13,7 +13,7 @@ use sqlx::{Arguments as _, AssertSqlSafe};
 use super::{Open, in_time, types, unnest, value};
 use crate::delivery::DeliveryId;
 use crate::effect::{Execute, Many};
-use crate::ledger::database::{Row, STATEMENTS};
+use crate::ledger::database::{Row, STATEMENTS, render};
 use crate::ledger::rows::Rows;
 use crate::manifest::Database;
 
@@ -41,6 +41,11 @@ fn only_entered(component: &str, key: &str) -> String {
 }
 
 impl Open {
+    /// Whether groups are written so at present.
+    pub fn writes_at_once(&self) -> bool {
+        self.in_steps_until.is_none_or(|until| Instant::now() >= until)
+    }
+
     /// Gives component and key of those that were new and in their turn; of all others nothing is
     /// written. `None` when an insert is not one that can be for many. An error that the server
     /// tells is of any of them: nothing is written then.
@@ -48,9 +53,14 @@ impl Open {
         &mut self,
         at_once: AtOnce<'_>,
     ) -> Result<Option<Vec<Row>>, sqlx::Error> {
-        if self.in_steps_until.is_some_and(|until| Instant::now() < until) {
-            return Ok(None);
+        let written = self.entered(at_once).await;
+        if written.as_ref().is_err_and(is_better_in_steps) {
+            self.in_steps_until = Some(Instant::now() + PAUSE);
         }
+        written
+    }
+
+    async fn entered(&mut self, at_once: AtOnce<'_>) -> Result<Option<Vec<Row>>, sqlx::Error> {
         let AtOnce { inbox, inserts, outbox } = at_once;
         let mut arguments = PgArguments::default();
         let mut text = "WITH wharf_entered AS (".to_owned();
@@ -85,11 +95,8 @@ impl Open {
         // The text says its types; the arguments only know their elements'.
         self.prepare(&text).await?;
         let rows = sqlx::query_with(AssertSqlSafe(text), arguments).fetch_all(&mut self.connection);
-        let rows = in_time(self.patience, rows).await;
-        if rows.as_ref().is_err_and(is_better_in_steps) {
-            self.in_steps_until = Some(Instant::now() + PAUSE);
-        }
-        Ok(Some(rows?.into_iter().map(Row::Postgres).collect()))
+        let rows = in_time(self.patience, rows).await?;
+        Ok(Some(rows.into_iter().map(Row::Postgres).collect()))
     }
 }
 
@@ -105,9 +112,7 @@ fn with_rows(
     arguments: &mut PgArguments,
     (sql, rows): (&str, Rows<'_>),
 ) -> Result<(), sqlx::Error> {
-    let (head, tail) = sql.split_once("{rows}").unwrap_or((sql, ""));
-    text.push_str(head);
-    rows.source(text, Database::Postgres, arguments.len() + 1);
-    text.push_str(tail);
+    let source = Some((&rows, arguments.len() + 1));
+    text.push_str(&render(sql, Database::Postgres, source));
     rows.bind(arguments).map_err(sqlx::Error::Encode)
 }

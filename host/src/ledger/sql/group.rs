@@ -17,6 +17,7 @@ use crate::ledger::fault::Fault;
 use crate::ledger::rows::Rows;
 use crate::ledger::state_machine::{Delivery, Waiting};
 use crate::ledger::submission::{NewDelivery, NewEffect};
+use crate::name::{ComponentId, EventKey};
 
 /// A delivery that just came in: what it becomes in its turn, and behind a parked one.
 pub struct Newcomer<'a> {
@@ -25,13 +26,28 @@ pub struct Newcomer<'a> {
     pub behind: Delivery,
 }
 
+/// Whether an earlier delivery of the same ordered subject is parked.
+macro_rules! is_behind {
+    () => {
+        "ordered = 1 AND EXISTS ( \
+             SELECT 1 FROM wharf_deliveries earlier {index wharf_deliveries_turn} \
+             WHERE earlier.status = 'parked' AND earlier.ordered = 1 \
+             AND earlier.component = new.component AND earlier.subject = new.subject)"
+    };
+}
+
+/// In which order rows enter, so that two hosts lock them in the same.
+fn entry(head: &DeliveryHead) -> (EventKey, &ComponentId) {
+    (head.id.key, &head.id.component)
+}
+
 /// Enters the newcomers that the ledger does not have yet, and says as what. One that is missing
-/// in the answer is a repeat. Sorted, so that two hosts lock in the same order.
+/// in the answer is a repeat.
 pub async fn enter(
     connection: &mut Connection,
     newcomers: &mut [Newcomer<'_>],
 ) -> Result<HashMap<DeliveryId, Delivery>, LedgerError> {
-    newcomers.sort_by_key(|newcomer| (newcomer.head.id.key, newcomer.head.id.component.clone()));
+    newcomers.sort_by_key(|newcomer| entry(newcomer.head));
     let free = || newcomers.iter().map(|newcomer| newcomer.free);
     let behind = || newcomers.iter().map(|newcomer| newcomer.behind);
     let heads: Vec<_> = newcomers.iter().map(|newcomer| newcomer.head).collect();
@@ -44,45 +60,42 @@ pub async fn enter(
         .integer("behind_claim", behind().map(|state| state.claim))
         .integer("behind_attempts", behind().map(|state| state.attempts.into()))
         .optional_integer("behind_due", behind().map(|state| state.due.map(micros)));
-    let sql = "INSERT INTO wharf_deliveries (component, key, status, claim, attempts, \
-                   next_attempt_at, subject, ordered, contract, pubsub, topic, digest, event_id, \
-                   event_type, received_at) \
-               SELECT component, key, \
-                   CASE WHEN behind THEN behind_status ELSE status END, \
-                   CASE WHEN behind THEN behind_claim ELSE claim END, \
-                   CASE WHEN behind THEN behind_attempts ELSE attempts END, \
-                   CASE WHEN behind THEN behind_due ELSE due END, \
-                   subject, ordered, contract, pubsub, topic, {unhex digest}, event_id, \
-                   event_type, received_at \
-               FROM (SELECT *, ordered = 1 AND EXISTS ( \
-                         SELECT 1 FROM wharf_deliveries earlier {index wharf_deliveries_turn} \
-                         WHERE earlier.status = 'parked' AND earlier.ordered = 1 \
-                         AND earlier.component = new.component \
-                         AND earlier.subject = new.subject) AS behind \
-                     FROM {rows} AS new) AS placed \
-               WHERE true ON CONFLICT (component, key) DO NOTHING \
-               RETURNING component, key, status, claim, attempts, next_attempt_at";
+    let sql = concat!(
+        "INSERT INTO wharf_deliveries (component, key, status, claim, attempts, \
+             next_attempt_at, subject, ordered, contract, pubsub, topic, digest, event_id, \
+             event_type, received_at) \
+         SELECT component, key, \
+             CASE WHEN behind THEN behind_status ELSE status END, \
+             CASE WHEN behind THEN behind_claim ELSE claim END, \
+             CASE WHEN behind THEN behind_attempts ELSE attempts END, \
+             CASE WHEN behind THEN behind_due ELSE due END, \
+             subject, ordered, contract, pubsub, topic, {unhex digest}, event_id, \
+             event_type, received_at \
+         FROM (SELECT *, ",
+        is_behind!(),
+        " AS behind FROM {rows} AS new) AS placed \
+         WHERE true ON CONFLICT (component, key) DO NOTHING \
+         RETURNING component, key, status, claim, attempts, next_attempt_at"
+    );
     let entered = connection.fetch_all(sql, args![rows]).await?;
     entered.iter().map(|row| Ok((row::id(row)?, row::delivery(row)?))).collect()
 }
 
 /// Enters the newcomers that are new and in their turn as done, with those columns of theirs that
 /// [`done`] gives; of the others nothing is written. PostgreSQL's, part of a statement with more.
-pub const ENTER_DONE: &str = "INSERT INTO wharf_deliveries (component, key, status, claim, \
-         attempts, subject, ordered, contract, pubsub, topic, digest, event_id, event_type, \
-         received_at) \
+pub const ENTER_DONE: &str = concat!(
+    "INSERT INTO wharf_deliveries (component, key, status, claim, attempts, \
+         subject, ordered, contract, pubsub, topic, digest, event_id, event_type, received_at) \
      SELECT component, key, 'done', 0, attempts, subject, ordered, contract, pubsub, topic, \
-         decode(digest, 'hex'), event_id, event_type, received_at \
-     FROM {rows} AS new \
-     WHERE NOT (ordered = 1 AND EXISTS ( \
-         SELECT 1 FROM wharf_deliveries earlier \
-         WHERE earlier.status = 'parked' AND earlier.ordered = 1 \
-         AND earlier.component = new.component AND earlier.subject = new.subject)) \
-     ON CONFLICT (component, key) DO NOTHING RETURNING component, key";
+         {unhex digest}, event_id, event_type, received_at \
+     FROM {rows} AS new WHERE NOT (",
+    is_behind!(),
+    ") ON CONFLICT (component, key) DO NOTHING RETURNING component, key"
+);
 
-/// Newcomers that are done in their turn; sorted, as [`enter`] sorts them.
+/// Newcomers that are done in their turn.
 pub fn done<'a>(newcomers: &mut [(&'a DeliveryHead, u32)]) -> Rows<'a> {
-    newcomers.sort_by_key(|(head, _)| (head.id.key, &head.id.component));
+    newcomers.sort_by_key(|(head, _)| entry(head));
     let heads: Vec<_> = newcomers.iter().map(|(head, _)| *head).collect();
     self::heads(&heads)
         .integer("attempts", newcomers.iter().map(|(_, attempts)| (*attempts).into()))
@@ -221,7 +234,6 @@ async fn end(connection: &mut Connection) -> Result<(), LedgerError> {
 }
 
 /// An effect that leaves with a delivery.
-#[derive(Clone, Copy)]
 pub struct Leaving<'a> {
     pub id: &'a DeliveryId,
     /// When the event that caused it came in.

@@ -11,6 +11,8 @@ use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::heard;
+use super::tests_on_postgres::many::row;
 use super::tests_on_postgres::{Host, TestPlace, done, insert, submission};
 use super::{Committed, Ledger, LedgerError, LedgerOptions, Place, SqlError};
 use crate::effect::{Execute, Many, SqlRow, SqlValue};
@@ -139,6 +141,25 @@ async fn a_connection_that_died_idle_costs_nothing() {
     }
     let answer = host.ledger.commit(submission("e", done(vec![insert("e")]))).await;
     assert_eq!(answer, Ok(Committed::Done));
+}
+
+/// What a DBA's rule makes of an insert cannot stand in one statement with others.
+#[tokio::test]
+async fn what_cannot_be_written_at_once_is_not_tried_again_each_time() {
+    let host = Host::start().await.with_audit_log().await;
+    let rule = "CREATE TABLE copies (note TEXT); CREATE RULE copy AS ON INSERT TO audit_log \
+                DO ALSO INSERT INTO copies VALUES (new.note)";
+    host.other_program(rule).await;
+    for (event, tries) in [("a", 1), ("b", 0)] {
+        heard::listen();
+        let answer = host.ledger.commit(submission(event, done(vec![row(event)]))).await;
+        assert_eq!(answer, Ok(Committed::Done), "{event}");
+        let heard = heard::heard();
+        let tried = heard.iter().filter(|one| one.text.starts_with("WITH wharf_entered"));
+        assert_eq!(tried.count(), tries, "{event}");
+    }
+    assert_eq!(host.audited().await, ["a", "b"]);
+    until(&host, "SELECT count(*) FROM copies", 2).await;
 }
 
 #[tokio::test]
