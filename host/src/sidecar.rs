@@ -109,6 +109,9 @@ pub fn check(files: &[(PathBuf, String)], host: Host<'_>) -> Vec<Problem> {
 /// The topics of the contracts that no Subscription of any of these folders names, where files are
 /// to name them.
 pub fn undeclared(folders: &[&[(PathBuf, String)]], host: Host<'_>) -> Vec<Problem> {
+    if host.subscriptions == Subscriptions::Programmatic {
+        return Vec::new();
+    }
     let files = folders.iter().flat_map(|files| files.iter());
     let documents: Vec<_> = files
         .flat_map(|(file, text)| {

@@ -202,9 +202,12 @@ fn is_known(example: &Example, Change { place, .. }: &Change) -> Result<(), Wron
     for (depth, name) in place.iter().enumerate() {
         let object = at.and_then(Value::as_object);
         at = object.and_then(|fields| fields.get(name));
+        if at.is_some() {
+            continue;
+        }
         let above = place.get(..depth).unwrap_or_default();
         let Fields { mut known, closed } = example.fields(above);
-        if at.is_some() || known.is_empty() || known.contains(name) {
+        if known.is_empty() || known.contains(name) {
             continue;
         }
         known.extend(object.into_iter().flat_map(Map::keys).cloned());

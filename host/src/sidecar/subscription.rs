@@ -47,11 +47,7 @@ fn same(contracts: &Contracts, pubsub: &str, topic: &str) -> Option<Subscription
 
 /// The topics that only a file can subscribe, and none does.
 pub fn undeclared(documents: &[Document<'_>], host: Host<'_>) -> Vec<Problem> {
-    let Some(first) =
-        documents.first().filter(|_| host.subscriptions == Subscriptions::Declarative)
-    else {
-        return Vec::new();
-    };
+    let Some(first) = documents.first() else { return Vec::new() };
     let declared = |own: &Subscription| {
         documents.iter().filter(|document| is_subscription(document, host)).any(|document| {
             document.root.text_at(&["spec", "pubsubname"]) == Some(own.pubsub.as_str())

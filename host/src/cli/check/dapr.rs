@@ -51,23 +51,23 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<Folder>) {
     if own.files.iter().any(|(_, text)| sidecar::is_dapr(text)) {
         found.push(own);
     }
-    let hidden = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with('.') || name == "target"
-    };
-    for below in entries(folder).into_iter().filter(|path| path.is_dir() && !hidden(path)) {
+    let looked_into =
+        |path: &PathBuf| path.is_dir() && !is_hidden(path) && !path.ends_with("target");
+    for below in entries(folder).into_iter().filter(looked_into) {
         if depth > 0 && !below.is_symlink() {
             collect(&below, depth - 1, found);
         }
     }
 }
 
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
 /// Those that daprd would read, and that have something of Dapr in them or cannot be read.
 fn files(folder: &Path) -> Folder {
     let yaml = |path: &PathBuf| {
-        let is_hidden =
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        let extension = path.extension().filter(|_| !is_hidden);
+        let extension = path.extension().filter(|_| !is_hidden(path));
         extension.is_some_and(|extension| extension == "yaml" || extension == "yml")
     };
     let mut found = Folder::default();
