@@ -1,6 +1,6 @@
 //! The story that every suite of faults tells: events that each have an effect of every kind, some
-//! of which fail on their first attempts, some for good, and some have effects that end dead. What there is to see of them afterwards is
-//! in `seen`, and what must hold of it in `judge`.
+//! of which fail on their first attempts, some for good, and some have effects that end dead. What
+//! there is to see of them afterwards is in `seen`, and what must hold of it in `judge`.
 
 #[path = "errands/judge.rs"]
 mod judge;

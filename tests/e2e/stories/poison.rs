@@ -23,14 +23,13 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     let letters = ["task-events-dlq", "reminder-events-dlq", "recurring-events-dlq", "things-dlq"];
     let stage = Stage::set(Arc::clone(&yard), &letters).await?;
     let project = Project::audit(&yard)?.contract("things", THINGS)?;
-    let project = project.with("fragile", built::TRAP, FRAGILE)?;
+    let mut project = project.with("fragile", built::TRAP, FRAGILE)?;
     // Singly, daprd would keep for ever what it cannot read.
-    let topic = "name = \"reminder-events\"\n";
-    let raw = format!("{topic}raw = true\n");
-    let project = project.edited("contracts/cloudevents/contract.toml", topic, &raw)?;
-    let topic = "name = \"recurring-events\"\n";
-    let raw = format!("{topic}raw = true\n");
-    let project = project.edited("contracts/cloudevents/contract.toml", topic, &raw)?;
+    for topic in ["reminder-events", "recurring-events"] {
+        let topic = format!("name = \"{topic}\"\n");
+        let raw = format!("{topic}raw = true\n");
+        project = project.edited("contracts/cloudevents/contract.toml", &topic, &raw)?;
+    }
     let mut host = stage.host("host", &project).await?;
     let outside = &stage.outside;
     let publish = async |topic: &str, kind: &str, body: Vec<u8>, more: &str| {
