@@ -471,8 +471,8 @@ impl Host {
     /// Waits until nothing more happens unless time passes.
     pub async fn settle(&self) {
         let started = Instant::now();
-        while self.is_busy().await {
-            assert!(started.elapsed() < PATIENCE, "the host did not settle");
+        while let Some(busy) = self.busy().await {
+            assert!(started.elapsed() < PATIENCE, "the host did not settle: {busy}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -483,7 +483,8 @@ impl Host {
         self.settle().await;
     }
 
-    async fn is_busy(&self) -> bool {
+    /// What is left to happen now, if anything.
+    async fn busy(&self) -> Option<String> {
         let work = self.app.work();
         let begun = work.begun();
         work.ended().await;
@@ -496,7 +497,8 @@ impl Host {
         let now = self.clock.now();
         let is_due = [due.parked, due.outbox].into_iter().flatten().any(|at| at <= now);
         // What began meanwhile may have hidden itself from the questions above.
-        waiting > 0 || is_due || work.begun() != begun
+        let is_busy = waiting > 0 || is_due || work.begun() != begun;
+        is_busy.then(|| format!("{waiting} calls of Dapr wait, {due:?} at {now}"))
     }
 
     /// Waits until a question is answered with yes.

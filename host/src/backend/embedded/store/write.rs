@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnection, SqliteTransaction};
 use sqlx::{Connection as _, Row as _};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::jobs::JobChange;
 use super::state::KeyWrite;
@@ -98,8 +98,8 @@ impl Writer {
 
     /// Writes the group in one transaction, then tells everyone in it how that went.
     async fn write(&mut self, mut group: Vec<Write>) {
-        let mut bells = Vec::new();
-        let written = self.transaction(&mut group, &mut bells).await;
+        let mut appended = Vec::new();
+        let written = self.transaction(&mut group, &mut appended).await;
         if let Err(error) = &written {
             tracing::error!(%error, "the embedded dapr could not write");
         }
@@ -123,15 +123,25 @@ impl Writer {
                 Write::Stop => true,
             };
         }
-        for bell in bells {
-            bell.notify_one();
+        self.ring(&appended);
+    }
+
+    /// Only now is it known who listens: a consumer that came while the transaction was written
+    /// may have looked before its commit, and one that comes later looks after it.
+    fn ring(&self, appended: &[(TopicId, u8)]) {
+        let subscribed = self.subscribed.read().unwrap_or_else(PoisonError::into_inner);
+        for (topic, partition) in appended {
+            let of_topic = subscribed.iter().find(|subscribed| subscribed.id == *topic);
+            if let Some(bell) = of_topic.and_then(|subscribed| subscribed.bell(*partition)) {
+                bell.notify_one();
+            }
         }
     }
 
     async fn transaction(
         &mut self,
         group: &mut [Write],
-        bells: &mut Vec<Arc<Notify>>,
+        appended: &mut Vec<(TopicId, u8)>,
     ) -> Result<Topics, StoreError> {
         let now = self.clock.now();
         let mut topics = Topics::new();
@@ -143,8 +153,8 @@ impl Writer {
                         let (pubsub, name) = (&message.pubsub, &message.topic);
                         let topic = topic_id(&mut transaction, pubsub, name, &mut topics).await?;
                         let partition = partition_of(message.key.as_deref(), &mut self.turn);
-                        bells.extend(bell(&self.subscribed, topic, partition));
                         append(&mut transaction, topic, partition, message, now).await?;
+                        appended.push((topic, partition));
                     }
                 }
                 Write::Acknowledge { topic, positions, .. } => {
@@ -303,15 +313,6 @@ async fn begin(
     .execute(&mut **transaction)
     .await?;
     Ok(())
-}
-
-fn bell(
-    subscribed: &RwLock<Vec<Subscribed>>,
-    topic: TopicId,
-    partition: u8,
-) -> Option<Arc<Notify>> {
-    let all = subscribed.read().unwrap_or_else(PoisonError::into_inner);
-    all.iter().find(|subscribed| subscribed.id == topic)?.bell(partition).cloned()
 }
 
 /// The same key always has the same partition: FNV-1a, as Dapr's Kafka client hashes.

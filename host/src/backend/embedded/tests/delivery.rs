@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{App, World, in_bulk, in_time, singly, success};
+use crate::backend::embedded::{NewMessage, Options, Share, Store};
 use crate::clock::{Clock as _, ManualClock};
+use crate::name::{Pubsub, Topic};
 
 #[tokio::test]
 async fn a_single_event_comes_with_daprds_request() {
@@ -74,6 +76,45 @@ fn answer_all(status: &str) -> (u16, String) {
     let statuses: Vec<_> =
         (0..10).map(|n| json!({ "entryId": n.to_string(), "status": status })).collect();
     (200, json!({ "statuses": statuses }).to_string())
+}
+
+/// A consumer that looks while an event is written is woken by its commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_while_a_topic_is_subscribed_is_delivered() {
+    let pubsub = Pubsub::new("shop").unwrap();
+    let message = |topic: &Topic| NewMessage {
+        pubsub: pubsub.clone(),
+        topic: topic.clone(),
+        key: None,
+        metadata: Vec::new(),
+        body: "{}".into(),
+    };
+    let folder = TempDir::new().unwrap();
+    let clock = Arc::new(ManualClock::default());
+    let path = folder.path().join("dapr.db");
+    let store = Arc::new(Store::open(&path, clock, Options::RETENTION).await.unwrap());
+    let others = Topic::new("others").unwrap();
+    for round in 0..5 {
+        let topic = Topic::new(format!("topic-{round}")).unwrap();
+        // Its transaction is long, and begins with the event.
+        let mut messages = vec![message(&topic)];
+        messages.resize_with(500, || message(&others));
+        let writing = Arc::clone(&store);
+        let publish = async {
+            let publisher = tokio::spawn(async move { writing.append(messages).await });
+            // This thread is busy when the subscription is written, and goes on a little later.
+            std::thread::sleep(Duration::from_millis(5));
+            publisher.await.unwrap().unwrap();
+        };
+        let consume = async {
+            let subscribed = store.subscribe(&pubsub, &topic, 1).await.unwrap();
+            while store.next(subscribed.id, Share::Whole, 1).await.unwrap().is_empty() {
+                subscribed.bells[0].notified().await;
+            }
+        };
+        in_time(async { tokio::join!(consume, publish) }).await;
+    }
+    store.close().await;
 }
 
 #[tokio::test]
