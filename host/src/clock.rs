@@ -30,6 +30,9 @@ pub trait Clock: Send + Sync + 'static {
     fn draw(&self) -> [u8; 32];
 }
 
+/// How soon it is noticed that the machine's clock was set, or went on while the machine slept.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
@@ -42,8 +45,14 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
-        let wait = (at - self.now()).to_std().unwrap_or(Duration::ZERO);
-        Box::pin(tokio::time::sleep(wait))
+        // The clock may be set, and a machine that sleeps lets no timer run: it is looked at again.
+        Box::pin(async move {
+            while let Ok(left) = (at - Self.now()).to_std()
+                && !left.is_zero()
+            {
+                tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+            }
+        })
     }
 
     fn draw(&self) -> [u8; 32] {

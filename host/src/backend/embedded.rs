@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::{Backend, BackendError};
 use crate::clock::{Clock, Timestamp};
@@ -96,8 +96,6 @@ struct Shared {
     http: reqwest::Client,
     /// Held while a notification is written: lines must not mix.
     notifications: tokio::sync::Mutex<()>,
-    /// Rung when a job was scheduled.
-    jobs_changed: Notify,
     /// The next tick of each binding that ticks; it moves on when the tick is delivered.
     ticks: Mutex<BTreeMap<BindingName, Timestamp>>,
     app_id: String,
@@ -124,7 +122,6 @@ impl Embedded {
             notify_url: options.notify_url,
             http: bindings::client()?,
             notifications: tokio::sync::Mutex::default(),
-            jobs_changed: Notify::new(),
             ticks: Mutex::default(),
             app_id: options.app_id,
             app_token: options.app_token,

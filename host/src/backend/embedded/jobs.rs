@@ -104,7 +104,6 @@ impl Embedded {
         if !self.0.store.schedule(job).await? {
             return Err(JobFault::Exists(key));
         }
-        self.0.jobs_changed.notify_one();
         Ok(())
     }
 

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 
 pub use self::jobs::{JobId, NewJob, StoredJob, Tick};
 pub use self::state::{Condition, KeyWrite, NewValue, StateEntry};
-use self::write::{Change, Write, Writer};
+use self::write::{Bells, Change, Write, Writer};
 use crate::clock::{Clock, Timestamp};
 use crate::name::{Pubsub, Topic};
 
@@ -110,6 +110,8 @@ pub struct Store {
     subscribed: Arc<RwLock<Vec<Subscribed>>>,
     /// Counts acknowledgements.
     pub acknowledged: watch::Sender<u64>,
+    /// Rung when a job was scheduled.
+    pub jobs_changed: Arc<Notify>,
 }
 
 impl Store {
@@ -136,8 +138,10 @@ impl Store {
             .connect_with(options.read_only(true))
             .await?;
         let (writes, queue) = mpsc::channel(QUEUE);
-        let subscribed = Arc::default();
-        let writer = Writer::new(connection, clock, retention, Arc::clone(&subscribed));
+        let (subscribed, jobs_changed) = (Arc::default(), Arc::default());
+        let bells =
+            Bells { subscribed: Arc::clone(&subscribed), jobs_changed: Arc::clone(&jobs_changed) };
+        let writer = Writer::new(connection, clock, retention, bells);
         let writer = tokio::spawn(writer.run(queue));
         Ok(Self {
             readers,
@@ -145,6 +149,7 @@ impl Store {
             writer: std::sync::Mutex::new(Some(writer)),
             subscribed,
             acknowledged: watch::Sender::new(0),
+            jobs_changed,
         })
     }
 

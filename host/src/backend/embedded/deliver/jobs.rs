@@ -42,7 +42,7 @@ pub async fn run(shared: Arc<Shared>, app: App, stop: CancellationToken) {
             Some(done) = under_way.next() => {
                 ids.remove(&done);
             }
-            () = firing.shared.jobs_changed.notified() => {}
+            () = firing.shared.store.jobs_changed.notified() => {}
             () = firing.sleep(next, now), if ids.len() < PLACES => {}
         }
     }

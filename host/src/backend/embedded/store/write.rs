@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnection, SqliteTransaction};
 use sqlx::{Connection as _, Row as _};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::jobs::JobChange;
 use super::state::KeyWrite;
@@ -56,13 +56,42 @@ pub enum Change {
     Job(JobChange),
 }
 
+impl Write {
+    fn schedules(&self) -> bool {
+        matches!(self, Self::Change { change: Change::Job(JobChange::Schedule(_)), .. })
+    }
+}
+
+/// Who is told of what was written. Whoever asked for it may be gone by then.
+pub struct Bells {
+    pub subscribed: Arc<RwLock<Vec<Subscribed>>>,
+    pub jobs_changed: Arc<Notify>,
+}
+
+impl Bells {
+    /// Only when all is written is it known who listens: a consumer that came meanwhile may have
+    /// looked before the commit, and one that comes later looks after it.
+    fn ring(&self, appended: &[(TopicId, u8)], has_jobs: bool) {
+        let subscribed = self.subscribed.read().unwrap_or_else(PoisonError::into_inner);
+        for (topic, partition) in appended {
+            let of_topic = subscribed.iter().find(|subscribed| subscribed.id == *topic);
+            if let Some(bell) = of_topic.and_then(|subscribed| subscribed.bell(*partition)) {
+                bell.notify_one();
+            }
+        }
+        if has_jobs {
+            self.jobs_changed.notify_one();
+        }
+    }
+}
+
 type Topics = HashMap<(Pubsub, Topic), TopicId>;
 
 pub struct Writer {
     connection: SqliteConnection,
     clock: Arc<dyn Clock>,
     retention: Duration,
-    subscribed: Arc<RwLock<Vec<Subscribed>>>,
+    bells: Bells,
     next_prune: Timestamp,
     /// Counts messages without a key, which go to the partitions in turn.
     turn: u8,
@@ -73,10 +102,10 @@ impl Writer {
         connection: SqliteConnection,
         clock: Arc<dyn Clock>,
         retention: Duration,
-        subscribed: Arc<RwLock<Vec<Subscribed>>>,
+        bells: Bells,
     ) -> Self {
         let next_prune = clock.now();
-        Self { connection, clock, retention, subscribed, next_prune, turn: 0 }
+        Self { connection, clock, retention, bells, next_prune, turn: 0 }
     }
 
     /// Writes until told to stop, or until nobody is left who could ask.
@@ -100,6 +129,7 @@ impl Writer {
     async fn write(&mut self, mut group: Vec<Write>) {
         let mut appended = Vec::new();
         let written = self.transaction(&mut group, &mut appended).await;
+        let has_jobs = group.iter().any(Write::schedules);
         if let Err(error) = &written {
             tracing::error!(%error, "the embedded dapr could not write");
         }
@@ -123,19 +153,7 @@ impl Writer {
                 Write::Stop => true,
             };
         }
-        self.ring(&appended);
-    }
-
-    /// Only now is it known who listens: a consumer that came while the transaction was written
-    /// may have looked before its commit, and one that comes later looks after it.
-    fn ring(&self, appended: &[(TopicId, u8)]) {
-        let subscribed = self.subscribed.read().unwrap_or_else(PoisonError::into_inner);
-        for (topic, partition) in appended {
-            let of_topic = subscribed.iter().find(|subscribed| subscribed.id == *topic);
-            if let Some(bell) = of_topic.and_then(|subscribed| subscribed.bell(*partition)) {
-                bell.notify_one();
-            }
-        }
+        self.bells.ring(&appended, has_jobs);
     }
 
     async fn transaction(

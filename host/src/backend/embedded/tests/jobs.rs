@@ -56,6 +56,23 @@ async fn a_job_fires_once_at_its_time_with_daprds_request() {
     world.stop().await;
 }
 
+/// A caller that goes away while its job is written leaves one that fires.
+#[tokio::test]
+async fn a_job_fires_though_its_caller_is_gone() {
+    let folder = TempDir::new().unwrap();
+    let app = answering(|_| 200);
+    let world = World::with_app(&folder, &app).await;
+    let asked = AskedJob { due_time: Some("0s".into()), data: Some("1".into()), ..<_>::default() };
+    {
+        let mut scheduling = std::pin::pin!(world.dapr.schedule_job("left", asked, false));
+        assert!(futures::poll!(&mut scheduling).is_pending(), "it is being written");
+    }
+    app.got(1).await;
+    assert_eq!(app.events().remove(0).path, "/job/left");
+    world.nothing_due().await;
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn a_due_time_in_the_past_fires_at_once() {
     let folder = TempDir::new().unwrap();
