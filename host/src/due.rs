@@ -13,9 +13,9 @@ use crate::ledger::LedgerError;
 /// The wait after the ledger could not be used.
 const LEDGER_AWAY: Duration = Duration::from_secs(1);
 
-/// How long a rest is at most: another host on the same ledger may have left something, or died, and
+/// How long a rest is at most where another host on the same ledger may have left something, or died:
 /// nobody here is told of that.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+pub const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// The rest where something is due that could not be taken: another host holds what is before it.
 const PASSED_BY: Duration = Duration::from_millis(20);
@@ -34,6 +34,8 @@ pub struct Wake<'a> {
     /// Taken before the step, so that no change is missed.
     pub changed: Notified<'a>,
     pub stop: &'a CancellationToken,
+    /// It ends after this, whatever the clock says.
+    pub at_most: Duration,
 }
 
 impl Wake<'_> {
@@ -55,7 +57,7 @@ impl Wake<'_> {
             () = self.stop.cancelled() => {}
             () = self.changed => {}
             () = until => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = tokio::time::sleep(self.at_most) => {}
         }
     }
 }

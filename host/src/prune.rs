@@ -48,7 +48,8 @@ impl Prune {
                 Ok(Step::Worked) => begun.elapsed() * PAUSE,
                 Ok(Step::Idle(_)) | Err(_) => Duration::ZERO,
             };
-            let wake = Wake { clock: self.clock.as_ref(), changed: never.notified(), stop: &stop };
+            let (clock, changed) = (self.clock.as_ref(), never.notified());
+            let wake = Wake { clock, changed, stop: &stop, at_most: REST };
             wake.rest("pruning", step).await;
             stop.run_until_cancelled(tokio::time::sleep(pause)).await;
         }

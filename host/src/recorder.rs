@@ -5,7 +5,7 @@
 mod hide;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -49,6 +49,8 @@ const AT_ONCE: usize = 1 << 20;
 pub struct Recorder {
     ledger: Ledger,
     waiting: Mutex<Waiting>,
+    /// Held while something is written: who flushes then waits until it is there.
+    writing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -97,7 +99,7 @@ struct Body<'a> {
 
 impl Recorder {
     pub fn new(ledger: Ledger) -> Self {
-        Self { ledger, waiting: Mutex::default() }
+        Self { ledger, waiting: Mutex::default(), writing: tokio::sync::Mutex::default() }
     }
 
     /// Takes a run down before its commit; `None` where the manifest does not want it recorded.
@@ -145,8 +147,16 @@ impl Recorder {
         }
     }
 
-    /// Writes what waits, now.
-    pub async fn flush(&self) -> Result<(), LedgerError> {
+    /// Writes what waits, now. When it returns, whatever was kept before is there.
+    pub async fn flush(self: &Arc<Self>) -> Result<(), LedgerError> {
+        let this = Arc::clone(self);
+        // A task of its own: what is taken is written, whether or not somebody waits for it.
+        let flushing = tokio::spawn(async move { this.write().await });
+        flushing.await.unwrap_or_else(|gone| Err(LedgerError::Unavailable(gone.to_string())))
+    }
+
+    async fn write(&self) -> Result<(), LedgerError> {
+        let _one = self.writing.lock().await;
         let waiting = std::mem::take(&mut *self.lock());
         let (mut together, mut bytes) = (Vec::new(), 0);
         for recording in waiting.runs.into_iter().filter_map(recording) {
@@ -164,7 +174,7 @@ impl Recorder {
     }
 
     /// Writes in its rhythm, and a last time at the end.
-    pub async fn run(&self, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut rhythm = tokio::time::interval(RHYTHM);
         loop {
             let go_on = tokio::select! {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::Backend;
 use crate::catalog::Registry;
 use crate::clock::Clock;
-use crate::due::{Step, Wake};
+use crate::due::{LOOK_AGAIN, Step, Wake};
 use crate::failpoint::{Point, visit};
 use crate::ledger::{ClaimedEffect, FinishedEffect, Ledger, LedgerError};
 use crate::name::{Pubsub, Topic};
@@ -69,7 +69,8 @@ impl Relay {
             let changed = changed.notified();
             // Taken before anything is claimed, so that no lease runs while it is waited for.
             let Some(batch) = stop.run_until_cancelled(relay.free_batch()).await else { return };
-            let wake = Wake { clock: relay.clock.as_ref(), changed, stop: &stop };
+            let clock = relay.clock.as_ref();
+            let wake = Wake { clock, changed, stop: &stop, at_most: LOOK_AGAIN };
             wake.rest("relay", relay.step(batch).await).await;
         }
     }

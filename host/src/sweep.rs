@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::Registry;
 use crate::clock::Clock;
 use crate::dispatch::Dispatch;
-use crate::due::{Step, Wake};
+use crate::due::{LOOK_AGAIN, Step, Wake};
 use crate::ledger::{Ledger, LedgerError};
 use crate::name::ComponentId;
 use crate::places::{Place, Places};
@@ -37,7 +37,8 @@ impl Sweep {
         let changed = self.ledger.parked_changed();
         while !stop.is_cancelled() {
             let changed = changed.notified();
-            let wake = Wake { clock: self.clock.as_ref(), changed, stop: &stop };
+            let clock = self.clock.as_ref();
+            let wake = Wake { clock, changed, stop: &stop, at_most: LOOK_AGAIN };
             // A stop must not wait for a place, and then claim.
             let Some(places) = stop.run_until_cancelled(self.places.all_free()).await else {
                 return;

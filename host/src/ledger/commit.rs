@@ -159,7 +159,7 @@ impl Committer {
             // A repeat may be of what was written just now, and its answer was lost.
             let is_there = written || matches!(answer, Committed::Repeat(_));
             outbox |= is_there && !effects.is_empty();
-            parked |= written && !internal.is_empty();
+            parked |= is_there && !internal.is_empty();
             // Whatever leaves a parked state may free the next of its subject. One that comes to
             // wait behind another changes nothing until that one goes.
             parked |= matches!(answer, Committed::Parked { behind: false });
