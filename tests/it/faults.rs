@@ -122,3 +122,22 @@ async fn errands_go_on_after_each_stop_in_the_middle() {
     host.stop().await;
     tally.finish();
 }
+
+#[tokio::test]
+async fn errands_go_on_when_there_is_no_room_for_most_of_them() {
+    let mut setup = plain().changed("errands", "[limits]", "[limits]\nconcurrency = 1");
+    setup.config.ingress.max_events = 5;
+    let host = setup.start().await;
+    let sent = some(0..120);
+    let first: Vec<_> = sent.iter().take(20).map(|errand| errand.event()).collect();
+    let answers = host.deliver_bulk(errands::TOPIC, &first).await;
+    assert!(answers.iter().any(|answer| answer == "RETRY"), "{answers:?}");
+    publish(&host, &sent).await;
+    until_all_is_done(&host).await;
+    let mut tally = Tally::new(suite("overload"));
+    let turned_away = host.count("wharf_ingress_turned_away_total{room=\"events\"}").await;
+    tally.injected("no room for an event, which is answered RETRY", turned_away as usize);
+    judge(&mut tally, &sent, &seen(&host).await, Judged::AsSent);
+    host.stop().await;
+    tally.finish();
+}

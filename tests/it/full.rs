@@ -1,25 +1,14 @@
 //! A file that may grow no further: nothing is acknowledged that is not written.
 
-use std::time::Duration;
-
 use serde_json::json;
 use wharf_tests::host::{Host, Setup, event, id};
 use wharf_tests::tally::Tally;
 
 use crate::calls::{plain, publish, seen, some, suite, until_all_is_done};
 use crate::errands::{Judged, judge};
+use crate::faults::until_all_is_taken;
 
 const CREATED: &str = "com.todo.task.created.v1";
-
-/// Lets Dapr send again what was not taken, until it has nothing left.
-async fn until_all_is_taken(host: &Host) {
-    host.until("everything is taken", async |host| {
-        host.clock.advance(Duration::from_secs(1));
-        host.embedded().waiting().await.unwrap() == 0
-    })
-    .await;
-    host.settle().await;
-}
 
 #[tokio::test]
 async fn a_full_ledger_acknowledges_nothing_until_it_may_grow() {

@@ -111,6 +111,8 @@ async fn a_late_result_is_thrown_away() {
     let lease = setup.config.ledger.lease;
     let first = setup.start().await;
     let errand = Errand { number: 3, subjects: 11 };
+    // There before the handler is held, which has ten seconds.
+    let second = first.another().await;
     deliver_until_taken(&first, &[errand]).await;
     faults.hold(&errand.subject());
     first.clock.advance(Duration::from_millis(100));
@@ -118,7 +120,6 @@ async fn a_late_result_is_thrown_away() {
     assert_eq!(first.rows(CLAIM).await, [["parked 1 1"]]);
 
     // The lease lasts: nobody else takes it.
-    let second = first.another().await;
     second.settle().await;
     first.clock.advance(lease - Duration::from_secs(1));
     second.settle().await;

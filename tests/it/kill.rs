@@ -34,7 +34,7 @@ const IN_FLIGHT: usize = 20;
 const WINDOW: usize = 1000;
 const SUBJECTS: u32 = 397;
 /// One kill in so many comes before the host serves; these do not count.
-const STARTS: u64 = 8;
+const STARTS: usize = 8;
 /// After one kill in so many, a minute passes: what the dead had claimed is free again, and so is
 /// what the other host is just running.
 const MINUTES: u64 = 3;
@@ -186,11 +186,11 @@ impl World {
 
     /// Starts a host and kills it, until there were kills enough.
     async fn kill(&self, place: &Place, site: usize, dice: &mut Dice) {
-        for _ in 0..4 * KILLS {
+        for round in 1..=4 * KILLS {
             if self.enough() {
                 return;
             }
-            if dice.one_in(STARTS) {
+            if round.is_multiple_of(STARTS) {
                 place.start_and_kill(Duration::from_millis(dice.within(0..200))).await;
                 add_one(&self.kills_of_starts);
                 continue;
@@ -306,7 +306,7 @@ impl World {
         let sent = self.sent.borrow().clone();
         let plans = sent.iter().filter(|one| one.plans() && one.succeeds().is_some()).count();
         let expected = [sent.len(), plans, 0, 0].map(|number| number.to_string()).to_vec();
-        for _ in 0..900 {
+        for _ in 0..3000 {
             let found = self.ledger.rows(SETTLED).await.remove(0);
             self.look().await;
             if found == expected && self.ended.get() == sent.len() {

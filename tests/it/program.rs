@@ -16,7 +16,7 @@ pub use wharf_tests::folder::copy;
 use wharf_tests::host::root;
 
 /// A start compiles the component; a machine that is busy with other tests is slow at that.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A folder with the audit component, built, as `wharf dev` wants it.
 pub struct Place {
@@ -112,6 +112,10 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wharf-tested"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
+            // Where the toolchain is.
+            if ["CARGO_HOME", "RUSTUP_HOME"].contains(&name.as_ref()) {
+                continue;
+            }
             if ["CARGO", "RUST", "WHARF_", "DAPR_", "APP_"].iter().any(|own| name.starts_with(own))
             {
                 command.env_remove(name.as_ref());

@@ -20,7 +20,7 @@ use crate::errands::{self, Database, Errand, Judged, Seen, judge};
 const CREATED: &str = "com.todo.task.created.v1";
 
 /// How long what must happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// How long the ledger is waited for, as `[ingress] patience` is set here.
 const WAITS: Duration = Duration::from_secs(5);

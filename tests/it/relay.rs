@@ -171,13 +171,13 @@ async fn batches_overlap_within_a_bound() {
 #[tokio::test]
 async fn a_call_that_is_not_answered_ends_and_comes_again() {
     let mut setup = echo();
-    setup.config.relay.lease = Duration::from_millis(300);
+    setup.config.relay.lease = Duration::from_secs(3);
     let host = setup.start().await;
     host.moods.set("echoes", Mood::Hangs);
     deliver(&host, &["a"]).await;
     host.settle().await;
     let left = host.rows("SELECT attempts, error FROM wharf_outbox").await;
-    assert_eq!(left, [["1", "no answer came within 200ms"]]);
+    assert_eq!(left, [["1", "no answer came within 2s"]]);
     host.moods.clear();
     host.advance(Duration::from_secs(1)).await;
     assert_eq!(echoed(&host, None).await, [1]);

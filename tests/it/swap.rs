@@ -143,7 +143,7 @@ async fn under_load_nothing_is_lost_and_nothing_fails() {
 #[tokio::test]
 async fn what_began_ends_on_the_version_that_it_began_with() {
     // The guest that never returns is stopped after its time.
-    let never = manifest(1, "[limits]\ntime = \"5s\"\nfuel = 100_000_000_000\n");
+    let never = manifest(1, "[limits]\ntime = \"10s\"\nfuel = 100_000_000_000\n");
     let host = Setup::bare().things().guest("echo", built::SPIN, &never).start().await;
     let name = ComponentId::new("echo").unwrap();
     let (old, ended) = {

@@ -32,8 +32,12 @@ use wharf::name::{Pubsub, StoreName, Topic};
 
 use app::App;
 
+/// What daprd says of a topic that Kafka is making, as it does when one is first used. Nothing is
+/// written then.
+pub const NO_TOPIC_YET: &str = "does not exist on this broker";
+
 /// How long something that must happen may take, on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A Dapr, the names of what it has, and the app that it calls.
 #[derive(Clone)]
@@ -194,10 +198,15 @@ impl World {
         }
     }
 
-    /// Publishes events, all of which must be taken.
-    pub async fn publish(&self, events: Vec<OutgoingEvent>) {
-        for result in self.backend.publish(events).await {
-            result.expect("the event is published");
+    /// Publishes events, all of which must be taken, once the broker has their topic.
+    pub async fn publish(&self, mut events: Vec<OutgoingEvent>) {
+        while !events.is_empty() {
+            let results = self.backend.publish(events.clone()).await;
+            let mut results = results.into_iter();
+            events.retain(|_| match results.next().expect("each event has a result") {
+                Err(error) if error.to_string().contains(NO_TOPIC_YET) => true,
+                result => result.map(|()| false).expect("the event is published"),
+            });
         }
     }
 

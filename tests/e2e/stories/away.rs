@@ -25,11 +25,11 @@ pub async fn ledger(yard: Arc<Yard>) -> anyhow::Result<()> {
     stage.checks_health = false;
     let without_checks = stage.host("host-unchecked", &project).await?;
 
-    // Its job fires ten seconds into the minute.
+    // Its job fires within the minute.
     let mut reminder = event("com.todo.reminder.scheduled.v1", 900_000);
     reminder["data"] = json!({
         "reminder_id": id(1), "task_id": "t-1", "user_id": "ann", "title": "Water the plants",
-        "remind_at": from_now(Duration::from_secs(20)), "due_date": "2026-02-04T18:00:00Z",
+        "remind_at": from_now(Duration::from_secs(40)), "due_date": "2026-02-04T18:00:00Z",
     });
     stage.outside.publish("todo-pubsub", "reminder-events", &reminder).await?;
     let scheduled = "SELECT count(*)::text FROM reminders WHERE status = 'scheduled'";

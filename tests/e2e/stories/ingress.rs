@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use wharf_test_real::{Redis, Yard};
 use wharf_tests::host::{event, id};
 
+use crate::outside::published;
 use crate::project::Project;
 use crate::restarts::{CREATED, created, in_progress};
 use crate::stage::{Host, Stage};
@@ -30,9 +31,7 @@ impl Publisher<'_> {
     async fn post(&self, path: &str, content_type: &str, body: String) -> anyhow::Result<()> {
         let url = format!("{}/v1.0/publish/{path}", self.url);
         let request = self.stage.outside.http.post(url).header("content-type", content_type);
-        let answer = request.body(body).send().await?;
-        ensure!(answer.status() == 204, "{path}: {} {}", answer.status(), answer.text().await?);
-        Ok(())
+        published(path, request.body(body)).await
     }
 
     async fn event(&self, path: &str, event: &Value) -> anyhow::Result<()> {

@@ -7,17 +7,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, ensure};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::future::try_join_all;
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use wharf_test_real::{Daprd, Sidecar, Yard};
+use wharf_tests::conformance::NO_TOPIC_YET;
 
 use crate::stage::eventually;
 
@@ -47,6 +48,26 @@ struct Seen {
     topics: Arc<Vec<(String, String)>>,
     /// By topic, job, or binding.
     came: Arc<Mutex<BTreeMap<String, Vec<Value>>>>,
+}
+
+/// Publishes, once the broker has the topic: Kafka makes it when it is first used, which takes a
+/// moment. Fails with any other answer than success.
+pub async fn published(topic: &str, request: RequestBuilder) -> anyhow::Result<()> {
+    let answered = async || {
+        let request = request.try_clone().ok_or("its body cannot be sent again")?;
+        let answer = match request.send().await {
+            Ok(answer) if answer.status().is_success() => return Ok(Ok(())),
+            Ok(answer) => answer,
+            Err(error) => return Ok(Err(anyhow!("publishing on {topic}: {error}"))),
+        };
+        let status = answer.status();
+        let said = answer.text().await.unwrap_or_default();
+        match said.contains(NO_TOPIC_YET) {
+            true => Err(said),
+            false => Ok(Err(anyhow!("publishing on {topic}: {status} {said}"))),
+        }
+    };
+    eventually(&format!("the broker has the topic {topic}"), answered).await?
 }
 
 impl App {
@@ -132,12 +153,7 @@ impl Outside {
             url = format!("{url}{joint}metadata.partitionKey={subject}");
         }
         let request = self.http.post(url).header("content-type", "application/cloudevents+json");
-        let answer = request.body(event.to_string()).send().await?;
-        let status = answer.status();
-        if !status.is_success() {
-            bail!("publishing on {topic}: {status} {}", answer.text().await?);
-        }
-        Ok(())
+        published(topic, request.body(event.to_string())).await
     }
 
     /// The same until it is acknowledged: the broker may be away.

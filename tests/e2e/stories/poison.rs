@@ -9,6 +9,7 @@ use wharf_test_real::Yard;
 use wharf_tests::built;
 use wharf_tests::host::{THINGS, event, thing};
 
+use crate::outside::published;
 use crate::project::Project;
 use crate::stage::{Stage, eventually};
 
@@ -35,10 +36,7 @@ pub async fn play(yard: Arc<Yard>) -> anyhow::Result<()> {
     let publish = async |topic: &str, kind: &str, body: Vec<u8>, more: &str| {
         let url = outside.daprd.url();
         let url = format!("{url}/v1.0/publish/todo-pubsub/{topic}?{KEY}{more}");
-        let request = outside.http.post(url).header("content-type", kind).body(body);
-        let status = request.send().await?.status();
-        ensure!(status == 204, "{topic}: {status}");
-        Ok(())
+        published(topic, outside.http.post(url).header("content-type", kind).body(body)).await
     };
     let cloud_event = "application/cloudevents+json";
     let one = |number| event(CREATED, number).to_string().into_bytes();

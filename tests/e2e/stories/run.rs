@@ -12,6 +12,9 @@ use wharf_test_real::{Yard, say};
 use crate::Arguments;
 use crate::list::Story;
 
+/// After this a story has failed. None needs a tenth of it.
+const PATIENCE: Duration = Duration::from_mins(15);
+
 /// How a story ended.
 pub struct Told {
     pub story: &'static Story,
@@ -46,14 +49,14 @@ async fn one(story: &'static Story, keep: bool) -> anyhow::Result<Told> {
     let played = tokio::task::spawn_blocking(move || {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         // Its processes end with its future, and so before its folder.
-        let play = async { tokio::time::timeout(story.patience, (story.play)(of_story)).await };
+        let play = async { tokio::time::timeout(PATIENCE, (story.play)(of_story)).await };
         std::io::Result::Ok(runtime.block_on(play))
     });
     let fault = match played.await {
         Ok(played) => match played? {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(format!("{error:#}")),
-            Err(_) => Some(format!("it is not through after {:?}", story.patience)),
+            Err(_) => Some(format!("it is not through after {PATIENCE:?}")),
         },
         Err(panicked) => Some(panic_text(panicked)),
     };

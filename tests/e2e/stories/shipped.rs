@@ -123,13 +123,18 @@ fn files(folder: &Path) -> anyhow::Result<Vec<String>> {
     files.iter().map(|file| Ok(fs::read_to_string(file)?)).collect()
 }
 
-/// What another app is answered.
+/// What another app is answered, once its daprd has found the host's.
 async fn invoke(stage: &Stage, caller: &Daprd, method: &str) -> anyhow::Result<(u16, String)> {
     let url = format!("{}/v1.0/invoke/wharf/method/{method}", caller.url());
-    let request = match method {
-        "health" => stage.outside.http.get(url),
-        _ => stage.outside.http.post(url).json(&Value::Null),
-    };
-    let answer = request.send().await?;
-    Ok((answer.status().as_u16(), answer.text().await?))
+    eventually("the host's daprd is found", async || {
+        let request = match method {
+            "health" => stage.outside.http.get(&url),
+            _ => stage.outside.http.post(&url).json(&Value::Null),
+        };
+        let answer = request.send().await.map_err(|error| error.to_string())?;
+        let status = answer.status().as_u16();
+        let said = answer.text().await.map_err(|error| error.to_string())?;
+        if status == 500 { Err(said) } else { Ok((status, said)) }
+    })
+    .await
 }

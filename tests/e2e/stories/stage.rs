@@ -20,12 +20,12 @@ use crate::outside::Outside;
 use crate::project::Project;
 
 /// How long something may take that comes by itself.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 const ASK: Duration = Duration::from_millis(50);
 /// So many events show that it goes on.
 const SOME: usize = 50;
 /// A start may compile the components; a stop may have to finish what is in progress.
-const HOST: Duration = Duration::from_secs(90);
+const HOST: Duration = Duration::from_secs(300);
 
 /// The app id of every host, and so the name of their consumer group.
 const APP: &str = "wharf";

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::Path;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::binaries::{MISSING, binaries};
 
 /// How long a start may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Whether what is committed survives a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,8 @@ pub enum Durability {
     None,
 }
 
-/// A running server. It ends when this is dropped, and when this process ends in any way.
+/// A running server. It ends, with its folder, when this is dropped, and when this process ends in
+/// any way.
 #[derive(Debug)]
 pub struct Server {
     /// Ends the server when its standard input closes.
@@ -63,7 +64,10 @@ impl Server {
 
     /// Stops it; connections are cut. What it has stays.
     pub fn stop(&mut self) {
-        drop(self.keeper.stdin.take());
+        if let Some(mut keeper) = self.keeper.stdin.take() {
+            // One that is gone has stopped.
+            let _gone = keeper.write_all(b"\n");
+        }
         let _status = self.keeper.wait();
     }
 
@@ -116,7 +120,8 @@ impl Drop for Server {
     }
 }
 
-/// The server, as a child of a shell that ends it once nobody holds its standard input.
+/// The server, as a child of a shell that ends it when told by a line. Once nobody holds its standard
+/// input, its folder goes too: the process that started it did not come to that.
 fn run(data: &Path, port: u16, durability: Durability) -> Result<Child, String> {
     let sync = match durability {
         Durability::Full => "",
@@ -126,7 +131,8 @@ fn run(data: &Path, port: u16, durability: Durability) -> Result<Child, String> 
     let keeper = format!(
         "\"$0/postgres\" -D \"$1\" -p {port} -c listen_addresses=127.0.0.1 \
          -c unix_socket_directories= -c max_connections=500 -c shared_buffers=256MB {sync} \
-         >>\"$1/../log\" 2>&1 & server=$!; read -r _; kill -INT $server; wait $server"
+         >>\"$1/../log\" 2>&1 & server=$!; read -r _; told=$?; kill -INT $server; wait $server; \
+         [ $told = 0 ] || rm -rf \"${{1%/data}}\""
     );
     let binaries = binaries().ok_or(MISSING)?;
     let mut keeper = shell(user()?.as_ref(), &keeper);

@@ -11,7 +11,7 @@ use crate::process::Process;
 use crate::yard::Yard;
 
 /// On a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 /// It waits for what is in progress itself, for less.
 const STOP: Duration = Duration::from_secs(60);
 

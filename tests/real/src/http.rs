@@ -6,14 +6,19 @@ use std::time::Duration;
 use anyhow::Context as _;
 use reqwest::Client;
 
-/// One that does not answer within this time is asked again.
+/// Whether one that does not answer within this time is there, is asked again.
+const SOON: Duration = Duration::from_secs(2);
+
+/// What is asked once has so long.
+const ONCE: Duration = Duration::from_secs(60);
+
 static ASKING: LazyLock<Option<Client>> =
-    LazyLock::new(|| Client::builder().timeout(Duration::from_secs(2)).no_proxy().build().ok());
+    LazyLock::new(|| Client::builder().timeout(ONCE).no_proxy().build().ok());
 
 /// Whether a URL answers with success.
 pub async fn is_success(url: &str) -> bool {
     let Some(client) = &*ASKING else { return false };
-    client.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
+    client.get(url).timeout(SOON).send().await.is_ok_and(|answer| answer.status().is_success())
 }
 
 /// Of a metric as Prometheus reads it, the sum over all labels; 0 when there is none.

@@ -11,7 +11,7 @@ use crate::process::Process;
 use crate::yard::Yard;
 
 /// On a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 const STOP: Duration = Duration::from_secs(60);
 
 /// Starts fast, and is small.

@@ -8,7 +8,7 @@ use crate::port;
 use crate::process::Process;
 use crate::yard::Yard;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A server of its own. What it had is gone when it is killed.
 #[derive(Debug)]

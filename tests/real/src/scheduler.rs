@@ -10,7 +10,7 @@ use crate::process::Process;
 use crate::yard::Yard;
 
 /// On a busy machine; etcd syncs to disk.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A scheduler that runs alone. What it was told survives a restart.
 #[derive(Debug)]

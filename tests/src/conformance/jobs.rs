@@ -126,7 +126,7 @@ fn jobs() -> Vec<Behaviour> {
                     let (name, path) = world.job("a b+c\"é;1");
                     world.schedule(&name, "1").await.expect("it is scheduled");
                     // However it is written in a path, it is one name.
-                    let came = world.app.within(&path, 1, QUIET).await.len();
+                    let came = world.app.wait(&path, 1).await.len();
                     let (name, _) = world.job("a%41");
                     let percent = world.schedule(&name, "1").await;
                     let all = world.app.paths(&format!("/job/{}-a", world.pubsub));
@@ -264,12 +264,12 @@ fn repeated() -> Vec<Behaviour> {
                     let schedule = async |job| {
                         world.backend.schedule(job).await.expect("it is scheduled");
                     };
-                    schedule(later(&replaced, 3, "\"old\"")).await;
-                    schedule(later(&cancelled, 3, "1")).await;
+                    schedule(later(&replaced, 8, "\"old\"")).await;
+                    schedule(later(&cancelled, 8, "1")).await;
                     schedule(later(&replaced, 1, "\"new\"")).await;
                     world.backend.cancel(cancelled).await.expect("it is cancelled");
                     world.app.wait(&replaced_path, 1).await;
-                    tokio::time::sleep(QUIET + Duration::from_secs(1)).await;
+                    tokio::time::sleep(QUIET + Duration::from_secs(7)).await;
                     let came = world.app.came(&replaced_path);
                     let bodies: Vec<_> = came.iter().map(|came| came.body.to_string()).collect();
                     match (bodies.join(" ").as_str(), world.app.came(&cancelled_path).len()) {

@@ -256,12 +256,12 @@ fn larger() -> Vec<Behaviour> {
 fn timed() -> Vec<Behaviour> {
     vec![
         Behaviour {
-            name: "state: a value with a time to live of 2 s",
+            name: "state: a value with a time to live of 5 s",
             expected: "there, then gone",
             but: &[],
             ask: |world| {
                 async move {
-                    world.set("short", b"1", Some(2)).await.expect("it is set");
+                    world.set("short", b"1", Some(5)).await.expect("it is set");
                     let first = world.seen("short").await;
                     let started = Instant::now();
                     while world.seen("short").await != "nothing" && started.elapsed() < PATIENCE {

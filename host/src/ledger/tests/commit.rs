@@ -124,7 +124,7 @@ async fn a_statement_that_takes_the_transaction_back_costs_only_its_own_delivery
 
 #[tokio::test]
 async fn a_statement_without_end_costs_only_its_own_delivery() {
-    let timeout = std::time::Duration::from_millis(200);
+    let timeout = std::time::Duration::from_secs(1);
     let host = Host::with(|options| options.query_timeout = timeout).await;
     let host = host.with_audit_log().await;
     let sql = "INSERT INTO audit_log WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \

@@ -37,7 +37,7 @@ async fn a_query_reads_what_is_stored_and_nothing_else() {
 
 #[tokio::test]
 async fn a_query_without_end_is_interrupted() {
-    let timeout = Duration::from_millis(50);
+    let timeout = Duration::from_millis(500);
     let host = Host::with(|options| options.query_timeout = timeout).await;
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
                    SELECT count(*) FROM n";
