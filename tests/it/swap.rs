@@ -21,8 +21,9 @@ use wharf_tests::host::{Host, Setup, THING, thing};
 
 /// A component that takes each thing; `version` is all that tells two of them apart.
 fn manifest(version: u32, more: &str) -> String {
+    let limits = if more.contains("[limits]") { "" } else { "[limits]\ntime = \"10s\"\n" };
     format!(
-        "name = \"echo\"\nversion = \"{version}\"\norder = \"none\"\n[[on]]\nevent = \"{THING}\"\n{more}"
+        "name = \"echo\"\nversion = \"{version}\"\norder = \"none\"\n[[on]]\nevent = \"{THING}\"\n{more}{limits}"
     )
 }
 

@@ -11,8 +11,11 @@ use serde_json::Value;
 use crate::cli::WrongUse;
 use crate::config::{Config, DaprEndpoint};
 
-/// How long the other side may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a sidecar may take to answer.
+const DAPR: Duration = Duration::from_secs(10);
+
+/// How long a host may: it changes a hundred deliveries for one request, each durably.
+const ADMIN: Duration = Duration::from_secs(60);
 
 /// Where the Dapr HTTP API is, as Dapr's own tools find it.
 pub struct DaprClient {
@@ -24,7 +27,7 @@ pub struct DaprClient {
 impl DaprClient {
     /// From `DAPR_HTTP_ENDPOINT`, else `DAPR_HTTP_PORT`, else port 3500 of this machine.
     pub fn new(address: DaprEndpoint) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+        let http = reqwest::Client::builder().timeout(DAPR).build()?;
         Ok(Self { endpoint: address.url, token: address.token, http })
     }
 
@@ -80,7 +83,7 @@ impl AdminClient {
             Some(address) => format!("http://{address}"),
             None => format!("http://{}", reachable(config.admin.address)),
         };
-        let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+        let http = reqwest::Client::builder().timeout(ADMIN).build()?;
         let url = url.trim_end_matches('/').to_owned();
         Ok(Self { url, token: config.admin.token, http })
     }
@@ -136,7 +139,7 @@ impl AdminClient {
         }
         if error.is_timeout() {
             return anyhow!(
-                "{url} did not answer within {PATIENCE:?}; see {url}/health and the host's log: its \
+                "{url} did not answer within {ADMIN:?}; see {url}/health and the host's log: its \
                  database may be slow or away"
             );
         }
