@@ -23,7 +23,7 @@ pub fn rfc3339(at: Timestamp) -> String {
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 
-    /// Returns when `now()` has reached `at`. Cancel safe.
+    /// Returns when `now()` has reached `at`; that is later when the clock is set back. Cancel safe.
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()>;
 
     /// 32 random bytes, drawn once per invocation.

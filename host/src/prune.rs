@@ -40,7 +40,7 @@ impl Prune {
         while !stop.is_cancelled() {
             let begun = Instant::now();
             let mut step = self.step().await;
-            if step.is_ok() && looked.is_none_or(|looked| looked.elapsed() >= REST) {
+            if step.is_ok() && looked.is_none_or(|looked| looked.elapsed() >= REST / 2) {
                 step = self.ledger.free_stranded().await.and(step);
                 looked = Some(begun);
             }

@@ -147,7 +147,8 @@ impl Recorder {
         }
     }
 
-    /// Writes what waits, now. When it returns, whatever was kept before is there.
+    /// Writes what waits, now. When it returns, whatever was kept before is there, or its loss was
+    /// told to whoever wrote it.
     pub async fn flush(self: &Arc<Self>) -> Result<(), LedgerError> {
         let this = Arc::clone(self);
         // A task of its own: what is taken is written, whether or not somebody waits for it.

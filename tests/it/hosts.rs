@@ -113,6 +113,7 @@ async fn a_late_result_is_thrown_away() {
     let errand = Errand { number: 3, subjects: 11 };
     // There before the handler is held, which has ten seconds.
     let second = first.another().await;
+    second.settle().await;
     deliver_until_taken(&first, &[errand]).await;
     faults.hold(&errand.subject());
     first.clock.advance(Duration::from_millis(100));

@@ -20,7 +20,7 @@ pub mod state;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
@@ -200,13 +200,18 @@ impl World {
 
     /// Publishes events, all of which must be taken, once the broker has their topic.
     pub async fn publish(&self, mut events: Vec<OutgoingEvent>) {
+        let started = Instant::now();
         while !events.is_empty() {
+            assert!(started.elapsed() < PATIENCE, "the broker does not make a topic");
             let results = self.backend.publish(events.clone()).await;
             let mut results = results.into_iter();
             events.retain(|_| match results.next().expect("each event has a result") {
                 Err(error) if error.to_string().contains(NO_TOPIC_YET) => true,
                 result => result.map(|()| false).expect("the event is published"),
             });
+            if !events.is_empty() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
         }
     }
 

@@ -51,12 +51,12 @@ struct Seen {
 }
 
 /// Publishes, once the broker has the topic: Kafka makes it when it is first used, which takes a
-/// moment. Fails with any other answer than success.
+/// moment. Fails with any other answer than 204.
 pub async fn published(topic: &str, request: RequestBuilder) -> anyhow::Result<()> {
     let answered = async || {
         let request = request.try_clone().ok_or("its body cannot be sent again")?;
         let answer = match request.send().await {
-            Ok(answer) if answer.status().is_success() => return Ok(Ok(())),
+            Ok(answer) if answer.status() == 204 => return Ok(Ok(())),
             Ok(answer) => answer,
             Err(error) => return Ok(Err(anyhow!("publishing on {topic}: {error}"))),
         };

@@ -12,7 +12,7 @@ use wharf_test_real::{Yard, say};
 use crate::Arguments;
 use crate::list::Story;
 
-/// After this a story has failed. None needs a tenth of it.
+/// After this a story has failed. None needs a fifth of it.
 const PATIENCE: Duration = Duration::from_mins(15);
 
 /// How a story ended.

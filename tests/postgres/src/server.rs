@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 use crate::binaries::{MISSING, binaries};
 
 /// How long a start may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whether what is committed survives a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +137,8 @@ fn run(data: &Path, port: u16, durability: Durability) -> Result<Child, String> 
     );
     let binaries = binaries().ok_or(MISSING)?;
     let mut keeper = shell(user()?.as_ref(), &keeper);
+    // What ends the tests from a terminal must not end the keeper before its server.
+    keeper.process_group(0);
     let keeper = keeper.arg(&binaries).arg(data).stdin(Stdio::piped()).spawn();
     keeper.map_err(|error| format!("postgres cannot be run: {error}"))
 }
