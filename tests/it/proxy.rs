@@ -47,8 +47,6 @@ impl Story {
         let proxy = Proxy::before(server.await).await;
         let ledger = &mut setup.config.ledger;
         ledger.url = Some(through(proxy.address));
-        // Silence is noticed after 3 seconds instead of 7.
-        ledger.query_timeout = Duration::from_secs(1);
         setup.config.ingress.patience = WAITS;
         let host = setup.start().await;
         let database = Database::Postgres(direct);
@@ -169,10 +167,18 @@ fn parts(url: &str) -> (BoxFuture<'static, SocketAddr>, impl Fn(SocketAddr) -> S
     (Box::pin(lookup), through)
 }
 
+/// Silence is noticed after 3 seconds instead of 7.
 async fn story(suite: &str) -> Story {
+    story_within(suite, Duration::from_secs(1)).await
+}
+
+/// The same, with so much time for the components' statements of one commit together.
+async fn story_within(suite: &str, query_timeout: Duration) -> Story {
     let mut dice = Dice::thrown(suite);
     let dice = dice.split();
-    Box::pin(Story::new(calls::plain(), dice)).await
+    let mut setup = calls::plain();
+    setup.config.ledger.query_timeout = query_timeout;
+    Box::pin(Story::new(setup, dice)).await
 }
 
 #[tokio::test]
@@ -202,7 +208,7 @@ async fn a_commit_whose_answer_is_lost_is_found_to_be_made() {
 
 #[tokio::test]
 async fn a_slow_network_only_takes_longer() {
-    let mut story = story("proxy, slow").await;
+    let mut story = story_within("proxy, slow", Duration::from_secs(30)).await;
     story.publish(5).await;
     story.proxy.weather(Weather::Slow(Duration::from_millis(5)));
     let before = story.proxy.commits();
