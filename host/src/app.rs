@@ -255,8 +255,7 @@ impl App {
         self.keep("relay", relay.run(self.stop.clone()));
         self.keep("sweep", sweep.run(self.stop.clone()));
         self.keep("pruning", prune.run(self.stop.clone()));
-        let (recorder, close) = (Arc::clone(&self.recorder), self.close.clone());
-        self.services.spawn(async move { recorder.run(close).await });
+        self.services.spawn(Arc::clone(&self.recorder).run(self.close.clone()));
         self.loops.spawn(self.metrics.clone().keep_up(self.stop.clone()));
         self.ingress.set_ready(true);
         let ingress = self.between.callbacks(self.ingress());

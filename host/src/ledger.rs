@@ -303,9 +303,9 @@ impl Ledger {
         .await
     }
 
-    /// A transaction must come to its end even when nobody waits for it any more: the next one is
-    /// on the same connection.
-    async fn uncancelled<T, E>(
+    /// Does it to its end even when nobody waits for it any more: of a transaction, since the next
+    /// one is on the same connection.
+    pub async fn uncancelled<T, E>(
         &self,
         work: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<T, E>

@@ -151,9 +151,8 @@ impl Recorder {
     /// told to whoever wrote it.
     pub async fn flush(self: &Arc<Self>) -> Result<(), LedgerError> {
         let this = Arc::clone(self);
-        // A task of its own: what is taken is written, whether or not somebody waits for it.
-        let flushing = tokio::spawn(async move { this.write().await });
-        flushing.await.unwrap_or_else(|gone| Err(LedgerError::Unavailable(gone.to_string())))
+        // What is taken is written, whether or not somebody waits for it.
+        self.ledger.uncancelled(async move { this.write().await }).await
     }
 
     async fn write(&self) -> Result<(), LedgerError> {

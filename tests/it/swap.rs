@@ -17,13 +17,12 @@ use wharf::name::ComponentId;
 use wharf::problem::Problem;
 use wharf::runtime::{Sandbox, SandboxConfig};
 use wharf_tests::built;
-use wharf_tests::host::{Host, Setup, THING, thing};
+use wharf_tests::host::{Host, Setup, THING, thing, with_time};
 
 /// A component that takes each thing; `version` is all that tells two of them apart.
 fn manifest(version: u32, more: &str) -> String {
-    let limits = if more.contains("[limits]") { "" } else { "[limits]\ntime = \"10s\"\n" };
     format!(
-        "name = \"echo\"\nversion = \"{version}\"\norder = \"none\"\n[[on]]\nevent = \"{THING}\"\n{more}{limits}"
+        "name = \"echo\"\nversion = \"{version}\"\norder = \"none\"\n[[on]]\nevent = \"{THING}\"\n{more}"
     )
 }
 
@@ -53,7 +52,7 @@ impl Bench {
         let folder = self.0.path().join("echo");
         _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("component.toml"), manifest).unwrap();
+        fs::write(folder.join("component.toml"), with_time(manifest)).unwrap();
         for database in ["sqlite", "postgres"] {
             let folder = folder.join("migrations").join(database);
             fs::create_dir_all(&folder).unwrap();

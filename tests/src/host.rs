@@ -146,18 +146,13 @@ impl Setup {
         self
     }
 
-    /// Adds a guest under a manifest, whose `name` must be `name`. It has ten seconds unless its
-    /// manifest says otherwise: an attempt that a busy machine ends would be one more than expected.
+    /// Adds a guest under a manifest, whose `name` must be `name`; see [`with_time`].
     #[must_use]
     pub fn guest(mut self, name: &str, wasm: &str, manifest: &str) -> Self {
-        let manifest = match manifest.contains("[limits]") {
-            _ if manifest.contains("time = ") => manifest.to_owned(),
-            true => manifest.replace("[limits]", "[limits]\ntime = \"10s\""),
-            false => format!("{manifest}\n[limits]\ntime = \"10s\"\n"),
-        };
         let folder = self.folder.path().join(name);
         fs::create_dir(&folder).expect("a guest's folder can be made");
-        fs::write(folder.join("component.toml"), manifest).expect("a manifest can be written");
+        fs::write(folder.join("component.toml"), with_time(manifest))
+            .expect("a manifest can be written");
         self.components.push((folder, PathBuf::from(wasm)));
         self
     }
@@ -706,6 +701,16 @@ event = [
     { type = "com.things.said.v1", topic = "echoes", consumers = [] },
 ]
 "#;
+
+/// A manifest with ten seconds for each event, unless it says otherwise: an attempt that a busy
+/// machine ends would be one more than expected.
+pub fn with_time(manifest: &str) -> String {
+    match manifest.contains("[limits]") {
+        _ if manifest.contains("time = ") => manifest.to_owned(),
+        true => manifest.replace("[limits]", "[limits]\ntime = \"10s\""),
+        false => format!("{manifest}\n[limits]\ntime = \"10s\"\n"),
+    }
+}
 
 /// daprd's envelope around a bulk; the entries are numbered from 0.
 pub fn bulk(topic: &str, events: &[Value]) -> Value {
