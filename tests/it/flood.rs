@@ -130,7 +130,7 @@ async fn flood(place: &Place, ledger: &Database) {
     // Those that looked at the same moment may all be parked.
     assert!(peak.parked <= MAX_PARKED + MAX_EVENTS, "{} parked", peak.parked);
     assert!(offered >= 10 * u64::from(taken), "only {offered} were offered");
-    assert!(after < calm * 5 + Duration::from_millis(300), "{after:?}, and {calm:?} before");
+    assert!(after < calm * 5 + Duration::from_millis(100), "{after:?}, and {calm:?} before");
     assert_eq!(running.signal("TERM").await.code(), Some(0), "{}", place.stderr());
 }
 

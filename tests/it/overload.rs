@@ -94,13 +94,13 @@ async fn past_max_parked_a_callback_is_held_and_then_answered_retry() {
         // The first that finds no place is parked, due now, and has used up no attempt.
         let (status, took) = answer(&host, quick(2)).await;
         assert_eq!(status, "SUCCESS");
-        assert!(took < Duration::from_millis(4900), "{took:?}");
+        assert!(took < Duration::from_secs(3), "{took:?}");
         let parked = host.rows("SELECT attempts FROM wharf_deliveries WHERE status = 'parked'");
         assert_eq!(parked.await, [["0"]]);
         // Another is more than may be parked.
         let (status, took) = answer(&host, quick(3)).await;
         assert_eq!(status, "RETRY");
-        assert!(took > Duration::from_secs(5) && took < Duration::from_secs(9), "{took:?}");
+        assert!(took > Duration::from_secs(5) && took < Duration::from_secs(8), "{took:?}");
         assert_eq!(host.rows("SELECT count(*) FROM wharf_deliveries").await, [["1"]]);
         // One that is held goes on as soon as there is a place.
         let waiting = answer(&host, quick(4));
@@ -197,7 +197,7 @@ async fn a_locked_ledger_is_answered_retry_within_seconds_however_much_comes() {
     println!("800 events at a locked ledger: RETRY within {took:?}");
     assert_eq!(answers, vec!["RETRY"; 800]);
     // Four groups, a second each, and the time that it takes to run them.
-    assert!(took < Duration::from_secs(40), "{took:?}");
+    assert!(took < Duration::from_secs(12), "{took:?}");
     other.unlock().await;
     assert_eq!(host.deliver_bulk("task-events", &[event(CREATED, 1)]).await, ["SUCCESS"]);
     host.stop().await;
@@ -217,7 +217,7 @@ async fn a_ledger_that_does_not_answer_is_waited_for_no_longer_than_said() {
     assert_eq!(host.deliver_bulk("task-events", std::slice::from_ref(&one)).await, ["RETRY"]);
     let (status, _) = host.callback("/job/nobody", &[], "{}").await;
     assert_eq!(status.as_u16(), 500);
-    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     assert_eq!(host.count("wharf_ingress_events").await, 1, "it is in memory, and has its room");
     // It was written after all, when that was possible; what comes again is a repeat.
     other.unlock().await;
@@ -280,7 +280,7 @@ async fn a_stop_leaves_a_handler_that_does_not_end_and_its_event_comes_again() {
     let host = host.restart().await;
     let took = started.elapsed();
     println!("a stop with a handler that does not end, and a start: {took:?}");
-    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert!(took < Duration::from_secs(12), "{took:?}");
     held.release();
     until_all_is_taken(&host).await;
     host.advance(Duration::from_secs(80)).await;

@@ -134,7 +134,10 @@ async fn invoke(stage: &Stage, caller: &Daprd, method: &str) -> anyhow::Result<(
         let answer = request.send().await.map_err(|error| error.to_string())?;
         let status = answer.status().as_u16();
         let said = answer.text().await.map_err(|error| error.to_string())?;
-        if status == 500 { Err(said) } else { Ok((status, said)) }
+        match status == 500 && said.contains("ERR_DIRECT_INVOKE") {
+            true => Err(said),
+            false => Ok((status, said)),
+        }
     })
     .await
 }
